@@ -66,8 +66,10 @@ class AuditLog:
                 f"{prefix}_api_duration_seconds", "Seconds that calls took", ("endpoint",), buckets=_SECONDS
             )
 
-    def record(self, provider: str, endpoint: str, status: int | str, duration: float, **ids: str) -> None:
-        """Records a call that has ended.
+    def record(
+        self, provider: str, endpoint: str, status: int | str, duration: float, *, said: str = "", **ids: str
+    ) -> None:
+        """Records a call that has ended. `said` is what the provider said of its failure (ProviderError.said).
 
         `endpoint` is the operation ("chat/completions"), without ids in it; `status` the HTTP status, or the kind of
         the error where there was none; `duration` in seconds. `ids` are what the call is known by (request_id,
@@ -83,6 +85,7 @@ class AuditLog:
             status=status,
             duration_ms=round(duration * 1000, 3),
             **upstream,
+            **({"said": said} if said else {}),
         )
         if self._calls is not None and self._seconds is not None:
             label = self._endpoints.of(endpoint)
@@ -364,7 +367,8 @@ class OutgoingCalls:
             ids.setdefault("request_id", failure.request_id)
             if not self._http:
                 ids.setdefault("http_status", str(failure.status or ""))
-        self._audit.record(self.provider, endpoint, attempt.status or self._status(failure), seconds, **ids)
+        said = failure.said if isinstance(failure, ProviderError) else ""
+        self._audit.record(self.provider, endpoint, attempt.status or self._status(failure), seconds, said=said, **ids)
 
     def _status(self, failure: BaseException | None) -> int | str:
         if isinstance(failure, ProviderError):

@@ -1,6 +1,6 @@
 """The parts of OpenRouter's adapter that need no network."""
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from story_service.providers.chat.completion import spending_of
 from story_service.providers.chat.dialect import chat_server
 from story_service.providers.chat.errors import Failures
 from story_service.providers.chat.events import EventLines
-from story_service.providers.chat.request import request_body
+from story_service.providers.chat.request import Refusals
 from story_service.providers.chat.timers import StreamTimers
 from story_service.providers.openrouter.dialect import check_key_format, openrouter
 
@@ -92,12 +92,16 @@ def test_keys_of_other_servers_may_look_otherwise() -> None:
             check_key_format("local", base_url=f"https://{host}/api/v1")
 
 
+def _body(request: ChatRequest) -> dict[str, Any]:
+    return Refusals(openrouter()).plan(request).body
+
+
 def test_prefill_ends_without_white_space() -> None:
     """Models that take one refuse it else; no other message is touched."""
     messages = (Message("user", "Go on. "), Message("assistant", "Once there was \n"))
 
-    told = request_body(ChatRequest(model="a/b", messages=messages, prefill=True), {})
-    kept = request_body(ChatRequest(model="a/b", messages=messages), {})
+    told = _body(ChatRequest(model="a/b", messages=messages, prefill=True))
+    kept = _body(ChatRequest(model="a/b", messages=messages))
 
     assert ["Go on. ", "Once there was"] == [message["content"] for message in told["messages"]]
     assert ["Go on. ", "Once there was \n"] == [message["content"] for message in kept["messages"]]
@@ -105,7 +109,7 @@ def test_prefill_ends_without_white_space() -> None:
 
 def test_what_is_not_set_is_not_said() -> None:
     """OpenRouter decides then; but nobody may keep what is asked."""
-    body = request_body(ChatRequest(model="a/b", messages=()), openrouter().fields)
+    body = _body(ChatRequest(model="a/b", messages=()))
 
     assert {"model", "messages", "stream", "stream_options", "usage", "provider"} == set(body)
     assert {"data_collection": "deny"} == body["provider"]

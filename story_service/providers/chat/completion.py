@@ -1,15 +1,16 @@
 """One completion, put together from its events."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
-from story_service.chat import ChatEnded, ChatStarted, EndMark
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, ChatWorking, EndMark
 from story_service.ports import Spending, money
 from story_service.providers.chat.errors import Failures, safe_id
+from story_service.providers.chat.repeats import Repeats
+from story_service.providers.chat.report import decoded, is_error
 
 MAX_ANSWER_LENGTH: Final = MAX_CONTENT_LENGTH + 8_192
 """Most code points of an answer: a story at its longest, and what stands around it."""
@@ -21,15 +22,11 @@ _OUT_OF_TOKENS: Final = re.compile("length|max|limit|exceed|truncat")
 _BROKEN: Final = re.compile("error|fail|insufficient")
 _ABORTED: Final = re.compile("abort|cancel|interrupt")
 _PROPER: Final = re.compile(r"stop|eos|eot|\bend|complete|finish|done|success")
+_THOUGHTS: Final = ("reasoning", "reasoning_content", "thinking", "thought", "thoughts", "reasoning_details")
+_MOST_DEPTH: Final = 4
 _NO_REASONS: Final = frozenset({"", "null", "none", "undefined", "unspecified", "finish_reason_unspecified"})
 _MAX_NAME_LENGTH: Final = 200
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(constant)
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=_refuse)
+_WORKING: Final = ChatWorking()
 
 
 class Completion:
@@ -51,6 +48,8 @@ class Completion:
         self._length = 0
         self._refused = False
         self._half = ""
+        self._repeats = Repeats()
+        self._begun = self._heard = False
 
     @property
     def only_cost_missing(self) -> bool:
@@ -62,37 +61,63 @@ class Completion:
         """True where the model said that it has ended, and text came before that and none after it."""
         return self._whole and self._length > 0
 
-    @property
-    def started(self) -> ChatStarted:
-        """What is known of the call so far."""
-        return ChatStarted(generation_id=self.generation_id, model=self._model or self._asked_model)
+    def opened(self, *, streamed: bool) -> list[ChatEvent]:
+        """Returns ChatStarted where the headers of a stream hold the id already."""
+        return self._begin() if streamed and self.generation_id else []
 
-    def feed(self, payload: bytes) -> str:
-        """Returns the text of an event, "" for none. Raises ProviderError for an error, and for what is no event."""
-        event = decoded_object(payload)
-        if event is None:
-            raise self._unreadable()
-        if event.get("error"):
-            raise self._reported(event["error"])
-        self._identify(event)
-        choices = event.get("choices")
-        if not choices:
-            return ""
-        choice = choices[0] if isinstance(choices, list) else None
-        if not isinstance(choice, dict):
-            raise self._unreadable()
-        if choice.get("error"):
-            raise self._reported(choice["error"])
-        said = choice.get("delta") or choice.get("message")
-        text = self._text(said) if said else ""
-        self._note_end(_reason(choice.get("finish_reason")), text)
-        return text
+    def events(self, payloads: Iterable[bytes]) -> Iterator[ChatEvent]:
+        """Yields what the payloads hold. Raises ProviderError for an error, and for what is no event."""
+        for payload in payloads:
+            text = self._fed(payload)
+            if not self._begun and (self._heard or self.generation_id):
+                yield from self._begin()
+            if self._heard:
+                yield ChatDelta(text) if text else _WORKING
 
-    def end(self, *, done: bool) -> ChatEnded:
-        """Returns the end of the answer; `done` where the server said that there is no more.
+    def end(self, *, done: bool) -> Iterator[ChatEvent]:
+        """Yields text that was held, and the end of the answer; `done` where the server said that there is no more.
 
         Raises ProviderError where the reason is an error, and for half a character.
         """
+        if text := self._repeats.finish():
+            yield ChatDelta(text)
+        yield self._ended(done=done)
+
+    def _begin(self) -> list[ChatEvent]:
+        self._begun = True
+        return [ChatStarted(generation_id=self.generation_id, model=self._model or self._asked_model)]
+
+    def _fed(self, payload: bytes) -> str:
+        """Returns the new text of an event, "" for none."""
+        try:
+            event = decoded(payload)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            raise self._failures.of_body(payload, self._headers, request_id=self.generation_id)
+        if is_error(event):
+            raise self._reported(event)
+        self._identify(event)
+        self._heard = False
+        choices = event.get("choices")
+        if not choices:
+            return ""
+        choice = _first(choices)
+        if choice is None:
+            raise self._unreadable()
+        if choice.get("error"):
+            raise self._reported(choice["error"])
+        text = self._text(choice)
+        if text:
+            text = self._repeats.feed(text, whole="message" in choice)
+            if self._repeats.length > MAX_ANSWER_LENGTH:
+                raise self._failures.of(
+                    ProviderErrorKind.TRUNCATED, "the answer was too long", request_id=self.generation_id
+                )
+        self._note_end(_reason(choice.get("finish_reason")), text)
+        return text
+
+    def _ended(self, *, done: bool) -> ChatEnded:
         if self._half:
             raise self._unreadable()
         mark = _mark(self._reason) if self._whole else EndMark.UNKNOWN if done else EndMark.NONE
@@ -140,23 +165,37 @@ class Completion:
         if isinstance(usage, dict):
             self._usage = usage
 
-    def _text(self, said: Any) -> str:
-        if not isinstance(said, dict):
+    def _text(self, choice: Mapping[str, Any]) -> str:
+        """Returns the text of a choice, and notes whether there was any, or a thought."""
+        said = choice.get("delta") or choice.get("message")
+        if not said:
+            content, said = choice.get("text"), {}
+        elif isinstance(said, dict):
+            content = said.get("content")
+        else:
             raise self._unreadable()
-        text = said.get("content")
+        text, thought = (content, False) if isinstance(content, str) else self._parts(content)
+        self._heard = bool(text) or thought or any(said.get(name) for name in _THOUGHTS)
         if not text:
             self._refused = self._refused or bool(said.get("refusal"))
             return ""
-        if not isinstance(text, str):
-            raise self._unreadable()
         if self._half or not text.isascii():
             text = self._joined(text)
         self._length += len(text)
-        if self._length > MAX_ANSWER_LENGTH:
-            raise self._failures.of(
-                ProviderErrorKind.TRUNCATED, "the answer was too long", request_id=self.generation_id
-            )
         return text
+
+    def _parts(self, content: object, depth: int = 0) -> tuple[str, bool]:
+        """Returns the text of a content in parts, and whether there was a thought."""
+        if isinstance(content, str) or not content:
+            return str(content or ""), False
+        if isinstance(content, list) and depth < _MOST_DEPTH:
+            parts = [self._parts(part, depth + 1) for part in content]
+            return "".join(text for text, _ in parts), any(thought for _, thought in parts)
+        if not isinstance(content, dict) or depth >= _MOST_DEPTH:
+            raise self._unreadable()
+        if "think" in str(content.get("type")) or "reason" in str(content.get("type")):
+            return "", True
+        return self._parts(content.get("text") or content.get("value"), depth + 1)
 
     def _joined(self, text: str) -> str:
         """Returns `text` with characters joined whose UTF-16 halves came in two events."""
@@ -167,6 +206,17 @@ class Completion:
             return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
         except UnicodeDecodeError:
             raise self._unreadable() from None
+
+
+def _first(choices: object) -> Mapping[str, Any] | None:
+    """Returns the first choice by its index, None where there is none."""
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return min(found, key=_index, default=None)
+
+
+def _index(choice: Mapping[str, Any]) -> int:
+    index = choice.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _reason(value: object) -> str:
@@ -192,15 +242,6 @@ def _mark(reason: str) -> EndMark | None:
     if _ABORTED.search(name):
         return EndMark.NONE
     return EndMark.PROPER if _PROPER.search(name) else EndMark.UNKNOWN
-
-
-def decoded_object(payload: bytes) -> dict[str, Any] | None:
-    """Returns the JSON object in `payload`, None where it holds none."""
-    try:
-        event = _JSON.decode(payload.decode())
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def printable(value: object) -> str:

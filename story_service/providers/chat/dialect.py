@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from servicekit.resilience.errors import ProviderErrorKind
+from story_service.providers.chat.report import Report
 
 CHAT: Final = "chat"
 """Name of the provider behind CHAT_BASE_URL."""
@@ -20,6 +21,13 @@ def check_key_format(key: str) -> str:
     return key
 
 
+class Finding(NamedTuple):
+    """The kind of an error, and a message where that of the kind says too little."""
+
+    kind: ProviderErrorKind
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One server, and what it adds to OpenAI's API. `provider` names it in errors, circuits and the ledger.
@@ -27,8 +35,9 @@ class Dialect:
     `key_variable` and `url_variable` are the settings that errors name. `fields` are sent with every request.
     `check_key` returns the key to send, "" for none, and raises ValueError for one that cannot be sent. `key_path` is
     read to check the key, and `generation_path` to learn what a call has cost ("" where the server cannot say).
-    `read_error` returns the kind of an error from its status and its object where those of OpenAI say less, and
-    `words` replace what the message of a kind says. `max_connections` bounds the concurrent calls of this process.
+    `read_error` returns what an error is by the server's own signs, None where it has none, and `words` replace what
+    the message of a kind says. `needed` are the fields without which nothing is asked, even where they are refused.
+    `max_connections` bounds the concurrent calls of this process.
     """
 
     provider: str
@@ -40,7 +49,8 @@ class Dialect:
     check_key: Callable[[str], str] = check_key_format
     key_path: str = "/models"
     generation_path: str = ""
-    read_error: Callable[[int, Mapping[str, Any]], ProviderErrorKind | None] = lambda _status, _error: None
+    read_error: Callable[[Report], Finding | None] = lambda _: None
+    needed: frozenset[str] = frozenset()
     words: Mapping[ProviderErrorKind, str] = field(default_factory=dict)
 
 

@@ -1,126 +1,314 @@
 """Failures of chat servers as errors of servicekit.
 
-Statuses and names of errors: platform.openai.com/docs, Error codes, and those of servers with the same API.
+Statuses and names of errors: platform.openai.com/docs, Error codes, and those of servers with the same API. What a
+server says in words decides where they say too little.
 """
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 
 from servicekit.resilience.errors import OF_THE_PACE, ProviderError, ProviderErrorKind, wait_asked
+from story_service.chat import ChatRequest
 from story_service.providers.chat.dialect import Dialect
+from story_service.providers.chat.report import Report, decoded
+from story_service.providers.chat.said import Cleaner
+
+_K: Final = ProviderErrorKind
 
 _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
-    ProviderErrorKind.INVALID_INPUT: "the request was refused as it is",
-    ProviderErrorKind.UNSUPPORTED: "the server has no such model",
-    ProviderErrorKind.AUTH: "the key was refused; see {key}",
-    ProviderErrorKind.CONFIGURATION: "the address answers, but not with OpenAI's API; see {url}",
-    ProviderErrorKind.QUOTA: "the quota is used up",
-    ProviderErrorKind.CONCURRENCY: "too many concurrent calls",
-    ProviderErrorKind.RATE: "too many calls per minute",
-    ProviderErrorKind.OVERLOAD: "the model is overloaded or unavailable",
-    ProviderErrorKind.TIMEOUT: "the model took too long",
-    ProviderErrorKind.TRANSPORT: "the connection broke, or the answer was not readable",
-    ProviderErrorKind.TRUNCATED: "the answer was incomplete",
-    ProviderErrorKind.CONTENT_POLICY: "a content filter refused it",
-    ProviderErrorKind.CANCELLED: "the call was cancelled",
+    _K.INVALID_INPUT: "the request was refused as it is",
+    _K.UNSUPPORTED: "the server has no such model, or cannot run it",
+    _K.AUTH: "the key was refused; see {key}",
+    _K.CONFIGURATION: "the address answers, but not as a chat server does; see {url}",
+    _K.QUOTA: "the quota is used up",
+    _K.CONCURRENCY: "too many concurrent calls",
+    _K.RATE: "too many calls per minute",
+    _K.OVERLOAD: "the model is overloaded or unavailable",
+    _K.TIMEOUT: "the model took too long",
+    _K.TRANSPORT: "the connection broke, or the answer was not readable",
+    _K.TRUNCATED: "the answer was incomplete",
+    _K.CONTENT_POLICY: "a content filter refused it",
+    _K.CANCELLED: "the call was cancelled",
 }
+_TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
+_UNREACHABLE: Final = "no connection to the server; see {url}"
 
 _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
-    401: ProviderErrorKind.AUTH,
-    402: ProviderErrorKind.QUOTA,
-    403: ProviderErrorKind.AUTH,
-    404: ProviderErrorKind.UNSUPPORTED,
-    408: ProviderErrorKind.TIMEOUT,
-    425: ProviderErrorKind.OVERLOAD,
-    429: ProviderErrorKind.RATE,
-    504: ProviderErrorKind.TIMEOUT,
+    401: _K.AUTH,
+    402: _K.QUOTA,
+    403: _K.AUTH,
+    404: _K.UNSUPPORTED,
+    405: _K.CONFIGURATION,
+    408: _K.TIMEOUT,
+    425: _K.OVERLOAD,
+    429: _K.RATE,
+    504: _K.TIMEOUT,
 }
 
 _NAMES: Final[Mapping[str, ProviderErrorKind]] = {
-    "authentication": ProviderErrorKind.AUTH,
-    "authentication_error": ProviderErrorKind.AUTH,
-    "content_filter": ProviderErrorKind.CONTENT_POLICY,
-    "content_policy_violation": ProviderErrorKind.CONTENT_POLICY,
-    "context_length_exceeded": ProviderErrorKind.INVALID_INPUT,
-    "insufficient_credits": ProviderErrorKind.QUOTA,
-    "insufficient_quota": ProviderErrorKind.QUOTA,
-    "invalid_api_key": ProviderErrorKind.AUTH,
-    "invalid_prompt": ProviderErrorKind.INVALID_INPUT,
-    "invalid_request": ProviderErrorKind.INVALID_INPUT,
-    "invalid_request_error": ProviderErrorKind.INVALID_INPUT,
-    "model_not_found": ProviderErrorKind.UNSUPPORTED,
-    "moderation": ProviderErrorKind.CONTENT_POLICY,
-    "overloaded_error": ProviderErrorKind.OVERLOAD,
-    "provider_overloaded": ProviderErrorKind.OVERLOAD,
-    "provider_unavailable": ProviderErrorKind.OVERLOAD,
-    "rate_limit_error": ProviderErrorKind.RATE,
-    "rate_limit_exceeded": ProviderErrorKind.RATE,
-    "server_error": ProviderErrorKind.OVERLOAD,
-    "timeout": ProviderErrorKind.TIMEOUT,
+    "authentication": _K.AUTH,
+    "authentication_error": _K.AUTH,
+    "content_filter": _K.CONTENT_POLICY,
+    "content_policy_violation": _K.CONTENT_POLICY,
+    "context_length_exceeded": _K.INVALID_INPUT,
+    "insufficient_credits": _K.QUOTA,
+    "insufficient_quota": _K.QUOTA,
+    "invalid_api_key": _K.AUTH,
+    "invalid_prompt": _K.INVALID_INPUT,
+    "invalid_request": _K.INVALID_INPUT,
+    "invalid_request_error": _K.INVALID_INPUT,
+    "model_not_found": _K.UNSUPPORTED,
+    "moderation": _K.CONTENT_POLICY,
+    "overloaded_error": _K.OVERLOAD,
+    "provider_overloaded": _K.OVERLOAD,
+    "provider_unavailable": _K.OVERLOAD,
+    "rate_limit_error": _K.RATE,
+    "rate_limit_exceeded": _K.RATE,
+    "server_error": _K.OVERLOAD,
+    "timeout": _K.TIMEOUT,
 }
 # These are more exact than the status that they come with.
-_EXACT: Final = frozenset({ProviderErrorKind.CONTENT_POLICY, ProviderErrorKind.QUOTA, ProviderErrorKind.UNSUPPORTED})
-_MAYBE_IN_FLIGHT: Final = frozenset({ProviderErrorKind.QUOTA, ProviderErrorKind.RATE})
+_EXACT: Final = frozenset({_K.CONTENT_POLICY, _K.QUOTA, _K.UNSUPPORTED})
+
+
+class _Words(NamedTuple):
+    """What a message says of its error. The statuses are those that say less; 0 is none."""
+
+    kind: ProviderErrorKind
+    said: re.Pattern[str]
+    statuses: frozenset[int]
+
+
+def _words(kind: ProviderErrorKind, said: str, *statuses: int) -> _Words:
+    return _Words(kind, re.compile(said, re.IGNORECASE), frozenset({0, *statuses}))
+
+
+_WORDS: Final = (
+    _words(
+        _K.CONFIGURATION,
+        r"^\W*(?:404 )?(?:page |resource |file )?not found\W*$|unexpected endpoint|invalid url|cannot post|"
+        r"method not allowed|(?:unknown|no such|no) (?:endpoint|path|route|url)\b",
+        404,
+        405,
+    ),
+    _words(
+        _K.INVALID_INPUT,
+        r"context (?:length|window|size)|maximum context|too many (?:input )?tokens|prompt is too long",
+        400,
+        413,
+        422,
+        500,
+    ),
+    _words(
+        _K.UNSUPPORTED,
+        r"\bmodel\b.{0,120}(?:not found|n.t exist|not exist|is not (?:available|supported)|decommissioned|deprecated)|"
+        r"(?:unknown|invalid|unsupported|no such) model|not a valid model|try pulling it|"
+        r"no models? (?:is |are )?loaded|failed to load (?:the )?model|requires more (?:system )?memory",
+        400,
+        403,
+        422,
+        500,
+    ),
+    _words(
+        _K.QUOTA,
+        r"insufficient (?:quota|credit|balance|funds)|exceeded your current quota|out of credits?|credit balance|"
+        r"payment required|billing",
+        400,
+        403,
+        429,
+    ),
+    _words(
+        _K.AUTH,
+        r"(?:api|access)[ _-]?(?:key|token).{0,40}(?:not valid|invalid|incorrect|missing|expired|required)|"
+        r"(?:invalid|incorrect|missing|no) (?:api|access|auth)\w*[ _-]?(?:key|token|credential)?|unauthori[sz]ed",
+        400,
+        422,
+    ),
+    _words(
+        _K.CONTENT_POLICY,
+        r"content (?:policy|filter|management|moderation)|safety (?:system|filter)|flagged (?:as|by|for)|"
+        r"(?:violates?|violation of) .{0,40}polic",
+        400,
+        403,
+        422,
+        500,
+    ),
+    _words(_K.RATE, r"rate.?limit|too many requests|throttl", 400, 403, 500, 503),
+    _words(_K.TIMEOUT, r"timed? ?-?out", 500),
+    _words(_K.OVERLOAD, r"overload|capacity|\bbusy\b|unavailable|upstream|bad gateway|internal server error|try again"),
+)
+_MAYBE_IN_FLIGHT: Final = frozenset({_K.QUOTA, _K.RATE})
 _CONCURRENT: Final = re.compile(r"\bconcurren(?:t|cy)\b|\bin[- ]flight\b|\bsimultaneous", re.IGNORECASE)
-_MOST_READ: Final = 2_000
+_BY_DAY: Final = re.compile(r"\b(?:per|a|each)[ -]day\b|\bdaily\b|\brpd\b|\btpd\b", re.IGNORECASE)
+_BY_MONTH: Final = re.compile(r"\b(?:per|a|each)[ -]month\b|\bmonthly\b", re.IGNORECASE)
+_AGAIN_IN: Final = re.compile(
+    r"(?:try again|retry|wait)\w* (?:in|after|for) (?=\d)(?:(\d{1,3}) ?h(?:(?:ou)?rs?)? ?)?"
+    r"(?:(\d{1,4}) ?m(?:in\w*)?(?![a-z]) ?)?(?:(\d{1,6}(?:\.\d{1,9})?) ?s)?",
+    re.IGNORECASE,
+)
+_LONG_WAIT: Final = 7_200.0
+"""Seconds from which on a wait is for a quota of a day or longer, whatever the server calls it."""
+_SHORT_WAIT: Final = 600.0
+"""Seconds below which a wait is one for the pace, also where the limit counts by the day."""
+_LOADING: Final = re.compile(
+    r"\bload(?:s|ing)(?: the| a)? model|model\b.{0,100}\b(?:loading|starting|warming|being loaded|not (?:yet )?ready)|"
+    r"warming up|cold start|loading weights",
+    re.IGNORECASE,
+)
+_LOADS: Final = frozenset({0, 425, 500, 502, 503, 504})
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_REFUSING: Final = frozenset({0, 400, 422, 500, 501})
+_UNBILLED: Final = frozenset(
+    {_K.INVALID_INPUT, _K.UNSUPPORTED, _K.AUTH, _K.CONFIGURATION, _K.QUOTA, _K.CONCURRENCY, _K.RATE}
+)
+_COMPLAINT: Final = re.compile(
+    r"support|recogni|unknown|unexpected|extra|permit|allow|additional|invalid|cannot|forbidden|deprecat|disabled|"
+    r"should|must|instead|too (?:large|high)|at most|exceed|less than",
+    re.IGNORECASE,
+)
+_FIELD: Final = re.compile(
+    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream)\b(?!_)|"
+    r"[\"'`](\w+)[\"'`]|(?:parameter|field|argument|property|input)s?:? (\w+)",
+    re.IGNORECASE,
+)
+_INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
+_STREAMING: Final = re.compile(
+    r"\bstreaming\b.{0,60}(?:support|allow|disabled|available)|support stream", re.IGNORECASE
+)
+_ROLES: Final = re.compile(
+    r"\b(?:system|developer)\b.{0,40}\b(?:role|message|prompt|instruction)|\brole\b.{0,40}\b(?:system|developer)\b|"
+    r"roles? must alternate|only user and assistant roles",
+    re.IGNORECASE,
+)
+_PREFILL: Final = re.compile(
+    r"prefill|(?:last|final) message.{0,60}(?:user|assistant)|assistant message.{0,60}(?:last|final|end)", re.IGNORECASE
+)
+
+
+class ServerError(ProviderError):
+    """An error that the server itself reported.
+
+    `refused` are the fields of the request that it refuses ("system", "prefill" and "stream" for how it is asked);
+    with `loading` it says that it loads the model.
+    """
+
+    refused: frozenset[str] = frozenset()
+    loading: bool = False
 
 
 class Failures:
     """Makes the errors of one server. Names of `headers` are in lower case, or the mapping ignores case."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.provider: Final = dialect.provider
+    def __init__(self, dialect: Dialect, request: ChatRequest | None = None) -> None:
+        """`request` is the one that fails: nothing that stands in its messages is passed on."""
         self._dialect = dialect
-        self._messages = {
-            kind: words.format(key=dialect.key_variable, url=dialect.url_variable)
-            for kind, words in {**_MESSAGES, **dialect.words}.items()
-        }
+        self._request = request
 
     def of(
-        self, kind: ProviderErrorKind, message: str = "", *, status: int = 0, request_id: str = "", billed: bool = True
+        self, kind: ProviderErrorKind, message: str = "", *, request_id: str = "", billed: bool = True
     ) -> ProviderError:
         """Returns an error found here; `message` where that of the kind says too little."""
         return ProviderError(
             kind,
-            message or self._messages[kind],
-            provider=self.provider,
-            status=status,
+            self._worded(message or self._words(kind)),
+            provider=self._dialect.provider,
             request_id=safe_id(request_id),
             billed=billed,
         )
 
-    def of_status(
-        self, status: int, headers: Mapping[str, str], body: object, *, request_id: str = ""
-    ) -> ProviderError:
-        """Returns the error behind an HTTP status. `body` is the decoded answer, None where it was no JSON."""
-        error = body.get("error", body) if isinstance(body, Mapping) else None
-        details = error if isinstance(error, Mapping) else {}
-        return self._read(status, headers, details, request_id or headers.get("x-request-id", ""))
+    def unreachable(self) -> ProviderError:
+        """Returns that of a server that cannot be connected to."""
+        return self.of(_K.TRANSPORT, _UNREACHABLE, billed=False)
 
-    def of_object(self, error: object, headers: Mapping[str, str], *, request_id: str = "") -> ProviderError:
-        """Returns the error behind an error object that came with a good status, or within an answer."""
-        details = error if isinstance(error, Mapping) else {}
-        return self._read(_code_status(details.get("code")), headers, details, request_id)
+    def of_body(self, body: bytes, headers: Mapping[str, str], *, status: int = 0, request_id: str = "") -> ServerError:
+        """Returns the error behind a body: JSON of any form, plain text, or a page. `status` of a refusal, else 0."""
+        text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+        if text.startswith(b"<") and status < 500 and status not in {401, 402, 403, 407, 429}:
+            return self._made(Report(status), _K.CONFIGURATION, headers, request_id, billed=False)
+        try:
+            value = decoded(text)
+        except ValueError:
+            value = "" if text.startswith((b"<", b"{", b"[")) else text[:4_000].decode("utf-8", "replace")
+        otherwise = None if status or isinstance(value, dict) else _K.TRANSPORT
+        return self.of_object(value, headers, status=status, request_id=request_id, otherwise=otherwise)
 
-    def _read(
-        self, status: int, headers: Mapping[str, str], error: Mapping[str, Any], request_id: str
-    ) -> ProviderError:
-        kind = self._dialect.read_error(status, error) or _kind(status, error)
-        if kind is ProviderErrorKind.QUOTA and "retry-after" in headers:
-            kind = ProviderErrorKind.RATE
-        if kind in _MAYBE_IN_FLIGHT and counts_calls_in_flight(error):
-            kind = ProviderErrorKind.CONCURRENCY
-        return ProviderError(
-            kind,
-            self._messages[kind],
-            provider=self.provider,
-            retry_after=_wait(kind, headers, metadata_of(error)),
-            status=status,
-            request_id=safe_id(request_id),
+    def of_object(
+        self,
+        error: object,
+        headers: Mapping[str, str],
+        *,
+        status: int = 0,
+        request_id: str = "",
+        otherwise: ProviderErrorKind | None = None,
+    ) -> ServerError:
+        """Returns the error behind an error object, or behind words; `otherwise` is its kind where nothing is known."""
+        report = Report(status)
+        report.read(error)
+        found = self._dialect.read_error(report)
+        kind = found.kind if found is not None else _kind(report, otherwise)
+        return self._made(
+            report, kind, headers, request_id or headers.get("x-request-id", ""), found.message if found else ""
         )
+
+    def _made(
+        self,
+        report: Report,
+        kind: ProviderErrorKind,
+        headers: Mapping[str, str],
+        request_id: str,
+        message: str = "",
+        *,
+        billed: bool | None = None,
+    ) -> ServerError:
+        kind, wait = _paced(kind, report, headers)
+        too_long = kind is _K.INVALID_INPUT and "context" in report.text.casefold()
+        error = ServerError(
+            kind,
+            self._worded(message or (_TOO_LONG if too_long else self._words(kind))),
+            provider=self._dialect.provider,
+            retry_after=wait,
+            status=report.status,
+            request_id=safe_id(request_id),
+            said=self._cleaned(report.text),
+            billed=kind not in _UNBILLED if billed is None else billed,
+        )
+        error.loading = report.status in _LOADS and (
+            _LOADING.search(report.text) is not None or "estimated_time" in report.waits
+        )
+        if report.status in _REFUSING and kind in {_K.INVALID_INPUT, _K.OVERLOAD, _K.UNSUPPORTED}:
+            error.refused = self._refused(report)
+        return error
+
+    def _refused(self, report: Report) -> frozenset[str]:
+        """Returns the fields that the error names, and the ways of asking."""
+        names, text = set(report.fields), report.text
+        if _COMPLAINT.search(text) is not None:
+            names.update(name.lower() for found in _FIELD.findall(text) for name in found if name)
+        if "max_tokens" in names and _INSTEAD.search(text) is not None:
+            names.discard("max_completion_tokens")
+        for name, other in (("include_usage", "stream_options"), ("role", "system"), ("developer", "system")):
+            if name in names:
+                names.add(other)
+        for name, pattern in (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL)):
+            if pattern.search(text) is not None:
+                names.add(name)
+        return frozenset(names)
+
+    def _words(self, kind: ProviderErrorKind) -> str:
+        return self._dialect.words.get(kind) or _MESSAGES[kind]
+
+    def _worded(self, message: str) -> str:
+        return message.format(key=self._dialect.key_variable, url=self._dialect.url_variable)
+
+    def _cleaned(self, text: str) -> str:
+        if not text:
+            return ""
+        request = self._request
+        texts = [message.content for message in request.messages] if request is not None else []
+        return Cleaner(texts, model=request.model if request is not None else "").clean(text)
 
 
 def safe_id(value: object) -> str:
@@ -128,54 +316,57 @@ def safe_id(value: object) -> str:
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
-def metadata_of(error: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns what a proxy adds to an error of the server behind it, such as its `headers`; empty without any."""
-    metadata = error.get("metadata")
-    return metadata if isinstance(metadata, Mapping) else {}
-
-
-def _kind(status: int, error: Mapping[str, Any]) -> ProviderErrorKind:
-    named = next(
-        (
-            _NAMES[name]
-            for name in (metadata_of(error).get("error_type"), error.get("code"), error.get("type"))
-            if isinstance(name, str) and name in _NAMES
-        ),
-        None,
-    )
+def _kind(report: Report, otherwise: ProviderErrorKind | None) -> ProviderErrorKind:
+    named = next((_NAMES[name] for name in report.names if name in _NAMES), None)
     if named in _EXACT:
         return named
+    status = report.status
+    for words in _WORDS:
+        if status in words.statuses and words.said.search(report.text) is not None:
+            return words.kind
     if status in _STATUSES:
         return _STATUSES[status]
     if status >= 500 or not status:
-        return named or ProviderErrorKind.OVERLOAD
-    return ProviderErrorKind.INVALID_INPUT if status >= 400 else ProviderErrorKind.TRANSPORT
+        return named or otherwise or _K.OVERLOAD
+    return _K.INVALID_INPUT if status >= 400 else _K.TRANSPORT
 
 
-def counts_calls_in_flight(error: Mapping[str, Any]) -> bool:
-    """Returns whether fewer concurrent calls would have helped; `raw` is the error of the server behind a proxy."""
-    said = (error.get("message"), metadata_of(error).get("raw"))
-    return any(_CONCURRENT.search(each[:_MOST_READ]) for each in said if isinstance(each, str))
+def _paced(
+    kind: ProviderErrorKind, report: Report, headers: Mapping[str, str]
+) -> tuple[ProviderErrorKind, float | None]:
+    """Returns the kind of an error with the wait that it asks for, in seconds: a cap of the day is no rate."""
+    if kind in _MAYBE_IN_FLIGHT and _CONCURRENT.search(report.text) is not None:
+        kind = _K.CONCURRENCY
+    wait = _wait(kind, headers, report)
+    if kind is _K.QUOTA and wait is not None and wait < _LONG_WAIT and "retry-after" in headers:
+        return _K.RATE, wait
+    if kind not in _MAYBE_IN_FLIGHT:
+        return kind, wait
+    by_day = _BY_DAY.search(report.text) is not None
+    if kind is _K.RATE and by_day and wait is None:
+        now = datetime.now(UTC)
+        midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return _K.QUOTA, (midnight - now).total_seconds()
+    long = (wait or 0.0) >= (_SHORT_WAIT if by_day else _LONG_WAIT)
+    return (_K.QUOTA if long or _BY_MONTH.search(report.text) is not None else kind), wait
 
 
-def _code_status(code: object) -> int:
-    if isinstance(code, str) and code.isascii() and code.isdigit():
-        code = int(code[:4])
-    return code if isinstance(code, int) and not isinstance(code, bool) and 400 <= code <= 599 else 0
-
-
-def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], metadata: Mapping[str, Any]) -> float | None:
+def _wait(kind: ProviderErrorKind, headers: Mapping[str, str], report: Report) -> float | None:
     """Returns the seconds to wait. A proxy may pass on the headers of the server behind it in the metadata.
 
     X-RateLimit-Reset is in every answer, so it is a wait only where a rate was too high.
     """
-    inner = metadata.get("headers")
+    inner = report.metadata.get("headers")
     now = datetime.now(UTC)
     for source in (headers, inner if isinstance(inner, Mapping) else {}):
-        said = {
+        named = {
             name.lower(): value for name, value in source.items() if isinstance(name, str) and isinstance(value, str)
         }
-        wait = wait_asked(said, now, rate_limited=kind in OF_THE_PACE)
+        wait = wait_asked(named, now, rate_limited=kind in OF_THE_PACE)
         if wait is not None:
             return wait
-    return None
+    again = _AGAIN_IN.search(report.text)
+    if again is not None:
+        hours, minutes, seconds = (float(each or 0) for each in again.groups())
+        return 3600 * hours + 60 * minutes + seconds or None
+    return next(iter(report.waits.values()), None)

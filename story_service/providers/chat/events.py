@@ -1,49 +1,107 @@
-"""The JSON texts of an answer: its events, or its one body."""
+"""The payloads of an answer: its events, or its one body."""
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderErrorKind
 from story_service.providers.chat.errors import Failures
+from story_service.providers.chat.report import decoded
 
 if TYPE_CHECKING:
     from story_service.providers.chat.sdk import Reply
 
 MAX_LINE_BYTES: Final = 262_144
-"""Most bytes of one line."""
+"""Most bytes of one event."""
 
 BOM: Final = b"\xef\xbb\xbf"
 """May stand before the first line."""
 
 _DATA: Final = b"data:"
+_EVENT: Final = b"event:"
+_ERROR: Final = b"error:"
+_LF: Final = 10
+_MOST_STRANGE: Final = 4_096
 
 
 class EventLines:
-    """Cuts a stream of bytes into the values of `data:`. Comments, other fields and empty lines are dropped."""
+    """Cuts a stream of bytes into the values of `data:`.
+
+    The lines of one event are joined; where each of them is an event of its own, they come one by one. An event named
+    "error", and a line `error:`, become an object with that error. Comments and other fields are dropped.
+    """
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
         self._rest = bytearray()
         self._first = True
+        self._cr = False
+        self._event: list[bytes] = []
+        self._is_error = False
+        self.strange = bytearray()
+        """The beginning of what is no event, such as a plain text."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Returns the events that end in `chunk`. Raises ProviderError TRANSPORT for a line that is too long."""
-        # A line ends with CR LF, LF or CR; the empty lines between the two of the first are dropped anyhow.
+        """Returns the events that end in `chunk`. Raises ProviderError TRANSPORT for one that is too long."""
+        if self._cr:
+            # The other half of a CR LF.
+            chunk, self._cr = chunk.removeprefix(b"\n"), False
+        # A line ends with CR LF, LF or CR.
         end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
         if end < 0:
             self._keep(chunk)
             return []
-        lines = (bytes(self._rest) + chunk[:end]).replace(b"\r", b"\n").split(b"\n")
+        self._cr = chunk.endswith(b"\r")
+        lines = bytes(self._rest) + chunk[:end]
+        if chunk[end] == _LF:
+            lines = lines.removesuffix(b"\r")
+        if b"\r" in lines:
+            lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._first:
             self._first = False
-            lines[0] = lines[0].removeprefix(BOM)
+            lines = lines.removeprefix(BOM)
         self._rest.clear()
         self._keep(chunk[end + 1 :])
-        payloads = [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
-        return [payload for payload in payloads if payload]
+        events: list[bytes] = []
+        for line in lines.split(b"\n"):
+            self._read(line, events)
+        return events
 
     def end(self) -> list[bytes]:
-        """Returns the event of a last line without a line break."""
-        return self.feed(b"\n")
+        """Returns the event of last lines without line breaks."""
+        return self.feed(b"\n\n")
+
+    def _read(self, line: bytes, events: list[bytes]) -> None:
+        if line.startswith(_DATA):
+            self._add(line[len(_DATA) :].strip(), events)
+        elif not line or line.isspace():
+            self._flush(events)
+        elif line.startswith(_EVENT):
+            self._flush(events)
+            self._is_error = line[len(_EVENT) :].strip() == b"error"
+        elif line.startswith(_ERROR):
+            self._flush(events)
+            events.append(_as_error(line[len(_ERROR) :].strip()))
+        elif line.startswith(b"{"):
+            # An error of a proxy may come as it is.
+            self._add(line.strip(), events)
+        elif not line.startswith((b":", b"id:", b"retry:")):
+            self.strange += line[: _MOST_STRANGE - len(self.strange)] + b"\n"
+
+    def _add(self, value: bytes, events: list[bytes]) -> None:
+        if self._event and (self._is_error or not _whole(self._event)):
+            if sum(map(len, self._event)) + len(value) > MAX_LINE_BYTES:
+                raise self._failures.of(ProviderErrorKind.TRANSPORT)
+        elif self._event:
+            self._flush(events)
+        if value:
+            self._event.append(value)
+
+    def _flush(self, events: list[bytes]) -> None:
+        if self._event:
+            value = self._event[0] if len(self._event) == 1 else b"\n".join(self._event)
+            events.append(_as_error(value) if self._is_error else value)
+            self._event.clear()
+        self._is_error = False
 
     def _keep(self, tail: bytes) -> None:
         self._rest += tail
@@ -51,61 +109,99 @@ class EventLines:
             raise self._failures.of(ProviderErrorKind.TRANSPORT)
 
 
+def _whole(lines: list[bytes]) -> bool:
+    """Returns whether lines are an event already, so that the next line is another."""
+    value = b"\n".join(lines)
+    try:
+        decoded(value)
+    except ValueError:
+        return value == _DONE
+    return True
+
+
+def _as_error(value: bytes) -> bytes:
+    """Returns an object with `value`, JSON or text, as its error."""
+    try:
+        return json.dumps({"error": decoded(value)}).encode()
+    except ValueError:
+        return json.dumps({"error": value.decode("utf-8", "replace")}).encode()
+
+
 MAX_BODY_BYTES: Final = 1_048_576
 """Most bytes of an answer that is not streamed."""
 
 _DONE: Final = b"[DONE]"
-_FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
+_FIELDS: Final = (b":", _DATA, _EVENT, _ERROR, b"id:", b"retry:")
 _LONGEST_FIELD: Final = max(map(len, _FIELDS))
+_NO_EVENTS: Final = (b"{", b"[", b"<")
 
 
 class Payloads:
     """The JSON texts of an answer: its events, or the one body of a server that does not stream.
 
-    Servers and proxies name the wrong type now and then, so a stream is recognised by its first bytes too.
+    Servers and proxies name the wrong type now and then, so a stream is recognised by its first bytes.
     """
 
     def __init__(self, reply: "Reply", failures: Failures) -> None:
         self._reply = reply
         self._failures = failures
         self.streamed = reply.headers.get("content-type", "").lower().startswith("text/event-stream")
-        """True for events, False for one body, or as long as it is not known."""
-        self._known = self.streamed
+        """True for events, False for one body; first as the answer names its type."""
+        self._named = self.streamed
+        self._known = False
         self._lines = EventLines(failures)
         self._body = bytearray()
+        self._any = False
         self.ended = False
         """True once there is no more."""
         self.done = False
-        """True where [DONE] said so."""
+        """True where the server said so: by [DONE], or with a whole body."""
 
     async def read(self) -> list[bytes]:
-        """Returns those that came with the next bytes, perhaps none. Raises ProviderError TRANSPORT."""
+        """Returns those that came with the next bytes, perhaps none. Raises ProviderError for what is no JSON."""
         chunk = await self._reply.read()
         self.ended = not chunk
+        if not self._known:
+            self._body += chunk
+            self._known = self._look()
+            if not self._known:
+                return []
+            chunk = bytes(self._body) if self.streamed else b""
+        elif not self.streamed:
+            self._body += chunk
         if not self.streamed:
-            self._hold(chunk)
-            self.streamed = self._looks_streamed()
-            if not self.streamed:
-                return [bytes(self._body)] if self.ended else []
-            chunk = bytes(self._body)
-            self._body.clear()
+            return self._whole_body()
         payloads = self._lines.feed(chunk)
         if self.ended:
             payloads += self._lines.end()
         if _DONE in payloads:
             payloads = payloads[: payloads.index(_DONE)]
             self.ended = self.done = True
+        self._any = self._any or bool(payloads)
+        if self.ended and not self._any and self._lines.strange:
+            raise self._failures.of_body(bytes(self._lines.strange), self._reply.headers)
         return payloads
 
-    def _hold(self, chunk: bytes) -> None:
-        self._body += chunk
+    def _whole_body(self) -> list[bytes]:
+        """Returns the body once it is whole."""
         if len(self._body) > MAX_BODY_BYTES:
             raise self._failures.of(ProviderErrorKind.TRANSPORT)
+        if not self.ended:
+            return []
+        self.done = True
+        body = bytes(self._body).removeprefix(BOM)
+        try:
+            value = decoded(body)
+        except ValueError:
+            raise self._failures.of_body(body, self._reply.headers) from None
+        if not isinstance(value, dict):
+            raise self._failures.of_body(body, self._reply.headers)
+        return [body]
 
-    def _looks_streamed(self) -> bool:
-        """Returns True once it is known to be a stream after all."""
-        if self._known:
-            return False
-        start = self._body[:MAX_LINE_BYTES].removeprefix(BOM).lstrip()
-        self._known = self.ended or len(start) >= _LONGEST_FIELD
-        return self._known and start.startswith(_FIELDS)
+    def _look(self) -> bool:
+        """Returns whether the first bytes say what it is, and notes it."""
+        start = bytes(self._body[:MAX_LINE_BYTES]).removeprefix(BOM).lstrip()
+        if not self.ended and len(start) < _LONGEST_FIELD and not start.startswith(_NO_EVENTS):
+            return len(self._body) > MAX_LINE_BYTES
+        self.streamed = start.startswith(_FIELDS) or (self._named and not start.startswith(_NO_EVENTS))
+        return True

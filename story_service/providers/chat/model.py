@@ -2,19 +2,20 @@
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
-from story_service.chat import ChatDelta, ChatEvent, ChatRequest, ChatTimers, UpstreamModel
-from story_service.providers.chat.completion import Completion, decoded_object
+from story_service.chat import ChatEvent, ChatRequest, ChatStarted, ChatTimers, ChatWorking, UpstreamModel
+from story_service.providers.chat.completion import Completion
 from story_service.providers.chat.dialect import Dialect
-from story_service.providers.chat.errors import Failures, safe_id
+from story_service.providers.chat.errors import Failures, ServerError, safe_id
 from story_service.providers.chat.events import MAX_BODY_BYTES, Payloads
 from story_service.providers.chat.lists import upstream_models
-from story_service.providers.chat.request import request_body
+from story_service.providers.chat.report import decoded
+from story_service.providers.chat.request import Plan, Refusals
 from story_service.providers.chat.timers import StreamTimers
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _NOT_FOUND: Final = 404
 _MAX_LIST_BYTES: Final = 33_554_432
 _FIRST_LOOK_SECONDS: Final = 0.2
 _LONGEST_LOOK_SECONDS: Final = 2.0
+_LOADING_SECONDS: Final = 3.0
+_LONGEST_LOADING_SECONDS: Final = 10.0
+_LOADING: Final = ChatWorking(loading=True)
 _LATE: Final = frozenset({ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT})
 
 
@@ -47,6 +51,7 @@ class ServerChatModel:
         self._key = key
         self._sleep = sleep
         self._clock = clock
+        self._refusals = Refusals(dialect)
         self._upstream: Upstream | None = None
         self._loading = asyncio.Lock()
 
@@ -65,35 +70,46 @@ class ServerChatModel:
         await self._loaded()
 
     async def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
-        """Calls the model; see ChatModel."""
+        """Calls the model; see ChatModel. What it refuses of the request is left out, at most twice a call."""
         self._checked_key()
         upstream = await self._loaded()
-        timeouts = StreamTimers(timers, self._failures, clock=self._clock)
-        async with AsyncExitStack() as stack:
-            call = upstream.chat(request_body(request, self._dialect.fields))
-            reply = await timeouts.within(stack.enter_async_context(call))
-            payloads, completion = (
-                Payloads(reply, self._failures),
-                Completion(request.model, reply.headers, self._failures),
-            )
-            started = payloads.streamed and bool(completion.generation_id)
-            if started:
+        failures = Failures(self._dialect, request)
+        timeouts = StreamTimers(timers, failures, clock=self._clock)
+        plan = self._refusals.plan(request)
+        while True:
+            worked = False
+            try:
+                async with AsyncExitStack() as stack:
+                    reply = await timeouts.within(stack.enter_async_context(upstream.chat(plan.body, failures)))
+                    payloads = Payloads(reply, failures)
+                    completion = Completion(request.model, reply.headers, failures)
+                    events: Iterable[ChatEvent] = completion.opened(streamed=payloads.streamed)
+                    while True:
+                        for event in events:
+                            heard = not isinstance(event, ChatStarted)
+                            worked = worked or heard
+                            self._refusals.accepted(plan)
+                            timeouts.pause()
+                            yield event
+                            timeouts.resume(heard=heard)
+                        if payloads.ended:
+                            break
+                        events = completion.events(await _read(payloads, completion, timeouts))
+                for event in completion.end(done=payloads.done):
+                    yield event
+            except ProviderError as error:
+                wait = None if worked else _repeated_after(error, plan, timeouts)
+                if wait is None:
+                    error.billed = error.billed or worked
+                    raise
+            else:
+                return
+            if wait:
                 timeouts.pause()
-                yield completion.started
+                yield _LOADING
                 timeouts.resume(heard=False)
-            while not payloads.ended:
-                for payload in await self._read(payloads, completion, timeouts):
-                    text = completion.feed(payload)
-                    if not started and (text or completion.generation_id):
-                        started = True
-                        timeouts.pause()
-                        yield completion.started
-                        timeouts.resume(heard=False)
-                    if text:
-                        timeouts.pause()
-                        yield ChatDelta(text)
-                        timeouts.resume(heard=True)
-        yield completion.end(done=payloads.done)
+                await self._sleep(wait)
+            timeouts.restart(first_token=timers.first_token)
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
         """Returns what the server reports of a generation; see ChatModel."""
@@ -128,18 +144,6 @@ class ServerChatModel:
         if upstream is not None:
             await upstream.aclose()
 
-    async def _read(self, payloads: Payloads, completion: Completion, timeouts: StreamTimers) -> list[bytes]:
-        """Returns the next payloads; none where only the cost of a complete text did not come."""
-        if completion.only_cost_missing:
-            timeouts.finishing()
-        try:
-            return await timeouts.within(payloads.read())
-        except ProviderError as error:
-            if completion.complete and error.kind in _LATE:
-                payloads.ended = True
-                return []
-            raise self._failures.of(error.kind, error.message, request_id=completion.generation_id) from None
-
     async def _look(self, generation_id: str) -> Mapping[str, Any] | None:
         """Returns the generation, None while it is not known."""
         try:
@@ -163,17 +167,13 @@ class ServerChatModel:
         upstream = await self._loaded()
         try:
             async with asyncio.timeout(timeout):
-                status, headers, body = await upstream.get(path, params or {}, max_bytes=max_bytes)
+                status, headers, body = await upstream.get(path, params or {}, self._failures, max_bytes=max_bytes)
         except TimeoutError:
             raise self._failures.of(ProviderErrorKind.TIMEOUT) from None
-        decoded = decoded_object(body) if len(body) <= MAX_BODY_BYTES else await asyncio.to_thread(decoded_object, body)
-        if not 200 <= status < 300:
-            raise self._failures.of_status(status, headers, decoded)
-        if decoded is None:
-            raise self._failures.of(ProviderErrorKind.TRANSPORT)
-        if decoded.get("error"):
-            raise self._failures.of_object(decoded["error"], headers)
-        return decoded
+        value = await asyncio.to_thread(_object, body) if len(body) > MAX_BODY_BYTES else _object(body)
+        if not 200 <= status < 300 or value is None or value.get("error"):
+            raise self._failures.of_body(body, headers, status=0 if 200 <= status < 300 else status)
+        return value
 
     def _checked_key(self) -> str:
         try:
@@ -196,5 +196,37 @@ class ServerChatModel:
 
     def _load(self) -> "Upstream":
         sdk = importlib.import_module("story_service.providers.chat.sdk")
-        upstream: Upstream = sdk.Upstream(self._dialect, self._failures, self._current_key)
+        upstream: Upstream = sdk.Upstream(self._dialect, self._current_key)
         return upstream
+
+
+async def _read(payloads: Payloads, completion: Completion, timeouts: StreamTimers) -> list[bytes]:
+    """Returns the next payloads; none where only the cost of a complete text did not come."""
+    if completion.only_cost_missing:
+        timeouts.finishing()
+    try:
+        return await timeouts.within(payloads.read())
+    except ProviderError as error:
+        if completion.complete and error.kind in _LATE:
+            payloads.ended = True
+            return []
+        error.request_id = error.request_id or completion.generation_id
+        raise
+
+
+def _repeated_after(error: ProviderError, plan: Plan, timeouts: StreamTimers) -> float | None:
+    """Returns the seconds until the same call is sent again, None where it is not."""
+    if not isinstance(error, ServerError):
+        return None
+    if not error.loading:
+        return 0.0 if plan.adapt(error) else None
+    wait = min(max(error.retry_after or _LOADING_SECONDS, 1.0), _LONGEST_LOADING_SECONDS)
+    return wait if wait < timeouts.left else None
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = decoded(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,6 +1,6 @@
 """OpenAI's SDK and its HTTP client, which take long to import: `model.py` imports it in a thread."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from story_service.providers.chat.errors import Failures
 
 # The SDK lets through what its HTTP client raises, and that what its transport raises.
 _BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
+_UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, aiohttp.ClientConnectorError)
 _CONNECT_SECONDS: Final = 10.0
 _KEEP_SECONDS: Final = 60.0
 _MAX_ERROR_BYTES: Final = 65_536
@@ -63,10 +64,9 @@ class _Bounded(httpx2.AsyncByteStream):
 class Upstream:
     """One pool of connections. It retries and redirects nothing; only connecting has a timeout."""
 
-    def __init__(self, dialect: Dialect, failures: Failures, key: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, dialect: Dialect, key: Callable[[], Awaitable[str]]) -> None:
         """`key` is read before every call; "" sends none."""
         self._base_url = dialect.base_url
-        self._failures = failures
         self._key = key
         proxy = proxy_for(dialect.base_url)
         # On aiohttp, whose parser reads single events for a third of what httpx2's own costs; but it knows no SOCKS.
@@ -94,7 +94,7 @@ class Upstream:
         self._completions = self._client.chat.completions.with_streaming_response
 
     @asynccontextmanager
-    async def chat(self, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
+    async def chat(self, body: Mapping[str, Any], failures: Failures) -> AsyncIterator[Reply]:
         """`POST /chat/completions`, open while it is read. Raises ProviderError for a status that is no success."""
         fields = dict(body)
         # Compressed events would wait for each other.
@@ -109,12 +109,12 @@ class Upstream:
                 extra_body=fields,
                 extra_headers=headers,
             ) as response:
-                yield Reply(response.http_response, self._failures)
+                yield Reply(response.http_response, failures)
         except _BROKEN as error:
-            raise _translated(error, self._failures) from None
+            raise _translated(error, failures) from None
 
     async def get(
-        self, path: str, params: Mapping[str, str], *, max_bytes: int
+        self, path: str, params: Mapping[str, str], failures: Failures, *, max_bytes: int
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Returns status, headers and body of a GET. Raises ProviderError TRANSPORT, also beyond `max_bytes`."""
         body = bytearray()
@@ -127,9 +127,9 @@ class Upstream:
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > max_bytes:
-                        raise self._failures.of(ProviderErrorKind.TRANSPORT)
+                        raise failures.of(ProviderErrorKind.TRANSPORT)
         except _BROKEN as error:
-            raise _translated(error, self._failures) from None
+            raise _translated(error, failures) from None
         return response.status_code, response.headers, bytes(body)
 
     async def aclose(self) -> None:
@@ -144,16 +144,26 @@ async def _bound(response: httpx2.Response) -> None:
 
 def _translated(error: Exception, failures: Failures) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
-        headers = error.response.headers
-        request_id = headers.get("x-generation-id", "")
-        return failures.of_status(error.status_code, headers, error.body, request_id=request_id)
-    return failures.of(ProviderErrorKind.TIMEOUT if _late(error) else ProviderErrorKind.TRANSPORT)
+        response = error.response
+        request_id = response.headers.get("x-generation-id", "")
+        return failures.of_body(_content(response), response.headers, status=error.status_code, request_id=request_id)
+    causes = tuple(_causes(error))
+    if any(isinstance(cause, _UNREACHED) for cause in causes):
+        return failures.unreachable()
+    # The transport's own error says that a timer ran out, which those around it may not.
+    late = any(isinstance(cause, TimeoutError) for cause in causes)
+    return failures.of(ProviderErrorKind.TIMEOUT if late else ProviderErrorKind.TRANSPORT)
 
 
-def _late(error: BaseException | None) -> bool:
-    """Returns whether a timer ran out; the transport's own error says so, which those around it may not."""
+def _content(response: httpx2.Response) -> bytes:
+    """Returns the body of a refusal, as much as was read of it."""
+    try:
+        return response.content
+    except httpx2.ResponseNotRead:
+        return b""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
-        if isinstance(error, TimeoutError):
-            return True
+        yield error
         error = error.__cause__
-    return False

@@ -14,7 +14,7 @@ _LAST_WORDS_SECONDS: Final = 5.0
 
 
 class StreamTimers:
-    """The timeouts of an answer, from the call on. Only text resets them, and time of the reader does not count."""
+    """The timeouts of an answer, from the call on. Text and thoughts reset them; time of the reader does not count."""
 
     def __init__(self, timers: ChatTimers, failures: Failures, *, clock: Callable[[], float] | None = None) -> None:
         """`clock` returns monotonic seconds; by default the running event loop's."""
@@ -43,6 +43,15 @@ class StreamTimers:
             message = "the answer took too long" if late else self._waiting_for
             raise self._failures.of(ProviderErrorKind.TIMEOUT, message) from None
 
+    @property
+    def left(self) -> float:
+        """Seconds until the total is over."""
+        return self._end - self._clock()
+
+    def restart(self, *, first_token: float) -> None:
+        """Starts the timer of the first text again: the call has not begun yet."""
+        self._next = self._clock() + first_token
+
     def finishing(self) -> None:
         """The text seems complete: its cost, or text after all, is waited for, for a short time."""
         if not self._whole:
@@ -54,7 +63,7 @@ class StreamTimers:
         self._paused = self._clock()
 
     def resume(self, *, heard: bool) -> None:
-        """Restarts the timers; with `heard` the item was text, and the idle timeout restarts."""
+        """Restarts the timers; with `heard` the item was text or a thought, and the idle timeout restarts."""
         now = self._clock()
         pause = now - self._paused
         self._end += pause

@@ -1,15 +1,14 @@
 """OpenRouter's dialect: which companies may run a model, what a call has cost, its keys and its errors."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from servicekit.resilience.errors import ProviderErrorKind
-from story_service.providers.chat.dialect import Dialect
+from story_service.providers.chat.dialect import Dialect, Finding
 from story_service.providers.chat.dialect import check_key_format as check_any_key
-from story_service.providers.chat.errors import metadata_of
+from story_service.providers.chat.report import Report
 
 OPENROUTER: Final = "openrouter"
 OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
@@ -18,6 +17,13 @@ _OPENROUTER_HOST: Final = "openrouter.ai"
 _KEY_PREFIX: Final = "sk-or-"
 _IN_FLIGHT: Final = "openrouter_in_flight_budget"
 _UNKNOWN_MODEL: Final = re.compile(r"not a valid model|no endpoints found", re.IGNORECASE)
+_DATA_POLICY: Final = re.compile(r"data policy|data_collection|settings/privacy", re.IGNORECASE)
+_DATA_POLICY_SET: Final = (
+    "no company runs this model under the data policy; see OPENROUTER_DATA_COLLECTION, OPENROUTER_ZDR and "
+    "https://openrouter.ai/settings/privacy"
+)
+_EXCLUDED: Final = re.compile(r"no allowed providers", re.IGNORECASE)
+_EXCLUDED_BY: Final = "none of the companies that may be used runs this model; see OPENROUTER_PROVIDER_ONLY"
 _MODERATED: Final = ("reasons", "flagged_input", "patterns")
 
 
@@ -55,7 +61,9 @@ def openrouter(
         check_key=lambda key: check_key_format(key, base_url=base_url),
         key_path="/key",
         generation_path="/generation",
-        read_error=_kind,
+        read_error=_found,
+        # A company that stores what is written about a child must not be asked because a field was refused.
+        needed=frozenset({"provider"}) if _is_openrouter(base_url) else frozenset(),
         words={
             ProviderErrorKind.UNSUPPORTED: "no such model, or no company that may run it",
             ProviderErrorKind.QUOTA: "the credits are used up",
@@ -71,20 +79,27 @@ def check_key_format(key: str, *, base_url: str = OPENROUTER_URL) -> str:
     if not key:
         raise ValueError("must not be empty")
     check_any_key(key)
-    host = urlsplit(base_url).hostname or ""
-    ours = host == _OPENROUTER_HOST or host.endswith(f".{_OPENROUTER_HOST}")
-    if ours and (not key.startswith(_KEY_PREFIX) or key == _KEY_PREFIX):
+    if _is_openrouter(base_url) and (not key.startswith(_KEY_PREFIX) or key == _KEY_PREFIX):
         raise ValueError(f'must begin with "{_KEY_PREFIX}": keys are made at https://openrouter.ai/keys')
     return key
 
 
-def _kind(status: int, error: Mapping[str, Any]) -> ProviderErrorKind | None:
-    """Returns the kind of an error by OpenRouter's own signs (openrouter.ai/docs, Errors and Debugging)."""
-    metadata, message = metadata_of(error), error.get("message")
-    if metadata.get("limit_source") == _IN_FLIGHT and status in {402, 429}:
-        return ProviderErrorKind.CONCURRENCY
-    if status == 403 and any(metadata.get(sign) for sign in _MODERATED):
-        return ProviderErrorKind.CONTENT_POLICY
-    if status == 400 and isinstance(message, str) and _UNKNOWN_MODEL.search(message):
-        return ProviderErrorKind.UNSUPPORTED
+def _is_openrouter(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == _OPENROUTER_HOST or host.endswith(f".{_OPENROUTER_HOST}")
+
+
+def _found(report: Report) -> Finding | None:
+    """Returns what an error is by OpenRouter's own signs (openrouter.ai/docs, Errors and Debugging)."""
+    if report.metadata.get("limit_source") == _IN_FLIGHT and report.status in {402, 429}:
+        return Finding(ProviderErrorKind.CONCURRENCY)
+    if report.status == 403 and any(report.metadata.get(sign) for sign in _MODERATED):
+        return Finding(ProviderErrorKind.CONTENT_POLICY)
+    if report.status in {0, 400, 404}:
+        if _DATA_POLICY.search(report.text) is not None:
+            return Finding(ProviderErrorKind.CONFIGURATION, _DATA_POLICY_SET)
+        if _EXCLUDED.search(report.text) is not None:
+            return Finding(ProviderErrorKind.CONFIGURATION, _EXCLUDED_BY)
+        if _UNKNOWN_MODEL.search(report.text) is not None:
+            return Finding(ProviderErrorKind.UNSUPPORTED)
     return None

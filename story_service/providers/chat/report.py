@@ -1,0 +1,111 @@
+"""What an error says, in whatever form a server gives it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+_CODES: Final = ("code", "type", "error_type", "status", "status_code", "statusCode", "error_code")
+_TEXTS: Final = (
+    "message",
+    "msg",
+    "detail",
+    "details",
+    "error",
+    "errors",
+    "error_description",
+    "title",
+    "metadata",
+    "raw",
+)
+_WAITS: Final = ("estimated_time", "retry_after", "retry_after_seconds")
+_SIGNS: Final = ("error", "errors", "detail", "error_description")
+_SIGNS_WITHOUT_CHOICES: Final = ("message", "msg", "code", "status_code", "statusCode", "error_code")
+_MOST_DEPTH: Final = 5
+_MOST_ENTRIES: Final = 8
+_MOST_READ: Final = 2_000
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse)
+
+
+def decoded(payload: bytes) -> Any:
+    """Returns the JSON value of `payload`. Raises ValueError for what is no JSON."""
+    try:
+        return _JSON.decode(payload.decode())
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def is_error(event: Mapping[str, Any]) -> bool:
+    """Returns whether an event, or a body, is an error: it says so, or it has words and nothing of a completion."""
+    if any(event.get(sign) for sign in _SIGNS) or event.get("object") == "error" or event.get("type") == "error":
+        return True
+    return "choices" not in event and any(event.get(sign) for sign in _SIGNS_WITHOUT_CHOICES)
+
+
+@dataclass(slots=True)
+class Report:
+    """An error: its `status` (0 for none), names of codes and types, words, and the fields that it names.
+
+    `metadata` and `headers` are what a proxy adds of the server behind it; `waits` are in seconds, by name.
+    """
+
+    status: int = 0
+    names: list[str] = field(default_factory=list)
+    text: str = ""
+    fields: set[str] = field(default_factory=set)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+
+    def read(self, value: object, depth: int = 0) -> None:
+        """Reads an error object, a list of them, or words. What repeats a request (`input`) is left out."""
+        if depth > _MOST_DEPTH:
+            return
+        if isinstance(value, str):
+            self._read_text(value, depth)
+        elif isinstance(value, list):
+            for each in value[:_MOST_ENTRIES]:
+                self.read(each, depth + 1)
+        elif isinstance(value, Mapping):
+            self._read_object(value, depth)
+
+    def _read_text(self, text: str, depth: int) -> None:
+        if text.lstrip()[:1] in {"{", "["}:
+            try:
+                return self.read(decoded(text.encode("utf-8", "replace")), depth + 1)
+            except ValueError:
+                pass
+        if text not in self.text:
+            self.text = f"{self.text} {text}".strip()[:_MOST_READ]
+        return None
+
+    def _read_object(self, error: Mapping[str, Any], depth: int) -> None:
+        for name in _CODES:
+            self._read_code(error.get(name))
+        for name in _WAITS:
+            wait = error.get(name)
+            if isinstance(wait, int | float) and not isinstance(wait, bool):
+                self.waits.setdefault(name, float(wait))
+        param, location, metadata = error.get("param"), error.get("loc"), error.get("metadata")
+        if isinstance(param, str):
+            self.fields.update(re.findall(r"\w+", param))
+        if isinstance(location, list):
+            self.fields.update(each for each in location if isinstance(each, str))
+        if isinstance(metadata, Mapping):
+            self.metadata.update(metadata)
+        for name in _TEXTS:
+            self.read(error.get(name), depth + 1)
+
+    def _read_code(self, code: object) -> None:
+        if isinstance(code, str) and code.isascii() and code.isdigit():
+            code = int(code[:4])
+        if isinstance(code, str):
+            self.names.append(code.casefold())
+        elif isinstance(code, int) and not self.status and 400 <= code <= 599:
+            self.status = code

@@ -1,0 +1,154 @@
+"""What a server said in words, cleaned so that it can be logged and shown."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote
+
+MAX_SAID: Final = 200
+"""Most characters of what is passed on."""
+MOST_READ: Final = 2_000
+"""Most characters of a message that are looked at."""
+
+_GAP: Final = "…"
+_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_URL: Final = re.compile(
+    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>@]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>]*)?", re.IGNORECASE
+)
+_EMAIL: Final = re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+")
+_BEARER: Final = re.compile(r"\b(?:bearer|basic|token)\s+(?=\S*[\d*.])\S{6,}", re.IGNORECASE)
+_KEY: Final = re.compile(
+    r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|org|user|proj|acct|key|api)[-_][\w*.…-]*(?:\d|\*|…)[\w*.…-]*", re.IGNORECASE
+)
+_LONG: Final = re.compile(r"(?<![\w/])(?=[\w+/=.~-]*(?:\d|[a-z][A-Z]))[\w+/=.~-]{20,}")
+_QUOTES: Final = (("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("「", "」"), ("`", "`"), ('"', '"'), ("'", "'"))
+_QUOTED: Final = re.compile("|".join(rf"(?<!\w){start}[^{start}{end}]*(?:{end}|$)" for start, end in _QUOTES))
+_LONGEST_QUOTE: Final = 40
+_MOST_QUOTED_WORDS: Final = 3
+_FIELD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
+# Combining marks are no \w in Python, and belong to the letter before them.
+_WORD: Final = re.compile(r"(?:[^\W\d_][\u0300-\u036f\u0900-\u0903\u093a-\u094f]*)+|\d+")
+# Scripts without blanks between words, in which a name stands within a longer run of letters.
+_UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_WITHIN: Final = re.compile(r"(?<=[^\s.!?…] )[^\W\d_a-z]\w*")
+_LEAST_LETTERS: Final = 3
+_FEWEST_DIGITS: Final = 4
+
+_ORDINARY: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    a about above access account active add added additional admin after again all allow allowed already also an and
+    another any api app applied are argument arguments array as ask asked assistant at attempt auth authentication
+    authorization available average bad balance be because been before being below between billing body boolean both
+    budget but by bytes call called calls can cannot capacity change characters chat check choose code company complete
+    completion completions concurrent configuration configure configured connect connection contact contain contains
+    content context contract cost could create credit credits current currently daily data day days decimal default
+    denied deployment deprecated describe detail details developer did different disabled do documentation does doesn
+    don down due each either empty enable enabled end endpoint endpoints engine enough error errors every exceed
+    exceeded exceeds except exist exists expected extra fail failed failure false few field fields filter find first
+    float for forbidden format found free from full function further gateway get given go greater had has have header
+    headers help higher hour hours how however http id if in include included incorrect index information input instead
+    insufficient int integer internal into invalid is issue it its json key keys language large larger later least left
+    length less limit limited limits list load loaded loading long longer lower made make many match maximum may memory
+    message messages method minimum minute minutes missing mode model models month more most must name need needed
+    needs new next no none not nothing null number object of off on once one only open operation option options or
+    order organization other out output over overloaded own page parameter parameters parse part payment per permission
+    permitted plan please policy possible prefill previous privacy privilege problem process project prompt property
+    provide provided provider providers pull quota range rate reach reached read reason received reduce refused region
+    rejected remaining remove request requested requests require required requires reset resource response restart
+    result retry return returned role roles route run running safety same second seconds see send sent server service
+    session set settings should size slow some specified start started status still stop stream streaming string such
+    support supported supports system temperature temporarily than that the their them then there these they this those
+    through time timeout times to token tokens too tools total true try type unable unavailable unauthorized unexpected
+    unknown unprocessable unrecognized unsupported until up update upgrade upstream url usage use used user using valid
+    validation value values version via view visit wait was were what when where which while will with within without
+    words would write wrong you your
+    """,
+    )
+)
+"""Words of error messages that may stand in a prompt too, and say nothing about a child there."""
+
+
+class Cleaner:
+    """Cleans what a server says about one request.
+
+    Keys, queries of URLs, e-mail addresses and longer quotations go, and every word of the request's own messages that
+    is no ordinary word of an error message and no part of the model's id: privacy comes before the clarity of a log.
+    """
+
+    def __init__(self, texts: Iterable[str], *, model: str) -> None:
+        """`texts` are the messages of the request."""
+        prompt = _folded(" ".join(texts))
+        plain = prompt.casefold()
+        self._model = frozenset(word.casefold() for word in _WORD.findall(model))
+        lower = {word for word in _WORD.findall(prompt) if word.islower()}
+        within = {word.casefold() for word in _WITHIN.findall(prompt)}
+        self._names = within | ({word.casefold() for word in _WORD.findall(prompt)} - lower)
+        self._private = frozenset(_WORD.findall(plain)) - _ORDINARY - self._model
+        self._pairs = frozenset(
+            plain[at : at + 2] for at in range(len(plain) - 1) if _UNSPACED.match(plain, at) is not None
+        )
+
+    def clean(self, said: str) -> str:
+        """Returns at most `MAX_SAID` characters of `said`, "" where no words are left."""
+        text = _folded(said[:MOST_READ])
+        for pattern, kept in ((_URL, r"\1\2"), (_EMAIL, _GAP), (_BEARER, _GAP), (_KEY, _GAP)):
+            text = pattern.sub(kept, text)
+        text = _LONG.sub(lambda found: found.group() if self._is_model(found.group()) else _GAP, text)
+        text = _QUOTED.sub(_short_quote, text)
+        parts, start = list[str](), 0
+        for field in (*_FIELD.finditer(text), None):
+            end = field.start() if field is not None else len(text)
+            parts.append(_WORD.sub(self._public, text[start:end]))
+            if field is not None:
+                known = all(word in _ORDINARY for word in field.group().split("_"))
+                parts.append(field.group() if known else _WORD.sub(self._public, field.group()))
+                start = field.end()
+        text = re.sub(rf"{_GAP}(?:[\s\W_]*{_GAP})+", _GAP, " ".join("".join(parts).split()))
+        if sum(map(str.isalpha, text)) < _LEAST_LETTERS:
+            return ""
+        return text if len(text) <= MAX_SAID else text[: MAX_SAID - 1].rpartition(" ")[0] + _GAP
+
+    def _is_model(self, word: str) -> bool:
+        return all(part.casefold() in self._model for part in _WORD.findall(word))
+
+    def _public(self, found: re.Match[str]) -> str:
+        """Returns a word, or a gap for one that stands in the request."""
+        word = found.group()
+        key = word.casefold()
+        if key in self._model:
+            return word
+        if key in _ORDINARY:
+            # "Will" may be a name, "will" is none, and neither is the first word of a sentence.
+            return _GAP if not word.islower() and key in self._names else word
+        if key.isdigit():
+            return _GAP if len(key) >= _FEWEST_DIGITS and key in self._private else word
+        if _UNSPACED.search(key) is not None:
+            pairs = {key[at : at + 2] for at in range(max(1, len(key) - 1))}
+            return _GAP if len(key) == 1 or pairs & self._pairs else word
+        return _GAP if any(_akin(key, private) for private in self._private) else word
+
+
+def _akin(word: str, private: str) -> bool:
+    """Returns whether `word` is `private`, holds it, or is its beginning, cut off."""
+    return (
+        (len(private) >= _LEAST_LETTERS and private in word)
+        or (len(word) > 1 and private.startswith(word))
+        or (word == private)
+    )
+
+
+def _short_quote(found: re.Match[str]) -> str:
+    quoted = found.group()
+    return quoted if len(quoted) <= _LONGEST_QUOTE and len(quoted.split()) <= _MOST_QUOTED_WORDS else _GAP
+
+
+def _folded(text: str) -> str:
+    """Returns `text` without escapes, in one normal form, without what is not printed."""
+    text = html.unescape(unquote(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)))
+    text = unicodedata.normalize("NFKC", text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    # What is not seen may stand within a name.
+    return "".join(each if each.isprintable() else "" if unicodedata.category(each) == "Cf" else " " for each in text)
