@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
+from story_service.answer.addition import Addition
 from story_service.answer.lines import (
     LINE_HEAD,
     Line,
     LineKind,
     bounded,
-    is_resumption,
+    is_certain_turn,
+    is_item,
+    is_numbered_source,
     is_rule_so_far,
     read_line,
+    speaker_of,
     spoken,
     without_emphasis,
 )
+from story_service.answer.opening import MAX_THOUGHTS, Found, Opening, introduces_text, is_frame, without_story_label
 from story_service.answer.sentences import SentenceCutter, count_words
-from story_service.answer.stream_text import RESTART, StreamText
-from story_service.answer.titles import MAX_TITLE_LENGTH, Found, TitleFinder, normalise_title
+from story_service.answer.stream_text import StreamText
+from story_service.answer.titles import MAX_TITLE_LENGTH, normalise_title
+from story_service.answer.tokens import RESTART
+from story_service.answer.wording import CLOSING, RESUMING
 from story_service.ports import AttemptText, AttemptTitle
 
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
 """What the reader returns as soon as it is certain."""
 
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
-"""A longer first line is text: the model left the title out."""
+"""A longer first line is text, or thought: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
 _COMPLETE: Final = 0.8
 """Share of the requested words from which on a text can be the whole story."""
-
-MAX_ADDITION: Final = 8_000
-"""Maximum code points that are held behind a label."""
-_MAX_RULED: Final = 600
-"""What follows a rule and is longer, or has more sentences, is the story."""
-_MAX_SENTENCES: Final = 3
-_MAX_LINES: Final = 3
-_STOPS: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u00bb)*_]*(?=\s|\Z)|[\u3002\uff01\uff1f]")
+_MAX_PARTING: Final = 2_000
+_MAX_SPEAKERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,66 +47,6 @@ class ReadAnswer:
 
     items: tuple[AnswerItem, ...]
     text: str
-
-
-class _Addition:
-    """Lines that a model seems to have added behind its story: a summary, a moral, words to the person who asked.
-
-    They are held while each of them can be an addition. A paragraph after that of a label, or after a closing word,
-    shows that the story continues.
-    """
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._length = 0
-        self._ruled = True
-        """True while there was only a rule."""
-        self._paragraph = 0
-        """Lines of the present label's paragraph."""
-        self._new_block = False
-        self._headed = False
-        """True where it begins with a heading."""
-
-    def admits(self, line: str) -> bool:
-        """Returns whether `line`, or its first `LINE_HEAD` code points and more, can belong to it."""
-        read = read_line(line)
-        labelled = read.kind is LineKind.LABEL or not self._ruled
-        if self._length + len(line) > (MAX_ADDITION if labelled else _MAX_RULED):
-            return False
-        if read.kind is LineKind.TEXT:
-            return self._ruled or self._may_go_on
-        # Behind a second rule there is another scene, and before a label there may have been one.
-        return not (self._ruled and self._paragraph) or not (read.kind is LineKind.RULE or self.is_story)
-
-    @property
-    def _may_go_on(self) -> bool:
-        return self._paragraph < _MAX_LINES and not (self._paragraph and self._new_block)
-
-    def add(self, line: str) -> None:
-        """Takes a whole line that is admitted."""
-        read = read_line(line)
-        self.lines.append(line)
-        self._length += len(line) + 1
-        match read.kind:
-            case LineKind.LABEL:
-                self._headed = self._headed or (len(self.lines) == 1 and not read.text.strip())
-                self._ruled, self._paragraph, self._new_block = False, int(bool(read.text.strip())), False
-            case LineKind.CLOSING:
-                self._ruled, self._paragraph = False, _MAX_LINES
-            case LineKind.TEXT:
-                self._paragraph, self._new_block = self._paragraph + 1, False
-            case _:
-                self._new_block = True
-
-    @property
-    def is_story(self) -> bool:
-        """Returns whether it is the story after all, now that the answer has ended."""
-        return self._ruled and len(_STOPS.findall("\n".join(self.lines))) > _MAX_SENTENCES
-
-    @property
-    def is_chapter(self) -> bool:
-        """Returns whether it can be a chapter, where it begins before the text is about as long as requested."""
-        return self._headed and self._length > _MAX_RULED
 
 
 class _Part(Enum):
@@ -135,27 +75,32 @@ class AnswerReader:
         `words_asked` is the requested length of the text, None where it is not known: only behind a text of about
         that length can a rule separate what is not the story.
         """
-        self._stream = StreamText()
+        self._stream = StreamText(title_wanted=title_wanted)
         self._title_wanted = title_wanted
         self._language_code = language_code
         self._words_asked = words_asked
         self._cutter = SentenceCutter(language_code)
         self._part = _Part.TITLE if title_wanted else _Part.OPENING
-        self._finder = TitleFinder()
+        self._opening = Opening()
+        self._asked = False
         self._title = title.casefold()
         self._head = ""
         self._plain = False
         self._perhaps = ""
-        self._skipped = False
+        self._over = False
         self._between = ""
         self._lead = ""
         self._breaks = 0
         self._ruled = False
+        self._speakers: set[str] = set()
+        """What lines of the text begin with, before a colon."""
         self._opens_paragraph = False
         self._given: list[AnswerItem] = []
         self._text: list[str] = []
         self._words = 0
-        self._addition: _Addition | None = None
+        self._parting: list[str] = []
+        """Sentences at the present end of the text that speak to the person who asked."""
+        self._addition: Addition | None = None
 
     @property
     def opens_paragraph(self) -> bool:
@@ -173,7 +118,7 @@ class AnswerReader:
         self._read(self._stream.finish())
         if self._part is _Part.TITLE:
             head, self._head = self._head, ""
-            self._found(self._finder.finish(head))
+            self._found(self._opening.finish(head))
         elif not self._plain and self._head:
             self._line_ended()
         self._resume()
@@ -205,6 +150,8 @@ class AnswerReader:
             start = end + 1
 
     def _take(self, line: str) -> None:
+        if self._over:
+            return
         if self._plain:
             self._write(line)
         elif self._part is _Part.ADDITION:
@@ -213,12 +160,23 @@ class AnswerReader:
             self._head = bounded((self._head + line).lstrip())
             if is_rule_so_far(self._head):
                 return
-            if self._part is _Part.TITLE and len(self._head) > _MAX_TITLE_LINE:
-                head, self._head = self._head, ""
-                self._found(self._finder.missing())
-                self._take(head)
-            elif self._part is not _Part.TITLE and len(self._head) >= self._decisive():
+            if self._part is _Part.TITLE:
+                self._long_line()
+            elif len(self._head) >= self._decisive():
                 self._begin_line()
+
+    def _long_line(self) -> None:
+        if len(self._head) <= _MAX_TITLE_LINE:
+            return
+        if not self._asked:
+            self._asked = True
+            found = self._opening.long(self._head[: _MAX_TITLE_LINE + 1])
+            if found is not None:
+                head, self._head = self._head, ""
+                self._found(found)
+                self._take(head)
+                return
+        self._head = self._head[-MAX_THOUGHTS:]
 
     def _decisive(self) -> int:
         """Code points of a line that decide what it is; a first one may repeat the title, or be chatter."""
@@ -232,23 +190,30 @@ class AnswerReader:
         elif self._part is _Part.ADDITION:
             self._addition_line()
         elif self._part is _Part.TITLE:
-            head, self._head = self._head, ""
-            self._found(self._finder.take(head))
+            head, self._head, self._asked = self._head, "", False
+            self._found(self._opening.take(head))
         elif self._part is _Part.OPENING and self._to_be_skipped():
             self._head = ""
-        else:
+        elif not self._over:
             self._begin_line(whole=True)
         self._plain = False
 
     def _begin_line(self, *, whole: bool = False) -> None:
         """Reads a line: text, a break, or the first of an addition."""
+        if self._title_wanted and not self._text:
+            self._head = without_story_label(self._head)
         line = read_line(self._head)
-        if line.kind in {LineKind.BREAK, LineKind.RULE}:
+        if line.kind in {LineKind.BREAK, LineKind.RULE, LineKind.FENCE}:
             self._perhaps = ""
         self._resume()
+        if self._text and line.kind is LineKind.TURN and whole and is_certain_turn(self._head):
+            self._close_paragraph()
+            self._over = True
+            self._head = ""
+            return
         if self._begins_addition(line):
             self._close_paragraph()
-            self._part, self._addition = _Part.ADDITION, _Addition()
+            self._part, self._addition = _Part.ADDITION, Addition(play=bool(self._speakers))
             head, self._head = self._head, ""
             self._hold(head)
             if whole:
@@ -262,11 +227,22 @@ class AnswerReader:
             self._break()
 
     def _begins_addition(self, line: Line) -> bool:
-        if line.kind is not LineKind.RULE:
-            return line.kind in {LineKind.LABEL, LineKind.CLOSING}
-        # A second rule shows that they are scene breaks.
-        asked, text = self._words_asked, self._part is _Part.TEXT
-        return text and not self._ruled and asked is not None and self._words >= _COMPLETE * asked
+        if line.kind in {LineKind.LABEL, LineKind.CLOSING}:
+            return True
+        begins = line.kind is LineKind.REFERENCE
+        match line.kind:
+            case LineKind.TURN:
+                begins = speaker_of(self._head) not in self._speakers
+            case LineKind.FENCE:
+                begins = self._opening.fenced
+            case LineKind.TEXT:
+                cited = self._stream.cited and is_numbered_source(self._head)
+                begins = cited or (bool(self._parting) and is_item(self._head))
+            case LineKind.RULE:
+                # A second rule shows that they are scene breaks.
+                asked = self._words_asked
+                begins = not self._ruled and asked is not None and self._words >= _COMPLETE * asked
+        return begins and self._part is _Part.TEXT
 
     def _found(self, found: Found | None) -> None:
         """Returns the title, if it is known now, and reads what follows it."""
@@ -280,7 +256,7 @@ class AnswerReader:
             self._line_ended()
 
     def _to_be_skipped(self) -> bool:
-        """Returns whether the first line after the title, or of a continuation, is no text, as far as it is known."""
+        """Returns whether a line before the text is none of it, as far as it is known."""
         if not self._head:
             # An empty line follows what may be chatter: it was.
             return False
@@ -288,11 +264,11 @@ class AnswerReader:
         if self._part is not _Part.OPENING:
             return False
         if self._title and normalise_title(self._head).casefold() == self._title:
-            self._skipped = True
             return True
-        if not self._title_wanted and not self._skipped and is_resumption(self._head):
+        if self._title_wanted and is_frame(self._head):
+            return True
+        if introduces_text(self._head) if self._title_wanted else RESUMING.match(self._head):
             self._perhaps = self._head
-            self._skipped = True
             return True
         return False
 
@@ -303,6 +279,8 @@ class AnswerReader:
             self._write_line(spoken(line), whole=True)
 
     def _write_line(self, text: str, *, whole: bool) -> None:
+        if (speaker := speaker_of(text)) and len(self._speakers) < _MAX_SPEAKERS:
+            self._speakers.add(speaker)
         if self._part is not _Part.TEXT:
             self._opens_paragraph = self._opens_paragraph or (not self._text and self._breaks > 0)
             self._part = _Part.TEXT
@@ -380,9 +358,14 @@ class AnswerReader:
         if self._lead or not self._text:
             sentence = self._lead + sentence.lstrip()
         self._lead = ""
-        self._text.append(sentence)
-        self._words += count_words(sentence)
-        self._given.append(AttemptText(sentence))
+        if self._text and CLOSING.match(sentence.lstrip()) and sum(map(len, self._parting)) < _MAX_PARTING:
+            self._parting.append(sentence)
+            return
+        for text in (*self._parting, sentence):
+            self._text.append(text)
+            self._words += count_words(text)
+            self._given.append(AttemptText(text))
+        self._parting = []
 
     def _forget_thoughts(self) -> None:
         """Drops what has not been returned: it was thought. A returned title stays."""
@@ -390,7 +373,7 @@ class AnswerReader:
             return
         if self._part is not _Part.TITLE:
             self._part = _Part.OPENING
-        self._finder = TitleFinder()
+        self._opening = Opening()
         self._head = ""
         self._plain = False
         self._perhaps = ""
@@ -402,4 +385,4 @@ class AnswerReader:
 def _text_of(line: str) -> str:
     """Returns what is read of a line that is text whatever it looks like; "" for nothing."""
     read = read_line(line)
-    return read.text if read.kind not in {LineKind.LABEL, LineKind.CLOSING} else spoken(line)
+    return read.text if read.kind is not LineKind.LABEL else spoken(line)

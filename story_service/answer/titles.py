@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
-from story_service.answer.lines import LineKind, is_announcement, like_title, may_be_announcement, read_line
 from story_service.cleaning import clean
 
 MAX_TITLE_LENGTH: Final = 200
@@ -18,6 +16,7 @@ _LABELS: Final = (
     r"|(?:故事)?(?:标题|標題|题目|題目)|タイトル|題名|제목|العنوان|כותרת|शीर्षक"
 )
 _LABEL: Final = re.compile(rf"(?:{_LABELS})(?:\s*[:\uff1a]\s*|\s+[-\u2013\u2014]\s+)", re.IGNORECASE)
+_KEY: Final = re.compile(rf"(?:\w+[ _-])?(?:{_LABELS}|heading|headline|name)|\w+Title", re.IGNORECASE)
 _HEADING: Final = re.compile(r"#{1,6}\s*")
 _TRAILING_HEADING: Final = re.compile(r"\s+#+$")
 _TAG: Final = re.compile(r"</?(?:title|h[1-6]|b|i|em|strong|u|p|br|data|story)\s*/?>", re.IGNORECASE)
@@ -62,6 +61,16 @@ def fallback_title(language_code: str) -> str:
     return _FALLBACKS.get(language_code.partition("-")[0].lower(), "A Bedtime Story")
 
 
+def titled(line: str) -> bool:
+    """Returns whether a line says that it is a title: "**Title:** Mia and the Sea"."""
+    return _LABEL.match(line.lstrip("#*_ ")) is not None
+
+
+def is_title_key(path: tuple[str, ...]) -> bool:
+    """Returns whether the last key of `path` names a title: "title", "story_title", "Titel", "name"."""
+    return bool(path) and _KEY.fullmatch(path[-1]) is not None
+
+
 def normalise_title(line: str) -> str:
     """Returns the title in a model's title line: without marks, tags, "Title:", quotation marks around it and blanks.
 
@@ -101,76 +110,3 @@ def _bounded(title: str) -> str:
         return title
     head, blank, _ = title[: MAX_TITLE_LENGTH + 1].rpartition(" ")
     return head.rstrip() if blank else title[:MAX_TITLE_LENGTH]
-
-
-_MOST_SKIPPED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The title as written, "" where the answer has none, and the lines that turned out to be text."""
-
-    title: str
-    text: tuple[str, ...] = ()
-
-
-class TitleFinder:
-    """Takes lines until it is known which is the title.
-
-    What introduces a story is left out where a title and a text follow it. What only may introduce it is the title, or
-    text, where they do not.
-    """
-
-    def __init__(self) -> None:
-        self._certain = False
-        self._skipped: list[str] = []
-        self._blank = False
-        self._title = ""
-
-    def take(self, line: str) -> Found | None:
-        """Takes a whole line; returns None while the title is not known."""
-        kind = read_line(line).kind
-        if self._title and kind is LineKind.LABEL:
-            return self._without_title(self._title, line)
-        if kind in {LineKind.BREAK, LineKind.RULE} or not normalise_title(line):
-            self._blank = True
-            return None
-        return self._decided(line)
-
-    def _decided(self, line: str) -> Found | None:
-        if self._title:
-            return Found(self._title, (line,))
-        if len(self._skipped) < _MOST_SKIPPED and (is_announcement(line) or may_be_announcement(line)):
-            self._certain = is_announcement(line)
-            self._skipped.append(line.strip())
-            self._blank = False
-            return None
-        if not self._skipped:
-            return Found(line.strip())
-        if (self._blank or self._certain) and like_title(line, stopped=self._certain):
-            self._title = line.strip()
-            return None
-        return self._without_title(line)
-
-    def missing(self) -> Found:
-        """Returns what there is before a line that is too long for a title."""
-        if self._title or not self._skipped:
-            return Found(self._title)
-        return self._without_title()
-
-    def finish(self, line: str) -> Found | None:
-        """Returns what there is at the end of the answer, `line` being unfinished; None where no line was complete."""
-        if not self._skipped:
-            return None
-        if self._title and line:
-            return Found(self._title, (line,))
-        return self._without_title(*filter(None, (self._title, line)))
-
-    def _without_title(self, *text: str) -> Found:
-        """Without a title after the introduction, that is the title, or the first line of the text."""
-        last = self._skipped[-1]
-        if self._certain:
-            return Found("", text)
-        if last.endswith((":", "\uff1a")):
-            return Found("", (last, "", *text) if self._blank else (last, *text))
-        return Found(last, text)

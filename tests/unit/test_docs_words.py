@@ -46,6 +46,8 @@ EXCEPTIONS: Final = frozenset(
     {
         # What models write when they refuse.
         ("story_service/answer/refusals.py", "can not"),
+        # What models write when they think.
+        ("story_service/answer/wording.py", "we"),
     }
 )
 """Places where such a word is right: the file and the word."""

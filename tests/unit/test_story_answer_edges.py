@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from story_service.answer.reader import MAX_ADDITION, AnswerReader, ReadAnswer
+from story_service.answer.addition import MAX_ADDITION
+from story_service.answer.reader import AnswerReader, ReadAnswer
 from story_service.answer.titles import normalise_title
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded
