@@ -33,7 +33,7 @@ class GatewaySettings(ServiceSettings):
     """Seconds for which a run holds the lease of its story; after that another gateway can claim the story"""
     pickup_interval_seconds: float = Field(2.0, ge=0.05, le=3600)
     """Seconds between polls for orphaned stories"""
-    run_timeout_seconds: float = Field(2700.0, ge=1, le=86_400)
+    run_timeout_seconds: float = Field(14_400.0, ge=1, le=86_400)
     """Seconds that a story's runs may work, waiting not counted; after that it ends with the text and audio so far"""
     max_runs: int = Field(256, ge=1, le=10_000)
     """Maximum number of stories that one gateway makes at a time; others wait in state PENDING"""

@@ -127,7 +127,7 @@ class Tuning:
     """Timeout of a segment of the embedded voice where no setting says another."""
     beat: float = 20.0
     """Time between two warnings of a narration that waits; half of it until the first of one that waits for a place."""
-    narration: float = 3600.0
+    narration: float = 14_400.0
     """Timeout of one narration."""
     transcription: float = 120.0
     """Timeout of one transcription, from the first byte of the recording to its text."""

@@ -68,7 +68,7 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option("--parent", default="", metavar="ID", help="Stored story that this one continues.")
 @click.option("--minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
 @click.option("--language", default="", metavar="CODE", help="Language of the story, such as en or ru.  [default: en]")
-@click.option("--model", default="", help='Model that writes the story; "offline" is the embedded writer.')
+@click.option("--model", default="", help='Model, as `tale models` shows it; "offline" is the embedded writer.')
 @click.option(
     "--fallback-model", "fallback_models", multiple=True, help="Model to use when the first one fails. Repeatable."
 )

@@ -81,6 +81,24 @@ async def test_only_model_that_writes_is_used(tmp_path: Path, models: list[str |
     assert [f"chat:{_LLAMA}"] == [each.name for each in status.circuits if _LLAMA in each.name]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"id": _LLAMA, "type": "chat"}, {"id": "x", "type": "image"}, {"id": "y", "type": "moderation"}],
+        {"models": [{"name": _LLAMA, "model": _LLAMA}], "object": "list"},
+        {"object": "list", "data": [{"id": _LLAMA, "max_model_len": 4096}, None, {"id": ""}, {"id": 7}, "text"]},
+    ],
+)
+async def test_list_is_read_in_any_form(tmp_path: Path, body: Any) -> None:
+    """A bare list, another key, entries that are none."""
+    async with openrouter_fake() as upstream:
+        upstream.gets.extend(web.json_response(body) for _ in range(3))
+        upstream.default = goes_on
+        changes: dict[str, Any] = {"chat_base_url": upstream.chat_url, "model": "", "openrouter_api_key": None}
+        async with story_server(tmp_path, **changes) as server:
+            assert _LLAMA == (await server.tell()).whole.model
+
+
 async def test_nothing_of_openrouter_is_sent_to_another_server(tmp_path: Path) -> None:
     """No key, no field and no path of its own, whatever fails."""
     async with story_server(tmp_path, chat=True, models=[_LLAMA], model="") as server:

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from servicekit.resilience.errors import ProviderErrorKind
+from story_service.ports import CHAT
 from story_service.providers.chat.report import Report
-
-CHAT: Final = "chat"
-"""Name of the provider behind CHAT_BASE_URL."""
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 

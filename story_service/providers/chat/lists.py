@@ -23,8 +23,11 @@ _NO_TEXT: Final = re.compile(r"embed|rank|image|audio|speech|transcri|moderation
 
 
 def upstream_models(body: Mapping[str, Any]) -> tuple[UpstreamModel, ...]:
-    """Returns the models of a list, in order, without unreadable entries. Raises ValueError for no list."""
-    entries = body.get("data")
+    """Returns the models of a list, in order, without unreadable entries. Raises ValueError for no list.
+
+    It is under `data`, or under `models` as of some servers.
+    """
+    entries = body.get("data", body.get("models"))
     if not isinstance(entries, list):
         raise ValueError("no list of models")  # noqa: TRY004 - the value of an upstream
     return tuple(model for entry in entries[:MAX_MODELS] if (model := _model(entry)) is not None)
@@ -33,7 +36,7 @@ def upstream_models(body: Mapping[str, Any]) -> tuple[UpstreamModel, ...]:
 def _model(entry: object) -> UpstreamModel | None:
     if not isinstance(entry, dict):
         return None
-    identifier = printable(entry.get("id"))
+    identifier = printable(entry.get("id")) or printable(entry.get("name"))
     if not identifier:
         return None
     pricing, top = entry.get("pricing"), entry.get("top_provider")

@@ -170,6 +170,9 @@ class ServerChatModel:
                 status, headers, body = await upstream.get(path, params or {}, self._failures, max_bytes=max_bytes)
         except TimeoutError:
             raise self._failures.of(ProviderErrorKind.TIMEOUT) from None
+        if 200 <= status < 300 and path == "/models" and body.lstrip()[:1] == b"[":
+            # A list with nothing around it, as Together sends it.
+            body = b'{"data":%b}' % body
         value = await asyncio.to_thread(_object, body) if len(body) > MAX_BODY_BYTES else _object(body)
         if not 200 <= status < 300 or value is None or value.get("error"):
             raise self._failures.of_body(body, headers, status=0 if 200 <= status < 300 else status)

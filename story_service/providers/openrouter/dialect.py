@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from servicekit.resilience.errors import ProviderErrorKind
+from story_service.ports import OPENROUTER
 from story_service.providers.chat.dialect import Dialect, Finding
 from story_service.providers.chat.dialect import check_key_format as check_any_key
 from story_service.providers.chat.report import Report
 
-OPENROUTER: Final = "openrouter"
 OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
 
 _OPENROUTER_HOST: Final = "openrouter.ai"

@@ -507,7 +507,10 @@ class StorySpec(_message.Message):
     parent_story_id: _builtins.str
     """Id of the story that this one continues; empty: none."""
     model: _builtins.str
-    """Model that writes the story; empty: the server's default. "offline" is the embedded writer."""
+    """Model that writes the story; empty: the server's default. "offline" is the embedded writer. Where the server has both
+    OpenRouter and a chat server of its own, the prefixes "openrouter:" and "chat:" choose; without one, an id of the form
+    vendor/name is OpenRouter's and any other the chat server's.
+    """
     temperature: _builtins.float
     """Sampling temperature; unset: the server's default."""
     seed: _builtins.int
