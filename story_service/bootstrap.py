@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from offline_writer import OfflineWriter
+from servicekit.languages import LanguageDetector
 from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.limits import ProviderLimits
@@ -138,7 +139,7 @@ def build(
     generations = [
         Generations(each.chat, breakers=breakers, audit=audit, metrics=story_metrics) for each in upstreams.values()
     ]
-    prompts = _prompts(settings)
+    prompts, languages = _prompts(settings), LanguageDetector()
     writers = {
         each.server.provider: ChatWriter(
             each.chat,
@@ -151,6 +152,7 @@ def build(
             paces=paces[each.server.provider],
             longest_queue=each.pace.queue,
             free=each.server.is_free,
+            languages=languages,
         )
         for each, report in zip(upstreams.values(), generations, strict=True)
     }
@@ -191,6 +193,7 @@ def build(
         generations=generations,
         metrics=metrics,
         circuits=breakers,
+        languages=languages if upstreams else None,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from servicekit.channel import open_channel
+from servicekit.languages import LanguageDetector
 from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
@@ -17,7 +18,6 @@ from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.narration.admission import Admission
-from voice_service.narration.intake import LanguageDetector
 from voice_service.narration.narration import Narration, NarrationPolicy
 from voice_service.providers.factory import ANNOUNCED, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry

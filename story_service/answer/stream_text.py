@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from story_service.answer.markup import Escapes, Markup, with_line_feeds, without_controls
 from story_service.answer.structured import Structured
-from story_service.answer.tokens import Tokens
+from story_service.answer.tokens import RESTART, Tokens
 
 
 class _Characters:
@@ -51,3 +51,9 @@ class StreamText:
         for stage in self._stages:
             text = stage.feed(text) + stage.finish()
         return text
+
+
+def read_text(answer: str) -> str:
+    """Returns the clean text of a whole answer, without its thoughts."""
+    stream = StreamText()
+    return (stream.feed(answer) + stream.finish()).rpartition(RESTART)[2]

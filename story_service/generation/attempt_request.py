@@ -9,7 +9,7 @@ from story_service.chat import ChatRequest, ChatTimers
 from story_service.errors import cost_limit_reached, cost_unknown
 from story_service.models.catalogue import Catalogue, Price
 from story_service.prompting.builder import PromptBuilder
-from story_service.prompting.length import max_tokens
+from story_service.prompting.length import lacks_only_ending, max_tokens
 
 _BYTES_PER_TOKEN: Final = 3
 """On the low side for any language, so that the length of a prompt is not underestimated."""
@@ -41,7 +41,12 @@ class RequestBuilder:
         Raises FAILED_PRECONDITION / COST_LIMIT where, at the catalogue's prices, the call could exceed
         `assignment.max_cost_usd`, or where that limit is set and no price is known: no call is made then.
         """
-        prefill = bool(assignment.written_so_far) and self._catalogue.accepts_prefill(model)
+        # A prefilled answer follows no instruction to end the story.
+        prefill = (
+            bool(assignment.written_so_far)
+            and not lacks_only_ending(assignment)
+            and self._catalogue.accepts_prefill(model)
+        )
         messages = self._prompts.messages(assignment, continue_by_prefill=prefill)
         known = self._catalogue.find(model)
         request = ChatRequest(

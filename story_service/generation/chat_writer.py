@@ -9,13 +9,14 @@ from typing import Final
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.languages import LanguageDetector
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog, OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment
-from story_service.chat import ChatModel, ChatRequest, ChatStarted, ChatTimers, ChatWorking
+from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, ChatStarted, ChatTimers, ChatWorking
 from story_service.errors import why
 from story_service.generation.attempt_request import RequestBuilder
 from story_service.generation.cost_ledger import Generations
@@ -56,9 +57,13 @@ class ChatWriter:
         paces: Paces,
         longest_queue: float = LONGEST_QUEUE,
         free: bool = False,
+        languages: LanguageDetector | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`longest_queue`: seconds for which a call waits for a free place. `free`: its calls are not billed."""
+        """`longest_queue`: seconds for which a call waits for a free place. `free`: its calls are not billed.
+
+        `languages` None leaves the language of the answers unchecked.
+        """
         self._chat = chat
         self._requests = requests
         self._longest_queue = longest_queue
@@ -69,6 +74,7 @@ class ChatWriter:
         )
         self._metrics = metrics
         self._paces = paces
+        self._languages = languages
         self._now = now
 
     async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
@@ -95,6 +101,7 @@ class ChatWriter:
                     provider=self._chat.provider,
                     start_time=self._now(),
                     free=self._free,
+                    languages=self._languages,
                 )
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
                 attempt, outgoing.sent = started, True
@@ -132,6 +139,8 @@ class ChatWriter:
     ) -> AsyncGenerator[AttemptLoading | AttemptTitle | AttemptText | ModelCall, None]:
         async with aclosing(self._chat.stream(request, timers)) as events:
             async for event in events:
+                if self._languages is not None and isinstance(event, ChatDelta | ChatEnded):
+                    await self._languages.load()
                 for item in attempt.take(event):
                     yield item
                 if isinstance(event, ChatStarted):
@@ -141,6 +150,9 @@ class ChatWriter:
                     yield AttemptLoading(model=request.model, provider=self._chat.provider)
                 if isinstance(event, ChatWorking) or attempt.first_token_seconds is not None:
                     answered()
+                if attempt.complete:
+                    # The call ends with its stream: what is not read may still be billed.
+                    break
 
     def _given_up(self, attempt: WritingAttempt, request: ChatRequest) -> None:
         """Records a call that its reader left, and asks about its cost."""

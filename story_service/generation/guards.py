@@ -11,7 +11,8 @@ from servicekit.sentences import sentence_ends
 from story_service.answer.sentences import count_words
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import text_too_long
-from story_service.prompting.length import too_short, words_asked
+from story_service.generation.opening import OpeningGuard
+from story_service.prompting.length import most_words
 
 # Combining marks are no \w in Python, and belong to the letter before them.
 _WORD: Final = re.compile(r"[\w\N{COMBINING GRAVE ACCENT}-\N{COMBINING LATIN SMALL LETTER X}]+")
@@ -45,52 +46,81 @@ def sentences(text: str) -> list[tuple[str, ...]]:
     return found
 
 
-_MAX_REPEATED_SENTENCES: Final = 10
-_MAX_REPEATED_WORDS: Final = 80
-_MAX_TIMES: Final = 3
-_PHRASE_WORDS: Final = 3
+_RETOLD_SENTENCES: Final = 10
+_RETOLD_WORDS: Final = 80
+_CIRCLING_SENTENCES: Final = 20
+_CIRCLING_WORDS: Final = 80
+_LONGEST_RUN: Final = 400
 
 
 class RepeatedError(Exception):
     """The text repeats earlier text."""
 
 
+class _Run:
+    """Sentences in a row that all came before, in words."""
+
+    def __init__(self) -> None:
+        self._words: dict[tuple[str, ...], int] = {}
+        self._total = 0
+        self._retold = self._retold_words = 0
+        """Of those that came once before: a second telling."""
+        self._circling = self._circling_words = 0
+        """Of those that came in this run already."""
+
+    def add(self, sentence: tuple[str, ...], *, second: bool) -> None:
+        """Takes one more; `second`: it had come once."""
+        size = max(len(sentence), count_words(" ".join(sentence)))
+        self._total += size
+        if sentence in self._words:
+            self._circling += 1
+            self._circling_words += size
+        elif second:
+            self._retold += 1
+            self._retold_words += size
+        self._words[sentence] = size
+
+    @property
+    def is_loop(self) -> bool:
+        """Returns whether no refrain and no cumulative tale is like this."""
+        return (
+            self._retold >= _RETOLD_SENTENCES
+            or self._retold_words >= _RETOLD_WORDS
+            or self._circling >= _CIRCLING_SENTENCES
+            or self._circling_words >= _CIRCLING_WORDS
+            or self._total >= _LONGEST_RUN
+        )
+
+
 class RepetitionGuard:
     """Passes text on, and holds repeated text until it is known to be a refrain and no loop.
 
-    A refrain, or a lullaby, is short and comes once at a time: ten sentences in a row, or eighty words, that are all
-    repeated are a loop, and so is one sentence that comes three more times.
+    In a row of repeated sentences, a loop comes round: eighty words of it were in this row before. A second telling is
+    eighty words, or ten sentences, that had come once. The verses of a cumulative tale are neither: what they repeat
+    grows by a line a verse, and the rest of it came more than once.
     """
 
     def __init__(self, written: str) -> None:
         """`written` is the earlier text."""
-        self._seen = set(sentences(written))
+        self._times = Counter(sentences(written))
         self._held: list[str] = []
-        self._again: Counter[tuple[str, ...]] = Counter()
+        self._run = _Run()
 
     def feed(self, text: str) -> list[str]:
         """Returns what may be released after `text`, one or more whole sentences. Raises RepeatedError."""
         self._held.append(text)
         again = True
         for sentence in sentences(text):
-            if sentence in self._seen:
-                self._again[sentence] += 1
-                if self._goes_round:
-                    raise RepeatedError
-            else:
-                self._seen.add(sentence)
-                self._again.clear()
+            before = self._times[sentence]
+            self._times[sentence] += 1
+            if not before:
+                self._run = _Run()
                 again = False
+                continue
+            self._run.add(sentence, second=before == 1)
+            if self._run.is_loop:
+                raise RepeatedError
         return [] if again else self.finish()
-
-    @property
-    def _goes_round(self) -> bool:
-        again = self._again
-        return (
-            again.total() >= _MAX_REPEATED_SENTENCES
-            or sum(len(sentence) * times for sentence, times in again.items()) >= _MAX_REPEATED_WORDS
-            or any(times >= _MAX_TIMES for sentence, times in again.items() if len(sentence) >= _PHRASE_WORDS)
-        )
 
     def finish(self) -> list[str]:
         """Returns what is still held: the text ends with a refrain."""
@@ -128,10 +158,17 @@ class ContinuationGuard:
         self._written = written
         self._tail = [word.key for word in words(written[-20 * _TAIL_WORDS :])][-_TAIL_WORDS:]
         self._starts = _sentence_starts(written, len(self._tail))
+        said = sentences(written)
+        # What began several sentences is a refrain, which may come again.
+        beginnings = Counter(sentence[:_OPENING_WORDS] for sentence in said)
         self._opening = keys(written[: 40 * _OPENING_WORDS])[:_OPENING_WORDS]
-        begun = sentences(written[:2_000])
-        self._first = [sentence for sentence in begun[:_OPENING_SENTENCES] if len(sentence) > _OPENING_WORDS]
-        self._underway = len(begun) > _OPENING_SENTENCES
+        self._opens_once = beginnings[self._opening] < 2
+        self._first = [
+            sentence
+            for sentence in said[:_OPENING_SENTENCES]
+            if len(sentence) > _OPENING_WORDS and beginnings[sentence[:_OPENING_WORDS]] == 1
+        ]
+        self._underway = len(said) > _OPENING_SENTENCES
         self._held = ""
         self._open = not written.strip()
 
@@ -156,7 +193,11 @@ class ContinuationGuard:
 
     def _opens(self, new: Sequence[Word]) -> bool:
         """Returns whether `new` begins as the story did."""
-        return len(new) >= _OPENING_WORDS and tuple(word.key for word in new[:_OPENING_WORDS]) == self._opening
+        return (
+            self._opens_once
+            and len(new) >= _OPENING_WORDS
+            and tuple(word.key for word in new[:_OPENING_WORDS]) == self._opening
+        )
 
     def _decided(self, new: Sequence[Word], *, new_paragraph: bool) -> str:
         overlap = self._overlap(new)
@@ -173,8 +214,14 @@ class ContinuationGuard:
             if any(_alike(sentence, first) for first in self._first):
                 raise StartedOverError
         said = [word.key for word in new]
-        if any(_common(said, self._tail[start:]) >= _PASSAGE_WORDS for start in self._starts):
-            raise RepeatedError
+        for start in self._starts:
+            if _common(said, self._tail[start:]) >= _PASSAGE_WORDS and not self._stood_at(start):
+                raise RepeatedError
+
+    def _stood_at(self, start: int) -> bool:
+        """Returns whether the tail ends as it did before `start`: the attempt continues a refrain."""
+        before = self._tail[max(start - _OPENING_WORDS, 0) : start]
+        return bool(before) and before == self._tail[-len(before) :]
 
     def _may_overlap(self, new: Sequence[Word]) -> bool:
         """Returns whether all of `new` is somewhere in the tail, and the tail continues after it."""
@@ -235,74 +282,54 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
     return len(one) > _OPENING_WORDS and matcher.quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 
 
-_FIRST_WORDS: Final = 25
-"""A refusal is shorter, and a requested story longer."""
-_NOTHING_MISSING: Final = 0.8
-"""An attempt that adds nothing is accepted from this share of the requested words on."""
-
-
-class TooShortError(Exception):
-    """The attempt ended, and the text is no story of the requested length."""
-
-
 class OutputGuard:
     """What an attempt adds to the story, checked before it is released.
 
-    The first sentences of a continuation are held until it is known not to start over, and those of a new story until
-    they are longer than a refusal. `text` is what was released.
+    The first sentences of a continuation are held until it is known not to start over, and those of every attempt until
+    they are known to be a story (OpeningGuard).
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, opening: OpeningGuard) -> None:
         written = assignment.written_so_far
-        self._assignment = assignment
+        self._opening = opening
         self._continuation = ContinuationGuard(written)
         self._repetition = RepetitionGuard(written)
-        self._words = count_words(written)
+        self._most_words = most_words(assignment)
         self._room = MAX_CONTENT_LENGTH - len(written)
-        self._least = 0 if written.strip() else min(_FIRST_WORDS, words_asked(assignment) // 5)
-        self._held: list[str] = []
-        self._out: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """What was released, with the white space that separates it from the earlier text."""
-        return "".join(self._out)
+        self.words = count_words(written)
+        """Words of the whole story, with those that are held."""
+        self.full = False
+        """True once the next sentence would make the story longer than it may become: no more is taken."""
 
     def feed(self, text: str, *, new_paragraph: bool = False) -> list[str]:
         """Returns what may be released after whole sentences; `new_paragraph`: the attempt began with a new one.
 
-        Raises StartedOverError, RepeatedError, and FAILED_PRECONDITION / TEXT_TOO_LONG where the story would be too
-        long; the text that came with them is never released.
+        Raises StartedOverError, RepeatedError, what OpeningGuard raises, and FAILED_PRECONDITION / TEXT_TOO_LONG where
+        the story would be too long; the text that came with them is never released.
         """
         new = self._continuation.feed(text, new_paragraph=new_paragraph)
-        return self._let_out(self._repetition.feed(new)) if new else []
+        return self._opening.feed(self._bounded(self._repetition.feed(new))) if new else []
 
-    def finish(self, *, new_paragraph: bool = False) -> list[str]:
-        """Returns what is still held at the end of the attempt. Raises as `feed` does, and TooShortError."""
+    def finish(self, *, ended: bool, new_paragraph: bool = False) -> list[str]:
+        """Returns what is still held at the end of the attempt. Raises as `feed` does.
+
+        `ended`: the model has finished, and was not cut.
+        """
         new = self._continuation.finish(new_paragraph=new_paragraph)
-        self._hold([*(self._repetition.feed(new) if new else []), *self._repetition.finish()])
-        if too_short(self._assignment, self._words) or not (self._out or self._held or self._nothing_missing):
-            raise TooShortError
-        self._least = 0
-        return self._let_out(())
+        held = [*(self._repetition.feed(new) if new else []), *self._repetition.finish()]
+        return [*self._opening.feed(self._bounded(held)), *self._opening.finish(ended=ended)]
 
-    @property
-    def _nothing_missing(self) -> bool:
-        return self._words >= _NOTHING_MISSING * words_asked(self._assignment)
-
-    def _hold(self, sentences: Iterable[str]) -> None:
+    def _bounded(self, sentences: Iterable[str]) -> list[str]:
+        """Returns the sentences that the story has room for."""
+        taken: list[str] = []
         for sentence in sentences:
-            self._words += count_words(sentence)
+            number = count_words(sentence)
+            self.full = self.full or self.words + number > self._most_words
+            if self.full:
+                break
+            self.words += number
             self._room -= len(sentence)
             if self._room < 0:
                 raise text_too_long()
-            self._held.append(sentence)
-
-    def _let_out(self, sentences: Iterable[str]) -> list[str]:
-        self._hold(sentences)
-        if self._words < self._least:
-            return []
-        self._least = 0
-        let_out, self._held = self._held, []
-        self._out += let_out
-        return let_out
+            taken.append(sentence)
+        return taken

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
+from servicekit.languages import LanguageDetector
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.sentences import is_closed
 from story_service.answer.reader import AnswerItem, AnswerReader
-from story_service.answer.refusals import is_refusal
 from story_service.answer.sentences import count_words
+from story_service.answer.stream_text import read_text
 from story_service.assignment import Assignment
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, EndMark, OutOfTokensError
-from story_service.errors import UnfitError, why
-from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError, TooShortError
+from story_service.errors import BrokenOffError, UnfitError, WrongLanguageError, why
+from story_service.generation.endings import Verdict, has_paired_quotes, is_whole, judge
+from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError
+from story_service.generation.opening import OpeningGuard, OtherLanguageError, RefusedError
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, ModelCall, Spending
-from story_service.prompting.length import words_left
+from story_service.prompting.length import lacks_only_ending, words_asked, words_left
 
 if TYPE_CHECKING:
     from tale.common.v1.common_pb2 import AttemptOutcome
@@ -31,9 +35,17 @@ class WritingAttempt:
     """Reads and checks what a model writes, and records it for the ledger."""
 
     def __init__(
-        self, assignment: Assignment, *, model: str, provider: str, start_time: datetime, free: bool = False
+        self,
+        assignment: Assignment,
+        *,
+        model: str,
+        provider: str,
+        start_time: datetime,
+        free: bool = False,
+        languages: LanguageDetector | None = None,
     ) -> None:
-        """`free`: the provider bills nothing."""
+        """`free`: the provider bills nothing. `languages` None leaves the language unchecked."""
+        self._assignment = assignment
         self._model = model
         self._provider = provider
         self._reader = AnswerReader(
@@ -42,7 +54,14 @@ class WritingAttempt:
             language_code=assignment.language_code,
             words_asked=words_left(assignment),
         )
-        self._guard = OutputGuard(assignment)
+        self._opening = OpeningGuard(assignment, languages)
+        self._guard = OutputGuard(assignment, self._opening)
+        # The ending was asked for, alone or again: without it the story ends where it stands.
+        self._may_end = assignment.broke_off or lacks_only_ending(assignment)
+        self._titles: list[AttemptTitle] = []
+        """The title, where it is released with the first text."""
+        self._unclosed = ""
+        self._released: list[str] = []
         self._call_id = new_id()
         self._start_time = start_time
         self._free = free
@@ -50,7 +69,9 @@ class WritingAttempt:
         self._raw: list[str] = []
         self._started: ChatStarted | None = None
         self._ended: ChatEnded | None = None
-        self._read = False
+        self._ending_missing = False
+        self.complete = False
+        """True once the story is complete: what the model still writes is not needed."""
         self.first_token_seconds: float | None = None
         """Seconds from the call to its first text, None before it."""
 
@@ -67,7 +88,7 @@ class WritingAttempt:
     @property
     def words(self) -> int:
         """Words of the story that this attempt has released."""
-        return count_words(self._guard.text)
+        return count_words("".join(self._released))
 
     @property
     def generation_id(self) -> str:
@@ -78,18 +99,19 @@ class WritingAttempt:
     def take(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         """Yields what may be released after `event`.
 
-        Raises UnfitError for text that does not continue the story, ProviderError CONTENT_POLICY for a refusal in
-        words, and FAILED_PRECONDITION / TEXT_TOO_LONG.
+        Raises UnfitError for text that does not continue the story or is too short, BrokenOffError where only the
+        ending is missing, WrongLanguageError, OutOfTokensError, ProviderError CONTENT_POLICY for a refusal and
+        TRUNCATED for a cut answer, and FAILED_PRECONDITION / TEXT_TOO_LONG.
         """
         try:
-            yield from self._taken(event)
-        except StartedOverError:
-            raise self._unfit("the answer started the story again instead of continuing it") from None
-        except RepeatedError:
-            raise self._unfit("the answer repeated the story") from None
-        except TooShortError:
-            self._check_refusal()
-            raise self._unfit("the answer was too short for a story") from None
+            for item in self._taken(event):
+                if isinstance(item, AttemptText):
+                    self._released.append(item.text)
+                yield item
+        except (StartedOverError, RepeatedError, RefusedError, OtherLanguageError) as error:
+            if not self._may_end:
+                raise self._failure(error) from None
+            self._complete(ending_missing=True)
 
     def call(
         self,
@@ -125,9 +147,12 @@ class WritingAttempt:
 
     def ended(self) -> AttemptEnded:
         """Returns the end of a successful attempt."""
-        if self._ended is None:
+        if not self.complete:
             raise ValueError("the attempt has not ended")
-        return AttemptEnded(self._guard.text)
+        return AttemptEnded("".join(self._released), ending_missing=self._ending_missing)
+
+    def _complete(self, *, ending_missing: bool) -> None:
+        self.complete, self._ending_missing = True, ending_missing
 
     def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText]:
         match event:
@@ -139,34 +164,68 @@ class WritingAttempt:
                 self._raw.append(event.text)
                 for item in self._reader.feed(event.text):
                     yield from self._checked(item)
+                if self._guard.full:
+                    self._complete(ending_missing=True)
             case ChatEnded():
                 self._ended = event
-                self._check_end(event)
-                for item in self._reader.finish().items:
-                    yield from self._checked(item)
-                for text in self._guard.finish(new_paragraph=self._reader.opens_paragraph):
-                    yield AttemptText(text)
+                yield from self._finished(event)
 
-    def _check_end(self, event: ChatEnded) -> None:
-        """Raises ProviderError where the answer is not whole by its end, or empty."""
-        if event.mark is EndMark.OUT_OF_TOKENS:
-            raise OutOfTokensError(provider=self._provider, request_id=event.generation_id, spending=event.spending)
-        if event.mark is EndMark.FILTERED:
-            raise self._failed(ProviderErrorKind.CONTENT_POLICY, "a content filter refused it")
-        if event.mark is EndMark.NONE:
-            raise self._failed(ProviderErrorKind.TRUNCATED, "the answer was cut")
-        if not self.raw_text.strip():
-            raise self._failed(ProviderErrorKind.TRUNCATED, "the answer was empty")
+    def _finished(self, event: ChatEnded) -> Iterator[AttemptTitle | AttemptText]:
+        """Yields what the end of the answer releases. Raises as `take` does."""
+        answer, ended = self._reader.finish(), event.mark in {EndMark.PROPER, EndMark.UNKNOWN}
+        if ended and not answer.text:
+            self._opening.no_story(read_text(self.raw_text))
+        *read, last = answer.items or (AttemptText(""),)
+        items = [item for each in read for item in self._checked(each)]
+        if isinstance(last, AttemptTitle):
+            items, last = [*items, *self._checked(last)], AttemptText("")
+        # What is before another paragraph is text; what is last may be unfinished.
+        before, last_text = (self._unclosed, last.text) if last.text else ("", self._unclosed)
+        whole = is_whole(self._assignment.written_so_far + answer.text) and (ended or has_paired_quotes(last_text))
+        items += self._passed(before + last_text if whole else before)
+        items += self._texts(self._guard.finish(ended=ended, new_paragraph=self._reader.opens_paragraph))
+        added = bool(self._released) or any(isinstance(item, AttemptText) for item in items)
+        share = self._guard.words / words_asked(self._assignment)
+        verdict = judge(event.mark, whole=whole, share=share, added=added)
+        may_end = (self._guard.full and added) or (self._may_end and (added or ended))
+        if added and verdict is not Verdict.TOO_SHORT:
+            yield from items
+        if verdict is not Verdict.COMPLETE and not may_end:
+            raise self._incomplete(verdict, event)
+        nothing = may_end and not self.raw_text.strip()
+        self._complete(ending_missing=self._guard.full or verdict is not Verdict.COMPLETE or nothing)
 
-    def _checked(self, item: AnswerItem) -> Iterator[AttemptTitle | AttemptText]:
-        if not self._read:
-            self._read = True
-            self._check_refusal()
+    def _incomplete(self, verdict: Verdict, event: ChatEnded) -> ProviderError:
+        if verdict is Verdict.BROKE_OFF:
+            return BrokenOffError(provider=self._provider, request_id=self.generation_id)
+        if verdict is Verdict.OUT_OF_TOKENS:
+            return OutOfTokensError(provider=self._provider, request_id=event.generation_id, spending=event.spending)
+        if verdict is Verdict.FILTERED:
+            return self._failed(ProviderErrorKind.CONTENT_POLICY, "a content filter refused it")
+        if verdict is Verdict.CUT:
+            return self._failed(ProviderErrorKind.TRUNCATED, "the answer was cut")
+        return self._unfit("the answer was " + ("too short for a story" if self.raw_text.strip() else "empty"))
+
+    def _checked(self, item: AnswerItem) -> list[AttemptTitle | AttemptText]:
         if isinstance(item, AttemptTitle):
-            yield item
-            return
-        for text in self._guard.feed(item.text, new_paragraph=self._reader.opens_paragraph):
-            yield AttemptText(text)
+            if self._opening.title(item.title):
+                return [item]
+            self._titles.append(item)
+            return []
+        # Without a stop it may be the last, and unfinished.
+        before, self._unclosed = self._unclosed, item.text
+        if is_closed(item.text):
+            before, self._unclosed = before + item.text, ""
+        return self._passed(before)
+
+    def _passed(self, text: str) -> list[AttemptTitle | AttemptText]:
+        return self._texts(self._guard.feed(text, new_paragraph=self._reader.opens_paragraph) if text else [])
+
+    def _texts(self, released: list[str]) -> list[AttemptTitle | AttemptText]:
+        titles: list[AttemptTitle] = []
+        if released:
+            titles, self._titles = self._titles, []
+        return [*titles, *map(AttemptText, released)]
 
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:
@@ -206,9 +265,19 @@ class WritingAttempt:
             "usage": dict(ended.usage) if ended is not None else None,
         }
 
-    def _check_refusal(self) -> None:
-        if is_refusal(self.raw_text):
-            raise self._failed(ProviderErrorKind.CONTENT_POLICY, "the model refused to write it")
+    def _failure(self, error: Exception) -> ProviderError:
+        match error:
+            case OtherLanguageError():
+                requested = self._assignment.language_code
+                return WrongLanguageError(
+                    requested, error.found, provider=self._provider, request_id=self.generation_id
+                )
+            case RefusedError():
+                return self._failed(ProviderErrorKind.CONTENT_POLICY, "the model refused to write it")
+            case StartedOverError():
+                return self._unfit("the answer started the story again instead of continuing it")
+            case _:
+                return self._unfit("the answer repeated the story")
 
     def _failed(self, kind: ProviderErrorKind, message: str) -> ProviderError:
         return ProviderError(kind, message, provider=self._provider, request_id=self.generation_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from offline_writer import Kind, Parent, Protagonist
 from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
+from story_service.prompting.length import words_asked
 from story_service.prompting.templates_folder import Templates
 from story_service.prompting.variables import variables
 
@@ -75,6 +76,7 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
         )
         yield bare
         yield replace(bare, title_so_far="T")
+        yield replace(bare, title_so_far="T", written_so_far="W. " * words_asked(bare))
         for age in _AGES:
             full = replace(
                 bare,

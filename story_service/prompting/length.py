@@ -10,13 +10,17 @@ from story_service.answer.sentences import count_words
 if TYPE_CHECKING:
     from story_service.assignment import Assignment
 
-_LEAST_WORDS_LEFT: Final = 60
+_ENDING_WORDS: Final = 60
 """A story that has its length but no end needs some words for it."""
+_LEAST_WORDS_LEFT: Final = 20
 
-_SHORTEST_SHARE: Final = 0.2
+NEARLY_WHOLE: Final = 0.8
+"""Share of the requested words from which on a text can be the whole story."""
+TOO_SHORT: Final = 0.2
 """Models write half of the requested length now and then; a fifth is no story of that length."""
-
-_NEARLY_WHOLE: Final = 0.8
+_LONGEST: Final = 1.5
+_LACKS_ENDING: Final = 0.9
+"""From this share on, a text is continued by its ending alone."""
 
 _TOKENS_PER_WORD: Final = {"en": 1.4, "ru": 3.0, "zh": 2.5, "ja": 3.0, "ko": 3.5}
 """On the high side of the tokenizers of the known models; a Chinese or Japanese word is two characters."""
@@ -25,6 +29,7 @@ _ROOM: Final = 1.75
 """A model that exceeds the length by half still reaches the end."""
 _FRAME_TOKENS: Final = 400
 """For the title, and for what some models add."""
+_ENDING_FRAME_TOKENS: Final = 100
 _CHARACTERS_PER_TOKEN: Final = 2.5
 _LEAST_TOKENS: Final = 256
 
@@ -34,9 +39,21 @@ def words_asked(assignment: Assignment) -> int:
     return assignment.length_minutes * WORDS_PER_MINUTE
 
 
+def most_words(assignment: Assignment) -> int:
+    """Returns the words that the story never has more of."""
+    return int(words_asked(assignment) * _LONGEST)
+
+
+def lacks_only_ending(assignment: Assignment) -> bool:
+    """Returns whether the story so far has about its length, and is continued by its ending alone."""
+    return count_words(assignment.written_so_far) >= words_asked(assignment) * _LACKS_ENDING
+
+
 def words_left(assignment: Assignment) -> int:
-    """Returns the words that are still to be written, at least as many as an ending needs."""
-    return max(words_asked(assignment) - count_words(assignment.written_so_far), _LEAST_WORDS_LEFT)
+    """Returns the words that are still to be written, at least as many as an ending needs and has room for."""
+    written = count_words(assignment.written_so_far)
+    ending = max(min(_ENDING_WORDS, most_words(assignment) - written), _LEAST_WORDS_LEFT)
+    return max(words_asked(assignment) - written, ending)
 
 
 def max_tokens(
@@ -49,7 +66,8 @@ def max_tokens(
     """
     language = assignment.language_code.partition("-")[0].lower()
     per_word = _TOKENS_PER_WORD.get(language, _OTHER_TOKENS_PER_WORD)
-    tokens = int(words_left(assignment) * per_word * _ROOM) + _FRAME_TOKENS
+    frame = _ENDING_FRAME_TOKENS if lacks_only_ending(assignment) else _FRAME_TOKENS
+    tokens = int(words_left(assignment) * per_word * _ROOM) + frame
     if max_completion_tokens:
         tokens = min(tokens, max_completion_tokens)
     if context_length:
@@ -59,9 +77,4 @@ def max_tokens(
 
 def is_nearly_whole(assignment: Assignment, words_total: int) -> bool:
     """Returns whether `words_total` words can be the whole requested story but for its ending."""
-    return words_total >= words_asked(assignment) * _NEARLY_WHOLE
-
-
-def too_short(assignment: Assignment, words_total: int) -> bool:
-    """Returns whether `words_total` words cannot be the whole requested story."""
-    return words_total < words_asked(assignment) * _SHORTEST_SHARE
+    return words_total >= words_asked(assignment) * NEARLY_WHOLE

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from story_service.cleaning import clean
-from story_service.prompting.length import words_asked, words_left
+from story_service.prompting.length import lacks_only_ending, words_asked, words_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +111,7 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "words_left": words_left(assignment),
         "paragraphs": max(words // _WORDS_PER_PARAGRAPH, 2),
         "continuing": continuing,
+        "only_ending": continuing and lacks_only_ending(assignment),
         "title_so_far": Data(assignment.title_so_far, limit=_LINE),
         "written_so_far": Data.of_lines(assignment.written_so_far, first=_FIRST, last=_LAST),
     }

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from support.aimock import aimock
 from support.house import house
 from support.openrouter_fake import KEY, Answer, Call, Wait, broken_off, error, openrouter_fake, pieces, story, stream
+from support.story_languages import IN_OTHER_LANGUAGES
 from support.story_models import TEXT, TITLE, WHOLE, StoryServer, goes_on, story_server
 
 from servicekit.ids import new_id
@@ -68,7 +69,7 @@ async def test_model_is_told_all_that_was_asked(
     writing: StoryServer, kind: "common_pb2.StoryKind.ValueType", language_code: str
 ) -> None:
     """Child, age, interests, wish, moral, theme, the story before, and the hero where there is one: in the prompt."""
-    writing.upstream.answer(story(WHOLE))
+    writing.upstream.answer(story(IN_OTHER_LANGUAGES.get(language_code, WHOLE)))
     request = story_pb2.GenerateStoryRequest(
         story_id=new_id(),
         child=common_pb2.Child(name="Livia", age=7, gender=common_pb2.GENDER_FEMALE, interests=["submarines"]),

@@ -14,7 +14,7 @@ from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting.builder import PromptBuilder
-from story_service.prompting.length import max_tokens, too_short, words_left
+from story_service.prompting.length import lacks_only_ending, max_tokens, most_words, words_left
 from story_service.prompting.variables import variables
 
 _BUILDER = PromptBuilder()
@@ -363,8 +363,25 @@ def test_words_are_counted_in_every_script(text: str, words: int) -> None:
 
 
 def test_ending_has_room_however_long_the_text_is() -> None:
-    """A story that is longer than was asked is still brought to its end."""
-    assert words_left(replace(_assignment(), written_so_far="word " * 5_000)) == 60
+    """A story that has its length is brought to its end, within what it may have at most."""
+    assignment = replace(_assignment(), length_minutes=1)
+    left = [words_left(replace(assignment, written_so_far="word " * words)) for words in (100, 140, 180, 220, 5_000)]
+
+    assert left == [60, 60, 45, 20, 20]
+    assert most_words(assignment) == 225
+
+
+@pytest.mark.parametrize("language_code", ["en", "ru", "de"])
+def test_story_that_has_its_length_is_asked_for_its_ending(language_code: str) -> None:
+    """And for no more tokens than that takes."""
+    assignment = replace(_assignment(language_code=language_code), length_minutes=5, title_so_far="Mia")
+    begun, long = (replace(assignment, written_so_far="слово " * words) for words in (600, 675))
+    builder = PromptBuilder()
+
+    assert [False, True] == [lacks_only_ending(each) for each in (begun, long)]
+    ending = "Напиши только" if language_code == "ru" else "only its ending"
+    assert [False, True] == [ending in builder.messages(each)[1].content.partition("Form")[0] for each in (begun, long)]
+    assert max_tokens(long) < max_tokens(begun) / 2
 
 
 @pytest.mark.parametrize(("language_code", "tokens_a_word"), [("en", 1.4), ("ru", 3.0), ("de", 3.0)])
@@ -384,14 +401,6 @@ def test_tokens_stay_within_what_a_model_holds() -> None:
     assert max_tokens(assignment, max_completion_tokens=4_096) == 4_096
     assert max_tokens(assignment, context_length=8_192, prompt_characters=5_000) == 6_192
     assert max_tokens(assignment, context_length=100, prompt_characters=5_000) == 256
-
-
-@pytest.mark.parametrize(
-    ("minutes", "words", "short"), [(1, 29, True), (1, 30, False), (5, 149, True), (5, 200, False)]
-)
-def test_what_is_absurdly_short_is_no_story(minutes: int, words: int, *, short: bool) -> None:
-    """Less than a fifth of what was asked; models that write half of it are let be."""
-    assert short is too_short(replace(_assignment(), length_minutes=minutes), words)
 
 
 @pytest.mark.parametrize(("minutes", "said"), [(1, "1 minute of reading"), (2, "2 minutes of reading")])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servicekit.languages import language_of
 from voice_service.languages import covers
-from voice_service.narration.intake import language_of
 from voice_service.narration.segmenter import _cleaned, speakable
 
 

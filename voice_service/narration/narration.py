@@ -30,9 +30,10 @@ from voice_service.synthesis.synthesize import SpeechError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from servicekit.languages import LanguageDetector
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration.admission import Place
-    from voice_service.narration.intake import LanguageDetector, TextSegment
+    from voice_service.narration.intake import TextSegment
     from voice_service.narration.messages import Event, NarrationRequest, Warned
     from voice_service.narration.speaker import Speaker
     from voice_service.providers.registry import ProviderRegistry

@@ -1,0 +1,237 @@
+"""Tells the languages of texts apart."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from collections import Counter
+from functools import cache
+from typing import Any, Final
+
+DEFAULT_LANGUAGE: Final = "en"
+_SURE: Final = 0.3
+"""Share of the probability below which the letters decide: two words of a title get less, a sentence 0.4 to 1."""
+_NO_LANGUAGE: Final = frozenset({"zxx", "und"})
+
+_SCRIPTS: Final = (
+    ("uk", re.compile("[іїєґІЇЄҐ]")),
+    ("ru", re.compile("[а-яёА-ЯЁ]")),
+    ("el", re.compile("[α-ωΑ-Ω]")),
+    ("ja", re.compile("[぀-ヿ]")),
+    ("ko", re.compile("[가-힯]")),
+    ("zh", re.compile("[一-鿿]")),
+    ("ar", re.compile("[؀-ۿ]")),
+    ("he", re.compile("[א-ת]")),
+    ("hi", re.compile("[ऀ-ॿ]")),
+    ("th", re.compile("[ก-๛]")),
+    ("ka", re.compile("[ა-ჰ]")),
+    ("hy", re.compile("[ա-ֆԱ-Ֆ]")),
+)
+
+
+_WRITTEN_IN: Final = {
+    "CYRILLIC": "ru uk be bg mk sr kk ky mn tg tt ba ce cv os ab bs uz az tk",
+    "GREEK": "el grc",
+    "HEBREW": "he iw yi hbo",
+    "ARABIC": "ar arz ary fa ur ps sd ug ckb ku sdh pa ks az uzs tk",
+    "DEVANAGARI": "hi mr ne sa gom kok mai bho sd ks",
+    "BENGALI": "bn as",
+    "GURMUKHI": "pa",
+    "GUJARATI": "gu",
+    "ORIYA": "or",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "SINHALA": "si",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "MYANMAR": "my shn",
+    "TIBETAN": "bo dz",
+    "GEORGIAN": "ka",
+    "ARMENIAN": "hy",
+    "ETHIOPIC": "am ti",
+    "HANGUL": "ko",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "CJK": "zh yue wuu cmn ja",
+    "MONGOLIAN": "mn",
+    "LATIN": "sr bs kk ky mn tg tt uz az tk ku ug mai",
+}
+"""Scripts, by the first word of Unicode's names, and what is written in them; LATIN with others beside it."""
+_SUBTAGS: Final = {
+    "latn": ("LATIN",),
+    "cyrl": ("CYRILLIC",),
+    "arab": ("ARABIC",),
+    "deva": ("DEVANAGARI",),
+    "hans": ("CJK",),
+    "hant": ("CJK",),
+    "hani": ("CJK",),
+    "jpan": ("CJK", "HIRAGANA", "KATAKANA"),
+    "kore": ("HANGUL",),
+}
+_FAMILIES: Final = tuple(
+    frozenset(family.split())
+    for family in (
+        "es pt gl ca an oc ext",
+        "fr oc wa gcf gcr ht",
+        "it vec lij",
+        "no nb nn da sv fo",
+        "cs sk",
+        "hr sr bs sl mk bg ru uk be",
+        "id ms jv ace",
+        "nl af fy",
+        "de lb nds",
+        "en pcm sco",
+        "tr az crh tk",
+        "hi mr ne sa gom mai bho",
+        "ar arz ary",
+        "zh yue wuu cmn",
+        "zu xh ss nr",
+        "st nso tn",
+        "he iw hbo yi",
+        "fi et",
+        "lv ltg",
+        "uz uzs",
+        "tl fil bcl",
+        "fa tg prs",
+        "ku sdh ckb",
+        "el grc",
+    )
+)
+"""Languages that short texts do not tell apart."""
+_LETTERS: Final = {
+    "ru": ("ыэёъ", "іїєґўјљњћђџ"),
+    "uk": ("іїєґ", "ыэёъў"),
+    "be": ("ўіё", "ищъїєґ"),
+    "bg": ("ъ", "ыэёіїєґў"),
+    "sr": ("јљњћђџ", "йщъыэюя"),
+    "mk": ("јљњѓќџѕ", "йщъыэюя"),
+}
+"""Letters of a language that its relatives lack, and of its relatives that it lacks."""
+_LETTERS_SHARE: Final = 0.015
+_OTHER_SCRIPT: Final = 0.8
+_LEAST_LETTERS: Final = 20
+_ENOUGH_LETTERS: Final = 90
+_TITLE_LETTERS: Final = 12
+_CERTAIN: Final = 0.8
+_IMPOSSIBLE: Final = 0.02
+_UNLIKELY: Final = 0.1
+
+
+class LanguageDetector:
+    """Tells languages apart with py3langid. Its model takes 0.8 s and 80 MB, so it is loaded when first needed."""
+
+    def __init__(self) -> None:
+        self._identifier: Any = None
+        self._loading = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Loads the model in a thread, unless it is loaded."""
+        if self._identifier is not None:
+            return
+        async with self._loading:
+            self._identifier = await asyncio.to_thread(_load)
+
+    async def detect(self, sample: str) -> str:
+        """Returns the BCP-47 code of the language that `sample` is most likely in; "en" without any letter."""
+        if not any(map(str.isalpha, sample)):
+            return DEFAULT_LANGUAGE
+        await self.load()
+        language, confidence = self._identifier.classify(sample)
+        if confidence < _SURE or language in _NO_LANGUAGE:
+            return language_of(sample)
+        return str(language)
+
+    def other_language(self, language_code: str, text: str) -> str:
+        """Returns the code of the language of `text` where that is certainly another than `language_code`, else "".
+
+        The script decides first. Where it is that of the language, there must be enough text, and relatives such as
+        Spanish and Portuguese count as the same. The model must be loaded.
+        """
+        language = language_code.partition("-")[0].lower()
+        found = self._of_another_script(language_code, text) or _relative(language, text)
+        if found or sum(map(str.isalpha, text)) < _ENOUGH_LETTERS or language not in self._identifier.labels:
+            return found
+        family, ranks = _family(language), dict(self._identifier.rank(text))
+        best = max(ranks, key=ranks.__getitem__)
+        if ranks[best] < _CERTAIN or _share(ranks, family) > _IMPOSSIBLE or best in _NO_LANGUAGE:
+            return ""
+        words = text.split()
+        for half in (words[: len(words) // 2], words[len(words) // 2 :]):
+            if _share(dict(self._identifier.rank(" ".join(half))), family) > _UNLIKELY:
+                return ""
+        return str(best)
+
+    def may_be(self, language_code: str, text: str) -> bool:
+        """Returns whether a short text, such as a title, may be in the language. The model must be loaded."""
+        language, expected = language_code.partition("-")[0].lower(), _scripts_of(language_code)
+        if not any(_script(character) in expected for character in text if character.isalpha()):
+            return False
+        known = language in self._identifier.labels and sum(map(str.isalpha, text)) >= _TITLE_LETTERS
+        return not known or _share(dict(self._identifier.rank(text)), _family(language)) > _UNLIKELY
+
+    def _of_another_script(self, language_code: str, text: str) -> str:
+        counts = Counter(_script(character) for character in text if character.isalpha())
+        expected, total = _scripts_of(language_code), counts.total()
+        if not expected or total < _LEAST_LETTERS:
+            return ""
+        kana = counts["HIRAGANA"] + counts["KATAKANA"]
+        if "HIRAGANA" in expected and counts["CJK"] > _OTHER_SCRIPT * total and not kana:
+            return "zh"
+        if expected == {"CJK"} and kana > total // 3:
+            return "ja"
+        if total - sum(counts[script] for script in expected) < _OTHER_SCRIPT * total:
+            return ""
+        found, _ = self._identifier.classify(text)
+        return str(found) if found not in _NO_LANGUAGE else language_of(text)
+
+
+def _family(language: str) -> frozenset[str]:
+    return frozenset({language}).union(*(family for family in _FAMILIES if language in family))
+
+
+def _share(ranks: dict[str, float], languages: frozenset[str]) -> float:
+    return sum(ranks.get(language, 0.0) for language in languages)
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "").partition(" ")[0]
+
+
+def _scripts_of(language_code: str) -> set[str]:
+    language, *subtags = language_code.lower().split("-")
+    named = [_SUBTAGS[subtag] for subtag in subtags if subtag in _SUBTAGS]
+    if named:
+        return set(named[0])
+    return {script for script, languages in _WRITTEN_IN.items() if language in languages.split()} or {"LATIN"}
+
+
+def _relative(language: str, text: str) -> str:
+    """Returns which of its relatives `text` is written in, by letters that one of the two lacks; "" if in none."""
+    own, foreign = _LETTERS.get(language, ("", ""))
+    lowered = text.lower()
+    strange = sum(lowered.count(letter) for letter in foreign)
+    letters = sum(map(str.isalpha, lowered))
+    if letters < _ENOUGH_LETTERS or any(letter in lowered for letter in own) or strange < _LETTERS_SHARE * letters:
+        return ""
+    shares = {other: sum(lowered.count(letter) for letter in have) for other, (have, _) in _LETTERS.items()}
+    return max(shares, key=shares.__getitem__)
+
+
+@cache
+def _load() -> Any:
+    """Returns the model, which is the same for the whole process."""
+    from py3langid.langid import (  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
+        MODEL_FILE,
+        LanguageIdentifier,
+    )
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def language_of(sample: str) -> str:
+    """Returns the code of a language whose letters `sample` has; "en" if letters do not decide."""
+    return next((code for code, letters in _SCRIPTS if letters.search(sample)), DEFAULT_LANGUAGE)
