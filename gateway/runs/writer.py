@@ -48,7 +48,8 @@ class _Inbox:
     problems: list[common_pb2.Problem] = field(default_factory=list)
     closed: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    whole: asyncio.Event = field(default_factory=asyncio.Event)
+    urgent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is something that does not wait for more text."""
 
     def any(self) -> bool:
         return bool(self.title or self.text or self.calls or self.complete or self.problems)
@@ -134,7 +135,7 @@ class Writer:
             while await self._take(inbox):
                 began, text = asyncio.get_running_loop().time(), bool(inbox.text)
                 await self._store(inbox, attempt_id)
-                if text:
+                if text and not inbox.closed:
                     await self._gather(inbox, until=began + GATHER_SECONDS)
             await reader
         finally:
@@ -165,12 +166,13 @@ class Writer:
                         self._context.ledger.add(attempt_id, response.attempt)
                         # Also of a call that has begun: after a kill it counts as made.
                         inbox.calls = True
+                        inbox.urgent.set()
                     case "warning":
                         inbox.problems.append(placed(response.warning, text_length=len(text)))
                     case "complete":
                         _check_whole(response.complete, text)
                         inbox.complete = response.complete
-                        inbox.whole.set()
+                        inbox.urgent.set()
                 if len(text) > MAX_CONTENT:
                     raise DomainError(
                         "TEXT_TOO_LONG",
@@ -180,7 +182,7 @@ class Writer:
         finally:
             inbox.closed = True
             inbox.ready.set()
-            inbox.whole.set()
+            inbox.urgent.set()
 
     @staticmethod
     async def _take(inbox: _Inbox) -> bool:
@@ -194,16 +196,17 @@ class Writer:
 
     @staticmethod
     async def _gather(inbox: _Inbox, *, until: float) -> None:
-        """Waits for more text, unless the text is complete. The first text of an attempt is stored without waiting."""
+        """Waits for more text, unless something is urgent. The first text of an attempt is stored without waiting."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await inbox.whole.wait()
+                await inbox.urgent.wait()
 
     async def _store(self, inbox: _Inbox, attempt_id: str) -> None:
         live, ledger = self._context.live, self._context.ledger
         title, text, complete = inbox.title, inbox.text, inbox.complete
         problems = [problem for problem in inbox.problems if self._context.new_problem(problem)]
         inbox.title, inbox.text, inbox.calls, inbox.complete, inbox.problems = "", "", False, None, []
+        inbox.urgent.clear()
         checkpoint = storage_pb2.StoryCheckpoint()
         if title:
             checkpoint.title = title

@@ -140,6 +140,7 @@ class CircuitBreaker:
         self._epoch = 0
         self._until = 0.0
         self._cause = ProviderErrorKind.OVERLOAD
+        self._why = ""
         self._probe: Call | None = None
         self._in_a_row = 0
         self._one_by_one = 0
@@ -232,6 +233,7 @@ class CircuitBreaker:
         self._advance()
         until = self._clock() + min(seconds, self.config.longest_cooldown)
         self._note_cause(cause)
+        self._why = ""
         if self._state == "open":
             self._until = max(self._until, until)
         else:
@@ -297,7 +299,7 @@ class CircuitBreaker:
         return self._probe_wait(self) if wanted or self.queue.has_probe else 0.0
 
     def _refused(self, wait: float) -> CircuitOpenError:
-        return CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause)
+        return CircuitOpenError(self.name, provider=self.provider, retry_after=wait, cause=self._cause, why=self._why)
 
     def _answered(self, call: Call) -> None:
         """Notes a first token, and decides by that of a probe."""
@@ -384,7 +386,9 @@ class CircuitBreaker:
         return row >= config.failure_threshold and window["failed"] >= config.failure_rate * seen
 
     def _open(self, now: float, error: BaseException | None) -> None:
-        self._note_cause(error.kind if isinstance(error, ProviderError) else ProviderErrorKind.OVERLOAD)
+        known = error if isinstance(error, ProviderError) else None
+        self._note_cause(known.kind if known is not None else ProviderErrorKind.OVERLOAD)
+        self._why = known.message if known is not None else ""
         self._until = now + self._window_seconds()
         self._change("open")
 

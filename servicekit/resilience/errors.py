@@ -167,17 +167,23 @@ _PAUSES: Final = {
 class CircuitOpenError(ProviderError):
     """The breaker lets no call through; `retry_after` is the time in seconds until it may. No call was made.
 
-    `cause` is the kind of the error that opened it. Where that was no failure but a used-up quota or a rate limit, it
-    is the kind and the reason of this error too.
+    `cause` is the kind of the error that opened it, and `why` what that says, "" where it is not known. Where that was
+    no failure but a used-up quota or a rate limit, it is the kind and the reason of this error too.
     """
 
     def __init__(
-        self, name: str, *, provider: str, retry_after: float, cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD
+        self,
+        name: str,
+        *,
+        provider: str,
+        retry_after: float,
+        cause: ProviderErrorKind = ProviderErrorKind.OVERLOAD,
+        why: str = "",
     ) -> None:
         failed = TREATMENTS[cause].break_circuit
         super().__init__(
             ProviderErrorKind.OVERLOAD if failed else cause,
-            _PAUSES.get(cause, "its circuit breaker is open after repeated failures"),
+            _PAUSES.get(cause, f"its circuit breaker is open after repeated failures{f' ({why})' if why else ''}"),
             provider=provider,
             retry_after=retry_after,
         )
