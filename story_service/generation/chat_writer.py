@@ -118,9 +118,6 @@ class ChatWriter:
         except (ProviderError, DomainError) as error:
             if attempt is None:
                 raise
-            if attempt.raw_text and isinstance(error, ProviderError):
-                # Text that came is billed, whatever followed.
-                error.billed = True
             self._record(attempt, model, why(error))
             yield attempt.call(
                 ATTEMPT_OUTCOME_FAILED, end_time=self._now(), error=error, estimate=self._estimate(request, attempt)

@@ -47,7 +47,7 @@ WAYS: Final[Mapping[str, tuple[Way, frozenset[str]]]] = {
     "413": (lambda _, __: error(413), frozenset({"UPSTREAM_REFUSED"})),
     "429": (lambda _, __: error(429), frozenset({"RATE_LIMITED"})),
     "429 soon": (lambda _, dice: error(429, retry_after=f"{dice.randrange(90)}"), frozenset({"RATE_LIMITED"})),
-    "429 tomorrow": (lambda _, __: error(429, retry_after="50000"), frozenset({"RATE_LIMITED"})),
+    "429 tomorrow": (lambda _, __: error(429, retry_after="50000"), frozenset({"QUOTA_EXCEEDED"})),
     "500": (lambda _, __: error(500), _UNAVAILABLE),
     "503": (lambda _, __: error(503), _UNAVAILABLE),
     "504": (lambda _, __: error(504), _NETWORK),

@@ -15,7 +15,8 @@ from story_service.providers.chat.errors import Failures
 
 # The SDK lets through what its HTTP client raises, and that what its transport raises.
 _BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
-_UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, aiohttp.ClientConnectorError)
+# To the SDK a server that hangs up after it has got the request is one that cannot be connected to, too.
+_UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _CONNECT_SECONDS: Final = 10.0
 _KEEP_SECONDS: Final = 60.0
 _MAX_ERROR_BYTES: Final = 65_536
