@@ -19,10 +19,22 @@ from story_service.providers.openrouter.dialect import check_key_format, openrou
 STREAM: Final = (
     b"\xef\xbb\xbfdata: 0\r"
     b': OPENROUTER PROCESSING\r\n\r\nevent: message\ndata: {"text": "\xf0\x9f\xa6\x8a"}\n\ndata:{"x": 1}\r\n\r\n'
-    b"data:\n\nid: 3\ndata: [DONE]"
+    b'data:\n\ndata: {\r\ndata: "y":\r\ndata: 2}\r\n\r\nevent: error\ndata: too many\n\nerror: {"z": 3}\n'
+    b'data: {"n": 1}\ndata: {"n": 2}\n{"bare": 4}\n\nid: 3\ndata: [DONE]'
 )
 FAILURES: Final = Failures(chat_server("http://127.0.0.1/v1"))
-PAYLOADS: Final = [b"0", b'{"text": "\xf0\x9f\xa6\x8a"}', b'{"x": 1}', b"[DONE]"]
+PAYLOADS: Final = [
+    b"0",
+    b'{"text": "\xf0\x9f\xa6\x8a"}',
+    b'{"x": 1}',
+    b'{\n"y":\n2}',
+    b'{"error": "too many"}',
+    b'{"error": {"z": 3}}',
+    b'{"n": 1}',
+    b'{"n": 2}',
+    b'{"bare": 4}',
+    b"[DONE]",
+]
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20))

@@ -210,6 +210,8 @@ class Completion:
 
 def _first(choices: object) -> Mapping[str, Any] | None:
     """Returns the first choice by its index, None where there is none."""
+    if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
+        return choices[0]
     found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     return min(found, key=_index, default=None)
 

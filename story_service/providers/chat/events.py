@@ -36,6 +36,7 @@ class EventLines:
         self._first = True
         self._cr = False
         self._event: list[bytes] = []
+        self._size = 0
         self._is_error = False
         self.strange = bytearray()
         """The beginning of what is no event, such as a plain text."""
@@ -50,8 +51,23 @@ class EventLines:
         if end < 0:
             self._keep(chunk)
             return []
+        events: list[bytes] = []
+        for line in self._lines(chunk, end):
+            if line.startswith(_DATA):
+                self._add(line[len(_DATA) :].strip(), events)
+            elif line and not line.isspace():
+                self._read(line, events)
+            elif self._event or self._is_error:
+                self._flush(events)
+        return events
+
+    def _lines(self, chunk: bytes, end: int) -> list[bytes]:
+        """Returns the lines that end in `chunk`, the last of them at `end`."""
         self._cr = chunk.endswith(b"\r")
-        lines = bytes(self._rest) + chunk[:end]
+        lines = chunk[:end]
+        if self._rest:
+            lines = bytes(self._rest) + lines
+            self._rest.clear()
         if chunk[end] == _LF:
             lines = lines.removesuffix(b"\r")
         if b"\r" in lines:
@@ -59,23 +75,17 @@ class EventLines:
         if self._first:
             self._first = False
             lines = lines.removeprefix(BOM)
-        self._rest.clear()
-        self._keep(chunk[end + 1 :])
-        events: list[bytes] = []
-        for line in lines.split(b"\n"):
-            self._read(line, events)
-        return events
+        if end + 1 < len(chunk):
+            self._keep(chunk[end + 1 :])
+        return lines.split(b"\n")
 
     def end(self) -> list[bytes]:
         """Returns the event of last lines without line breaks."""
         return self.feed(b"\n\n")
 
     def _read(self, line: bytes, events: list[bytes]) -> None:
-        if line.startswith(_DATA):
-            self._add(line[len(_DATA) :].strip(), events)
-        elif not line or line.isspace():
-            self._flush(events)
-        elif line.startswith(_EVENT):
+        """Reads a line that is no data and not empty."""
+        if line.startswith(_EVENT):
             self._flush(events)
             self._is_error = line[len(_EVENT) :].strip() == b"error"
         elif line.startswith(_ERROR):
@@ -88,19 +98,20 @@ class EventLines:
             self.strange += line[: _MOST_STRANGE - len(self.strange)] + b"\n"
 
     def _add(self, value: bytes, events: list[bytes]) -> None:
-        if self._event and (self._is_error or not _whole(self._event)):
-            if sum(map(len, self._event)) + len(value) > MAX_LINE_BYTES:
-                raise self._failures.of(ProviderErrorKind.TRANSPORT)
-        elif self._event:
+        if len(self._event) == 1 and not self._is_error and _is_whole(self._event[0]):
             self._flush(events)
         if value:
             self._event.append(value)
+            self._size += len(value)
+            if self._size > MAX_LINE_BYTES:
+                raise self._failures.of(ProviderErrorKind.TRANSPORT)
 
     def _flush(self, events: list[bytes]) -> None:
         if self._event:
             value = self._event[0] if len(self._event) == 1 else b"\n".join(self._event)
             events.append(_as_error(value) if self._is_error else value)
             self._event.clear()
+            self._size = 0
         self._is_error = False
 
     def _keep(self, tail: bytes) -> None:
@@ -109,9 +120,8 @@ class EventLines:
             raise self._failures.of(ProviderErrorKind.TRANSPORT)
 
 
-def _whole(lines: list[bytes]) -> bool:
-    """Returns whether lines are an event already, so that the next line is another."""
-    value = b"\n".join(lines)
+def _is_whole(value: bytes) -> bool:
+    """Returns whether a line is an event already, so that the next line is another."""
     try:
         decoded(value)
     except ValueError:

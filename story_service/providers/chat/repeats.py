@@ -63,7 +63,7 @@ class Repeats:
     @property
     def length(self) -> int:
         """Characters of the text, with what is held."""
-        return self._length + sum(map(len, self._held))
+        return self._length + sum(map(len, self._held)) if self._held else self._length
 
     @property
     def _text(self) -> str:

@@ -20,8 +20,10 @@ _TEXTS: Final = (
     "raw",
 )
 _WAITS: Final = ("estimated_time", "retry_after", "retry_after_seconds")
-_SIGNS: Final = ("error", "errors", "detail", "error_description")
-_SIGNS_WITHOUT_CHOICES: Final = ("message", "msg", "code", "status_code", "statusCode", "error_code")
+_SIGNS: Final = (
+    *("error", "errors", "detail", "error_description", "message", "msg"),
+    *("code", "status_code", "statusCode", "error_code"),
+)
 _MOST_DEPTH: Final = 5
 _MOST_ENTRIES: Final = 8
 _MOST_READ: Final = 2_000
@@ -44,9 +46,9 @@ def decoded(payload: bytes) -> Any:
 
 def is_error(event: Mapping[str, Any]) -> bool:
     """Returns whether an event, or a body, is an error: it says so, or it has words and nothing of a completion."""
-    if any(event.get(sign) for sign in _SIGNS) or event.get("object") == "error" or event.get("type") == "error":
-        return True
-    return "choices" not in event and any(event.get(sign) for sign in _SIGNS_WITHOUT_CHOICES)
+    if "choices" in event:
+        return bool(event.get("error"))
+    return any(event.get(sign) for sign in _SIGNS) or "error" in (event.get("object"), event.get("type"))
 
 
 @dataclass(slots=True)

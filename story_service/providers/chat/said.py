@@ -32,6 +32,7 @@ _FIELD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _WORD: Final = re.compile(r"(?:[^\W\d_][\u0300-\u036f\u0900-\u0903\u093a-\u094f]*)+|\d+")
 # Scripts without blanks between words, in which a name stands within a longer run of letters.
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_NO_NAMES: Final = frozenset({"the", "this", "that", "your", "you", "it", "is", "for", "if", "no", "please"})
 _WITHIN: Final = re.compile(r"(?<=[^\s.!?…] )[^\W\d_a-z]\w*")
 _LEAST_LETTERS: Final = 3
 _FEWEST_DIGITS: Final = 4
@@ -86,7 +87,7 @@ class Cleaner:
         self._model = frozenset(word.casefold() for word in _WORD.findall(model))
         lower = {word for word in _WORD.findall(prompt) if word.islower()}
         within = {word.casefold() for word in _WITHIN.findall(prompt)}
-        self._names = within | ({word.casefold() for word in _WORD.findall(prompt)} - lower)
+        self._names = (within | ({word.casefold() for word in _WORD.findall(prompt)} - lower)) - _NO_NAMES
         self._private = frozenset(_WORD.findall(plain)) - _ORDINARY - self._model
         self._pairs = frozenset(
             plain[at : at + 2] for at in range(len(plain) - 1) if _UNSPACED.match(plain, at) is not None
