@@ -82,7 +82,9 @@ class StorageSettings(ServiceSettings):
     supabase_db_url: SecretStr | None = None
     """Connection string of the project's database; used by `python -m storage_service migrate` only"""
     upstream_allow_plain_http: bool = False
-    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network. Servers of models in
+    the own network need no such permission
+    """
 
     @property
     def folder(self) -> Path:

@@ -48,6 +48,8 @@ _SHORTEST_COOLDOWN: Final = 10.0
 """Seconds up to which a pause that a provider names is waited out by the call, and closes its model to no other."""
 _SLOW_SHARE: Final = 0.5
 """Share of the timeout for the first text from which on a call counts as slow."""
+_MOST_LABELS: Final = 100
+"""Models that a chat server lists and that have a label of their own in the metrics."""
 _SPARE_CONNECTIONS: Final = 32
 """For the calls beside those that write stories."""
 
@@ -111,15 +113,21 @@ def build(
     configured = [model for model in (settings.default_model, *settings.fallback_models) if model not in {"", OFFLINE}]
     known = [model.id for model in KNOWN_MODELS] if OPENROUTER in upstreams else []
     metrics = Metrics()
-    story_metrics = StoryMetrics(metrics, models=[OFFLINE, *map(id_at_provider, configured), *known])
+    labels = {OFFLINE, *map(id_at_provider, configured), *known}
+    circuits = {circuit_of(provider, name) for provider in upstreams for name in _OPERATIONS}
+    circuits |= {_circuit_name(model) for model in (*configured, *known)}
+
+    def found(models: Sequence[str]) -> None:
+        if len(labels) < _MOST_LABELS:
+            labels.update(models[:_MOST_LABELS])
+            circuits.update(circuit_of(CHAT, model) for model in models[:_MOST_LABELS])
+
+    story_metrics = StoryMetrics(metrics, models=labels)
     breakers = BreakerManager(
         lambda name: _breaker(name, settings, upstreams[name.partition(":")[0]].pace),
         metrics=metrics,
         clock=clock,
-        listed=[
-            *(circuit_of(provider, name) for provider in upstreams for name in _OPERATIONS),
-            *map(_circuit_name, (*configured, *known)),
-        ],
+        listed=circuits,
     )
     audit = AuditLog(metrics, prefix="openai")
     paces = {provider: Paces() for provider in upstreams}
@@ -133,6 +141,7 @@ def build(
             wanted=[id_at_provider(model) for model in configured if provider_of(model) == each.server.provider],
             chooses=each.server.provider == CHAT and not settings.default_model,
             again=each.pace.check_again,
+            found=found,
         )
         for each in upstreams.values()
     ]

@@ -15,8 +15,8 @@ class StoryMetrics:
     """Tokens, cost and times by model. The calls themselves are counted with their audit lines."""
 
     def __init__(self, metrics: Metrics, *, models: Collection[str]) -> None:
-        """`models` are the ids with a label of their own."""
-        self._models = frozenset(models)
+        """`models` are the ids with a label of their own; the collection may grow."""
+        self._models = models
         self._tokens = metrics.counter(
             "openai_tokens_used", "Tokens read (prompt) and written (completion)", ("model", "type")
         )

@@ -31,7 +31,9 @@ class StorySettings(SharingSettings):
     """HTTP bind address for operators"""
     # Before what is judged by it: fields are validated in this order.
     upstream_allow_plain_http: bool = False
-    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network. Servers of models in
+    the own network need no such permission
+    """
     openrouter_base_url: ApiUrl = OPENROUTER_URL
     """URL of OpenRouter, or of a server with the same API"""
     openrouter_api_key: SecretStr | None = Field(None, validation_alias=_KEY)

@@ -23,7 +23,9 @@ class VoiceServiceSettings(SharingSettings):
     """HTTP bind address for operators"""
     # Before what is judged by it: fields are validated in this order.
     upstream_allow_plain_http: bool = False
-    """Allows http addresses of providers and stores on other machines; only for a trusted network"""
+    """Allows http addresses of providers and stores on other machines; only for a trusted network. Servers of models in
+    the own network need no such permission
+    """
     storage_target: str = ""
     """Address of the storage service, whose segment store is used; unset: segments are in memory only, and
     narrations for a gateway, which asks for delivery STORED, are refused

@@ -49,10 +49,10 @@ class BreakerManager:
     `configs` is the configuration by name, or what makes one from a name; a name that the mapping does not hold gets
     the defaults of BreakerConfig.
 
-    Where names come from callers, `listed` are those that are known beforehand: they are never removed, and alone have
-    a label of their own in the metrics (None: all have one). Of the others at most `most` exist: one more replaces one
-    that is unused and closed, or else half-open, the least recently used first. One that is open or has calls in flight
-    or waiting is never removed; if all are like that, a new one is not held.
+    Where names come from callers, `listed` are those that are known (the collection may grow): they are never removed,
+    and alone have a label of their own in the metrics (None: all have one). Of the others at most `most` exist:
+    one more replaces one that is unused and closed, or else half-open, the least recently used first. One that is
+    open or has calls in flight or waiting is never removed; if all are like that, a new one is not held.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class BreakerManager:
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._configs = configs
-        self._listed = None if listed is None else frozenset(listed)
+        self._listed = listed
         self._most = most
         self._clock = clock
         self._now = now

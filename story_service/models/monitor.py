@@ -1,7 +1,7 @@
 """Background work for a provider: loads the SDK, checks the key, refreshes the list of models."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -88,10 +88,11 @@ class ProviderMonitor:
         wanted: Sequence[str] = (),
         chooses: bool = False,
         again: float = 60.0,
+        found: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         """`wanted` are the ids that settings name; with `chooses` none is the default, and the only model is used.
 
-        A check that failed is made again after `again` seconds.
+        A check that failed is made again after `again` seconds. `found` gets the models that a chat server lists.
         """
         self.server: Final = server
         self.catalogue: Final = catalogue
@@ -104,6 +105,7 @@ class ProviderMonitor:
         self._wanted = tuple(wanted)
         self._chooses = chooses
         self._again = again
+        self._found = found
         self._checking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._error: ProviderError | None = None
@@ -233,4 +235,6 @@ class ProviderMonitor:
             self.catalogue.refresh_failed()
         else:
             self.catalogue.refresh(answer.value)
+            if self.server.provider == CHAT:
+                self._found(self.catalogue.offered or ())
         return None

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from support.openrouter_fake import OpenRouterFake, error, story
+from support.openrouter_fake import DONE, Finish, OpenRouterFake, Pause, error, pieces, story, stream
 from support.story_models import WHOLE, Telling
 
 from compatibility.harness import Case, Server
 
+_HALF: Final = WHOLE[: len(WHOLE) // 2]
 _CHAT: Final = (Server.CHAT,)
 _OPENROUTER: Final = (Server.OPENROUTER,)
 
@@ -102,6 +103,20 @@ CASES: Final[tuple[Case, ...]] = (
         sends="a list in which the model of `STORY_MODEL` is not",
         answers=[story(WHOLE)],
         models=("other",),
+        servers=_CHAT,
+        calls=1,
+    ),
+    Case(
+        kind="Slow servers",
+        sends="nothing for nine minutes, then the whole story",
+        answers=[stream(Pause(540), *story(WHOLE).steps)],
+        servers=_CHAT,
+        calls=1,
+    ),
+    Case(
+        kind="Slow servers",
+        sends="the whole story with four minutes of silence in the middle",
+        answers=[stream(*pieces(_HALF), Pause(240), *pieces(WHOLE[len(_HALF) :]), Finish("stop"), DONE)],
         servers=_CHAT,
         calls=1,
     ),

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
-from support.openrouter_fake import KEY, Answer, broken_off, error, openrouter_fake, story
+from support.openrouter_fake import KEY, Answer, Pause, broken_off, error, openrouter_fake, story, stream
 from support.story_models import TEXT, WHOLE, StoryServer, goes_on, story_server, virtual_service
 
 from standins.virtual_time import run_virtually
@@ -114,14 +115,21 @@ async def test_nothing_of_openrouter_is_sent_to_another_server(tmp_path: Path) -
     assert {"chat"} == {attempt.provider for attempt in telling.attempts.values()}
 
 
-async def test_audit_lines_name_the_provider(tmp_path: Path) -> None:
+async def test_audit_lines_and_metrics_name_the_provider(tmp_path: Path) -> None:
     """Each call upstream is of the provider that was called, and a circuit has its name."""
     with capture_logs() as logs:
         async with story_server(tmp_path, chat=True, models=[_LLAMA], model="") as server:
             server.upstream.default = goes_on
             await server.tell()
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://{server.service.server.ops_address}/metrics") as answered,
+            ):
+                shown = await answered.text()
     audited = [line for line in logs if line["event"] == "upstream call"]
 
+    assert f'circuit_breaker_state{{circuit="chat:{_LLAMA}",state="closed"}} 1.0' in shown
+    assert f'story_generation_duration_seconds_count{{model="{_LLAMA}"}} 1.0' in shown
     assert {"chat"} == {line["provider"] for line in audited}
     assert {"chat/completions", "models"} == {line["endpoint"] for line in audited}
 
@@ -281,6 +289,21 @@ def test_first_story_waits_for_a_server_that_starts_later(tmp_path: Path) -> Non
         assert failure.retryable
         assert "CHAT_BASE_URL" in failure.message
         assert TEXT == telling.text
+
+    run_virtually(main())
+
+
+def test_calls_to_a_slow_server_queue(tmp_path: Path) -> None:
+    """Each takes five minutes to its first word, and the last of eight waits for twenty: no call is given up."""
+
+    async def main() -> None:
+        async with virtual_service(tmp_path, chat=True, model=_LLAMA) as service:
+            service.upstream.default = lambda call: stream(Pause(300), *goes_on(call).steps)
+            told = await asyncio.gather(*(service.tell() for _ in range(8)))
+            calls = len(service.upstream.calls)
+
+        assert [TEXT] * 8 == [telling.text for telling in told]
+        assert 8 == calls
 
     run_virtually(main())
 

@@ -15,6 +15,7 @@ from voice_service.providers.offline.provider import OfflineVoiceProvider
 NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
 OTHERS = {
     *("ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS", "OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH"),
+    *("GPT_4O", "Q4_K_M"),
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 }
 """Variables of other programs, and of the examples."""
