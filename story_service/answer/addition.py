@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from servicekit.sentences import sentence_ends
 from story_service.answer.lines import LineKind, is_item, read_line, speaker_of
 
 MAX_ADDITION: Final = 8_000
@@ -13,7 +13,6 @@ _MAX_RULED: Final = 600
 """What follows a rule and is longer, or has more sentences, is the story."""
 _MAX_SENTENCES: Final = 3
 _MAX_LINES: Final = 3
-_STOPS: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u00bb)*_]*(?=\s|\Z)|[\u3002\uff01\uff1f]")
 
 
 class Addition:
@@ -83,7 +82,7 @@ class Addition:
         if self._turns:
             # Of a conversation more than one turn comes, or a short one; a play continues with what is done.
             return self._turns == 1 and (self._play or self._blocks > 1)
-        return self._ruled and len(_STOPS.findall("\n".join(self.lines))) > _MAX_SENTENCES
+        return self._ruled and len(sentence_ends("\n".join(self.lines))) > _MAX_SENTENCES
 
     @property
     def is_chapter(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from servicekit.sentences import sentence_ends
 from story_service.answer.wording import CLOSING, LABEL, ROLE, THE_END
 
 LINE_HEAD: Final = 64
@@ -31,7 +32,6 @@ _TURN: Final = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER: Final = re.compile(r"[*_]*[^\W\d_][\w.'\u2019 -]{0,30}[*_]*[:\uff1a][*_]*\s*\S")
-_STOP: Final = re.compile(r"(?<![.!?\u2026])[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u00bb\u2019*_]*(?=\s+\S)")
 _DRESSED: Final = re.compile(r"[#*_\"'\u201c\u201e\u00ab\u300a\u300c\u300e\u3010\[<]|[\w ]{3,20}[:\uff1a]\s?\S")
 _MOST_WORDS: Final = 12
 _MOST_CHARACTERS: Final = 100
@@ -154,6 +154,6 @@ def like_title(line: str, *, stopped: bool) -> bool:
         return False
     if _DRESSED.match(line):
         return True
-    if _STOP.search(line) or (not stopped and line.endswith(_STOPS)):
+    if any(end < len(line) for end in sentence_ends(line)) or (not stopped and line.endswith(_STOPS)):
         return False
     return len(line.split()) <= (_MOST_WORDS // 2 if line.endswith(_STOPS) else _MOST_WORDS)

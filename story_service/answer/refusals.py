@@ -44,12 +44,12 @@ _CANNOT: Final = (
     r"|must (?:respectfully )?decline|have to decline|would rather not|shouldn['’]t)\b"
     r"|\bi(?:['’]m| am) (?:really |very |so )?(?:sorry,? but i(?:['’]m| am) )?(?:unable|not able|not allowed"
     r"|not permitted|not comfortable|not going)\b|\bi(?:['’]m| am) an ai\b|request (?:can(?:no|['’]?)t|violates"
-    r"|goes against)"
+    r"|goes against)|not something (?:that )?i can"
     r"|\bне (?:могу|смогу|буду|имею возможности|в состоянии)|не можу|не зможу|не буду"
     r"|\b(?:kann|darf|werde|möchte)\b.{0,80}?\bnicht\b|nicht (?:in der lage|möglich)|\b(?:kann|darf) (?:ich )?kein"
-    r"|ne (?:peux|puis|pourrai|suis pas en mesure)|impossible de|pas en mesure"
-    r"|no (?:puedo|podré|me es posible|estoy en condiciones)|não (?:posso|poderei|consigo|me é possível)"
-    r"|non (?:posso|potrò|sono in grado|mi è possibile)"
+    r"|ne (?:pas pouvoir|peux|puis|pourrai|suis pas en mesure)|impossible de|pas en mesure"
+    r"|no (?:puedo|poder|podré|me es posible|estoy en condiciones)|não (?:posso|poder|poderei|consigo|me é possível)"
+    r"|non (?:posso|poter|potrò|sono in grado|mi è possibile)"
     r"|\bkan\b.{0,60}?\b(?:niet|geen)\b|\b(?:niet|geen)\b.{0,40}?\bkan\b"
     r"|nie (?:mogę|jestem w stanie|będę)|nemohu|nemůžu|nemôžem"
     r"|(?:ya|ye)?amam\b|\w+(?:amam|emem|amıyorum|emiyorum|amayacağım|emeyeceğim)\b|mümkün değil"
@@ -57,15 +57,15 @@ _CANNOT: Final = (
     r"|nem tudok|nem tudom|nem áll módomban|nu (?:pot|sunt în măsură)|δεν μπορώ"
     r"|không thể|tidak (?:bisa|dapat)"
     r"|できません|できかねます|いたしかねます|出来ません|お手伝いできない|お応えできない"
-    r"|할 수 없|드릴 수 없|수 없습니다|어렵습니다"
+    r"|수(?:가|는)? 없|어렵습니다"
     r"|不能|无法|無法|没办法|沒辦法|不可以"
     r"|لا (?:أستطيع|يمكنني|أقدر)|لن (?:أستطيع|أتمكن)|ليس بإمكاني|غير قادر"
     r"|לא (?:יכול|אוכל|מסוגל)|אינני יכול|איני יכול"
     r"|नहीं (?:कर|लिख|बना|दे|सुना) ?(?:सकता|सकती|पाऊ)|असमर्थ|ไม่สามารถ"
 )
 _ACT: Final = (
-    r"\b(?:help|assist|write|create|generate|provide|produce|fulfil|comply|continue|complete|do (?:that|this)|tell"
-    r"|compose|engage|support|discuss)"
+    r"\b(?:help|assist|writ(?:e|ing)|creat|generat|provid|produc|fulfil|comply|continu|complet|do (?:that|this)|tell"
+    r"|compos|engag|support|discuss)"
     r"|помо[чгщ]|написать|писать|созда|выполн|продолж|сочинить|рассказать|допомо|написати|створ|викон|розпов"
     r"|helfen|schreiben|erstellen|erfüllen|nachkommen|verfassen|weiterhelfen|unterstützen"
     r"|aider|écrire|créer|répondre|rédiger|satisfaire|générer|raconter"
@@ -75,7 +75,7 @@ _ACT: Final = (
     r"|yardım|yaz|oluştur|yerine getir"
     r"|hjälpa|skriva|skapa|hjelpe|hjælpe|skrive|auttaa|kirjoittaa"
     r"|segíteni|írni|megír|ajut|scrie|βοηθήσω|γράψω|giúp|viết|membantu|menulis"
-    r"|手伝|書|作成|お応え|応じ|対応|支援|生成|도와|도움|작성|써|쓸|만들|제공|응할"
+    r"|手伝|書|作成|お応え|応じ|対応|支援|生成|도와|도움|작성|써|쓸|만들|제공|응할|들어드"
     r"|帮助|幫助|协助|写|寫|创作|創作|完成|提供|满足|滿足|生成|回答|继续"
     r"|مساعد|أساعد|كتابة|أكتب|تلبية|إنشاء|تقديم|לעזור|לכתוב|ליצור|לסייע"
     r"|मदद|सहायता|लिख|बना|पूरा|ช่วย|เขียน|สร้าง"
@@ -105,7 +105,7 @@ _RULES: Final = (
     r"|\b(?:content|safety|usage|community) (?:policy|policies|guidelines?)\b"
     r"|\bmy (?:guidelines|policies|programming|training)\b"
     r"|как (?:ии|искусственный|языковая модель)|я (?:—|-|–) (?:ии|языковая модель|искусственный)"
-    r"|правил\w* безопасности|политик\w+ контента"
+    r"|правил\w* безопасности|мои[мх]\w* (?:правил|принцип)|политик\w+ контента"
     r"|як (?:ші|штучний|мовна модель)"
     r"|als (?:ki|sprachmodell|künstliche)\b|meine(?:n|r)? richtlinien"
     r"|en tant qu['’](?:ia|intelligence|assistant)|como (?:ia|modelo|inteligencia|asistente)\b"
@@ -117,7 +117,8 @@ _RULES: Final = (
     r"|كنموذج|ذكاء اصطناعي|إرشادات|סياسة|כמודל|בינה מלאכותית|הנחיות|एआई|भाषा मॉडल|दिशानिर्देश|เอไอ|ปัญญาประดิษฐ์"
 )
 _REDIRECTION: Final = (
-    r"(?:\bi['’]d\b|\bi would\b|\bi['’]ll\b|\bi (?:can|could)\b|happy to|glad to|how about|what about|would you like"
+    r"(?:\bi['’]d\b|\bi would\b|\bi['’]ll\b|\bi (?:can|could)\b(?! ?not)|happy to|glad to|how about"
+    r"|what about|would you like"
     r"|let['’]s|perhaps i|maybe i)[^.!?]{0,80}\b(?:instead|another|different|else|other)\b"
     r"|(?:\bя (?:могу|мог|с)|давайте|хотите|\bя можу|давай)[^.!?]{0,80}(?:друг|вместо|інш|замість)"
     r"|(?:gerne|ich kann|möchtest du|möchten sie|wie wäre)[^.!?]{0,80}(?:stattdessen|andere)"
@@ -144,14 +145,14 @@ _SORRY_RE, _CANNOT_RE, _ACT_RE, _TASK_RE, _RULES_RE, _REDIRECTION_RE = (
 def refusal_in(text: str) -> Refusal:
     """Returns whether `text`, a title and the first sentences after it, refuses in words to write a story.
 
-    What a character says is left out. A certain refusal apologises, says what it cannot do and about what, or names its
-    rules; what has less of that can be a story in the first person.
+    What a character says is left out. A certain refusal says what it cannot do and about what, and apologises, names
+    its rules or offers something else; what has less of that can be a story in the first person.
     """
     sentences = list(_narrated(text[:_READ]))[:_SENTENCES]
     first = " ".join(sentences[:_FIRST])
     if _CANNOT_RE.search(first):
         about = bool(_ACT_RE.search(first) and _TASK_RE.search(first))
-        if about and (_SORRY_RE.search(first) or _RULES_RE.search(first)):
+        if about and any(pattern.search(first) for pattern in (_SORRY_RE, _RULES_RE, _REDIRECTION_RE)):
             return Refusal.CERTAIN
     possible = any(map(_may_refuse, sentences)) or any(map(_REDIRECTION_RE.search, sentences[:_FIRST]))
     return Refusal.POSSIBLE if possible else Refusal.NONE
