@@ -16,6 +16,8 @@ _ENDPOINT: Final = re.compile(
 _OLLAMA: Final = re.compile(r"/api/(?:chat|generate|tags)/*$", re.IGNORECASE)
 """The paths of Ollama's own API; that of OpenAI is beside it, under /v1."""
 _OPENROUTER: Final = "openrouter.ai"
+_BARE_HOST: Final = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?(?:/|$)")
+"""Begins an address that has no scheme, such as that in OLLAMA_HOST."""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -98,10 +100,11 @@ def check_api_url(url: str, *, allow_plain_http: bool = False) -> str:
     """Returns the base URL of a server with OpenAI's API: `url`, or a CorrectedUrl in its place.
 
     The path of an endpoint behind it is removed, and /v1 is added where no path is left, since every such server has
-    it; another path stays. Plain http is fine within the own network (docs/adr/0014). Raises what `check_base_url`
-    raises.
+    it; another path stays. A host of the own network without a scheme gets http, which is fine there
+    (docs/adr/0014-plain-http-in-the-own-network.md). Raises what `check_base_url` raises.
     """
-    url = url.strip()
+    given = url.strip()
+    url = f"http://{given}" if _BARE_HOST.match(given) and is_own_network(f"http://{given}") else given
     parts = _split_url(url)
     path = _OLLAMA.sub("", parts.path)
     while path != (shorter := _ENDPOINT.sub("", path)):
@@ -113,10 +116,10 @@ def check_api_url(url: str, *, allow_plain_http: bool = False) -> str:
         urlunsplit((parts.scheme, parts.netloc, path, "", "")),
         allow_plain_http=allow_plain_http or is_own_network(url),
     )
-    if used == url.rstrip("/"):
+    if used == given.rstrip("/"):
         return used
     corrected = CorrectedUrl(used)
-    corrected.given = url
+    corrected.given = given
     return corrected
 
 

@@ -30,11 +30,11 @@ SERVICES: Final[tuple[tuple[str, type[ServiceSettings]], ...]] = (
 )
 FIRST: Final = (
     "OPENROUTER_API_KEY",
+    "CHAT_BASE_URL",
     "STORY_MODEL",
     "STORY_FALLBACK_MODELS",
     "ELEVENLABS_API_KEY",
     "SPEECH_BASE_URL",
-    "DEFAULT_VOICE_PROVIDER",
     "VOICE_PROVIDER_FALLBACK",
     "STORAGE_BACKEND",
     "TALE_DATA_DIR",

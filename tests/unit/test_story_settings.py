@@ -84,7 +84,7 @@ def test_what_is_set_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STORY_MODEL", "chat:llama3.2:3b", "while CHAT_BASE_URL is not set"),
         ("STORY_FALLBACK_MODELS", "chat:llama3.2:3b", "while CHAT_BASE_URL is not set"),
         ("CHAT_BASE_URL", "http://models.example.org/v1", "must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1"),
-        ("CHAT_BASE_URL", "localhost:11434", "must be a URL such as https://host/v1"),
+        ("CHAT_BASE_URL", "llm.example:11434", "must be a URL such as https://host/v1"),
         ("CHAT_API_KEY", "two words", "must be one word"),
         ("CHAT_API_KEY_FILE", "/nonexistent/key", "must name a file"),
         ("STORY_FIRST_TOKEN_TIMEOUT_SECONDS", "-5", "must be greater than 0"),
