@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
 import pytest
+import trustme
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from support.openrouter_fake import (
@@ -431,6 +433,9 @@ ERRORS: Final = {
     "plain text": (Answer(body=b"upstream connect error", content_type="text/plain"), K.OVERLOAD),
     "plain text as a stream": (stream(Raw(b"Too many requests\n")), K.RATE),
     "JSON as a stream": (stream(Raw(b'{"error": {"code": 402, "message": "no credits"}}')), K.QUOTA),
+    "problem+json": (_refusal({"title": "Too Many Requests", "status": 429}, 200), K.RATE),
+    "status": (_refusal({"status": "error", "message": "model is overloaded"}, 200), K.OVERLOAD),
+    "another API": (_refusal({"ok": True, "version": 3}, 200), K.CONFIGURATION),
     "a page": (Answer(body=b"<!DOCTYPE html><html></html>", content_type="text/html"), K.CONFIGURATION),
     "a page as a stream": (stream(Raw(b"\n<html>\n<body>Log in</body></html>")), K.CONFIGURATION),
     "a page at 404": (Answer(status=404, body=b"<html>nginx</html>", content_type="text/html"), K.CONFIGURATION),
@@ -557,3 +562,40 @@ async def test_servers_words_are_logged_cleaned(upstream: OpenRouterFake, model:
     assert "The length of … exceeds 4096 tokens, …; key …" == caught.value.said
     (line,) = [line for line in logs if line["event"] == "upstream call"]
     assert caught.value.said == line["said"]
+
+
+async def _failure(base_url: str) -> ProviderError:
+    model = ServerChatModel(chat_server(base_url), SecretSource(None, name="CHAT_API_KEY"))
+    with pytest.raises(ProviderError) as caught:
+        await _told(model)
+    await model.aclose()
+    return caught.value
+
+
+async def test_proxy_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not the server that cannot be reached."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    failure = await _failure("http://chat.example.com/v1")
+
+    assert K.TRANSPORT == failure.kind
+    assert "HTTP_PROXY" in failure.message
+    assert not failure.billed
+
+
+async def test_certificate_that_is_not_trusted_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the variable; nothing is tried again for it."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    async with await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    ) as server:
+        failure = await _failure(f"https://localhost:{server.sockets[0].getsockname()[1]}/v1")
+
+    assert K.CONFIGURATION == failure.kind
+    assert "SSL_CERT_FILE" in failure.message
+    assert not failure.billed

@@ -712,7 +712,7 @@ async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model
         },
         {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}, "context_length": None},
         {"id": "free/model:free", "pricing": {"prompt": "0", "completion": "zero"}, "top_provider": None},
-        {"name": "nameless"},
+        {"label": "nameless"},
         {"id": 7},
     ]
 
@@ -739,7 +739,7 @@ async def test_models_are_read_with_their_prices(upstream: OpenRouterFake, model
 @pytest.mark.parametrize(
     ("response", "kind"),
     [
-        (web.json_response({"models": []}), K.TRANSPORT),
+        (web.json_response({"items": []}), K.TRANSPORT),
         (web.Response(status=503), K.OVERLOAD),
         (web.json_response({"error": {"code": 401}}, status=401), K.AUTH),
     ],

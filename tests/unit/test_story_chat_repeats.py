@@ -97,9 +97,21 @@ def test_message_behind_pieces_adds_what_is_new() -> None:
     """A whole message behind deltas is no second telling."""
     repeats = Repeats()
 
-    text = repeats.feed("Once ") + repeats.feed("there was") + repeats.feed("Once there was a fox.", whole=True)
+    text = repeats.feed("Once there was ") + repeats.feed("a fox. ")
+    text += repeats.feed("Once there was a fox. It slept.", whole=True)
 
-    assert "Once there was a fox." == text + repeats.finish()
+    assert "Once there was a fox. It slept." == text + repeats.finish()
+
+
+@pytest.mark.parametrize("name", STORIES)
+@given(cuts=CUTS)
+def test_pieces_may_be_called_messages(name: str, cuts: list[int]) -> None:
+    """Servers send `message` for `delta`: then it is a piece like any other."""
+    text, repeats = STORIES[name], Repeats()
+
+    read = "".join(repeats.feed(piece, whole=True) for piece in _pieces(text, cuts))
+
+    assert text == read + repeats.finish()
 
 
 def test_repeated_line_with_text_behind_it_is_a_refrain() -> None:

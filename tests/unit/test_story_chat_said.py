@@ -114,6 +114,13 @@ def test_longer_quotations_are_left_out(quotes: str) -> None:
         assert "dragon" not in CLEANER.clean(said)
 
 
+def test_quotations_without_marks_are_left_out() -> None:
+    """Four words in a row that stand in the request; ordinary ones as well, and numbers."""
+    assert "Invalid prompt: …" == CLEANER.clean(f"Invalid prompt: {PROMPT}")
+    assert "Invalid prompt: …" == CLEANER.clean("Invalid prompt: The story is for Mia")
+    assert "It is … and not 7" == CLEANER.clean("It is 5 and not 7")
+
+
 def test_nothing_is_longer_than_its_bound() -> None:
     """And no word is cut."""
     cleaned = CLEANER.clean("overloaded service " * 1_000)

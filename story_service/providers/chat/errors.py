@@ -34,6 +34,8 @@ _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
 }
 _TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
 _UNREACHABLE: Final = "no connection to the server; see {url}"
+_NO_PROXY: Final = "no connection through the proxy; see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_FILE and {url}"
 
 _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
     401: _K.AUTH,
@@ -176,7 +178,7 @@ _FIELD: Final = re.compile(
 )
 _INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
 _STREAMING: Final = re.compile(
-    r"\bstreaming\b.{0,60}(?:support|allow|disabled|available)|support stream", re.IGNORECASE
+    r"\bstreaming\b.{0,60}(?:support|allow|disabled|available|implement)|support stream", re.IGNORECASE
 )
 _ROLES: Final = re.compile(
     r"\b(?:system|developer)\b.{0,40}\b(?:role|message|prompt|instruction)|\brole\b.{0,40}\b(?:system|developer)\b|"
@@ -219,9 +221,13 @@ class Failures:
             billed=billed,
         )
 
-    def unreachable(self) -> ProviderError:
-        """Returns that of a server that cannot be connected to."""
-        return self.of(_K.TRANSPORT, _UNREACHABLE, billed=False)
+    def unreachable(self, *, by_proxy: bool = False) -> ProviderError:
+        """Returns that of a server that cannot be connected to, or not through a proxy."""
+        return self.of(_K.TRANSPORT, _NO_PROXY if by_proxy else _UNREACHABLE, billed=False)
+
+    def untrusted(self) -> ProviderError:
+        """Returns that of a server with a certificate of an authority that is not known."""
+        return self.of(_K.CONFIGURATION, _UNTRUSTED, billed=False)
 
     def of_body(self, body: bytes, headers: Mapping[str, str], *, status: int = 0, request_id: str = "") -> ServerError:
         """Returns the error behind a body: JSON of any form, plain text, or a page. `status` of a refusal, else 0."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderErrorKind
 from story_service.providers.chat.errors import Failures
-from story_service.providers.chat.report import decoded
+from story_service.providers.chat.report import decoded, is_error
 
 if TYPE_CHECKING:
     from story_service.providers.chat.sdk import Reply
@@ -206,6 +206,8 @@ class Payloads:
             raise self._failures.of_body(body, self._reply.headers) from None
         if not isinstance(value, dict):
             raise self._failures.of_body(body, self._reply.headers)
+        if "choices" not in value and not is_error(value):
+            raise self._failures.of(ProviderErrorKind.CONFIGURATION, billed=False)
         return [body]
 
     def _look(self) -> bool:

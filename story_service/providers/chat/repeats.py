@@ -31,14 +31,14 @@ class Repeats:
         self._cumulative = False
 
     def feed(self, piece: str, *, whole: bool = False) -> str:
-        """Returns the new text of `piece`, perhaps none; `whole`: it is a message, which holds all the text."""
+        """Returns the new text of `piece`, perhaps none; `whole`: it is a message, which may hold all the text."""
         if self._cumulative:
             return self._extended(piece)
         if self._growing and piece.startswith(self._last) and (self._extensions or len(self._held) < _EQUAL):
             return self._grown(piece)
         self._growing = False
         if not self._held and self._length:
-            if whole:
+            if whole and self._length >= _REPEATED and piece.startswith(self._text):
                 return self._extended(piece)
             if len(piece) >= _REPEATED and self._repeats(piece):
                 self._held.append(piece)

@@ -21,7 +21,7 @@ _TEXTS: Final = (
 )
 _WAITS: Final = ("estimated_time", "retry_after", "retry_after_seconds")
 _SIGNS: Final = (
-    *("error", "errors", "detail", "error_description", "message", "msg"),
+    *("error", "errors", "detail", "error_description", "message", "msg", "title"),
     *("code", "status_code", "statusCode", "error_code"),
 )
 _MOST_DEPTH: Final = 5
@@ -48,7 +48,9 @@ def is_error(event: Mapping[str, Any]) -> bool:
     """Returns whether an event, or a body, is an error: it says so, or it has words and nothing of a completion."""
     if "choices" in event:
         return bool(event.get("error"))
-    return any(event.get(sign) for sign in _SIGNS) or "error" in (event.get("object"), event.get("type"))
+    return any(event.get(sign) for sign in _SIGNS) or "error" in [
+        event.get(name) for name in ("object", "type", "status")
+    ]
 
 
 @dataclass(slots=True)

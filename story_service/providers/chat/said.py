@@ -35,7 +35,8 @@ _UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\
 _NO_NAMES: Final = frozenset({"the", "this", "that", "your", "you", "it", "is", "for", "if", "no", "please"})
 _WITHIN: Final = re.compile(r"(?<=[^\s.!?…] )[^\W\d_a-z]\w*")
 _LEAST_LETTERS: Final = 3
-_FEWEST_DIGITS: Final = 4
+_QUOTED_WORDS: Final = 4
+"""So many words in a row that stand in the request are a quotation, whatever they are."""
 
 _ORDINARY: Final = frozenset(
     re.findall(
@@ -89,6 +90,8 @@ class Cleaner:
         within = {word.casefold() for word in _WITHIN.findall(prompt)}
         self._names = (within | ({word.casefold() for word in _WORD.findall(prompt)} - lower)) - _NO_NAMES
         self._private = frozenset(_WORD.findall(plain)) - _ORDINARY - self._model
+        words = [word.casefold() for word in _WORD.findall(prompt)]
+        self._phrases = frozenset(zip(*(words[at:] for at in range(_QUOTED_WORDS)), strict=False))
         self._pairs = frozenset(
             plain[at : at + 2] for at in range(len(plain) - 1) if _UNSPACED.match(plain, at) is not None
         )
@@ -99,7 +102,7 @@ class Cleaner:
         for pattern, kept in ((_URL, r"\1\2"), (_EMAIL, _GAP), (_BEARER, _GAP), (_KEY, _GAP)):
             text = pattern.sub(kept, text)
         text = _LONG.sub(lambda found: found.group() if self._is_model(found.group()) else _GAP, text)
-        text = _QUOTED.sub(_short_quote, text)
+        text = self._unquoted(_QUOTED.sub(_short_quote, text))
         parts, start = list[str](), 0
         for field in (*_FIELD.finditer(text), None):
             end = field.start() if field is not None else len(text)
@@ -112,6 +115,17 @@ class Cleaner:
         if sum(map(str.isalpha, text)) < _LEAST_LETTERS:
             return ""
         return text if len(text) <= MAX_SAID else text[: MAX_SAID - 1].rpartition(" ")[0] + _GAP
+
+    def _unquoted(self, text: str) -> str:
+        """Returns `text` without what it quotes of the request."""
+        words = list(_WORD.finditer(text))
+        keys = [word.group().casefold() for word in words]
+        kept, start = list[str](), 0
+        for at, word in enumerate(words):
+            if word.start() >= start and tuple(keys[at : at + _QUOTED_WORDS]) in self._phrases:
+                kept += text[start : word.start()], _GAP
+                start = words[at + _QUOTED_WORDS - 1].end()
+        return "".join((*kept, text[start:]))
 
     def _is_model(self, word: str) -> bool:
         return all(part.casefold() in self._model for part in _WORD.findall(word))
@@ -126,7 +140,7 @@ class Cleaner:
             # "Will" may be a name, "will" is none, and neither is the first word of a sentence.
             return _GAP if not word.islower() and key in self._names else word
         if key.isdigit():
-            return _GAP if len(key) >= _FEWEST_DIGITS and key in self._private else word
+            return _GAP if key in self._private else word
         if _UNSPACED.search(key) is not None:
             pairs = {key[at : at + 2] for at in range(max(1, len(key) - 1))}
             return _GAP if len(key) == 1 or pairs & self._pairs else word

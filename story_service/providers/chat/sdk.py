@@ -1,5 +1,6 @@
 """OpenAI's SDK and its HTTP client, which take long to import: `model.py` imports it in a thread."""
 
+import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -17,6 +18,7 @@ from story_service.providers.chat.errors import Failures
 _BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, aiohttp.ClientError)
 # To the SDK a server that hangs up after it has got the request is one that cannot be connected to, too.
 _UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_OF_THE_PROXY: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
 _CONNECT_SECONDS: Final = 10.0
 _KEEP_SECONDS: Final = 60.0
 _MAX_ERROR_BYTES: Final = 65_536
@@ -149,6 +151,10 @@ def _translated(error: Exception, failures: Failures) -> ProviderError:
         request_id = response.headers.get("x-generation-id", "")
         return failures.of_body(_content(response), response.headers, status=error.status_code, request_id=request_id)
     causes = tuple(_causes(error))
+    if any(isinstance(cause, _OF_THE_PROXY) for cause in causes):
+        return failures.unreachable(by_proxy=True)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return failures.untrusted()
     if any(isinstance(cause, _UNREACHED) for cause in causes):
         return failures.unreachable()
     # The transport's own error says that a timer ran out, which those around it may not.
