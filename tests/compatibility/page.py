@@ -55,4 +55,9 @@ def _outcome(case: Case, result: Result) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    return "| " + " | ".join(map(cell, cells)) + " |"
+
+
+def cell(text: str) -> str:
+    """Returns a text as it stands in a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
