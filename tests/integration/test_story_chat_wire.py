@@ -599,3 +599,15 @@ async def test_certificate_that_is_not_trusted_is_a_setting(monkeypatch: pytest.
     assert K.CONFIGURATION == failure.kind
     assert "SSL_CERT_FILE" in failure.message
     assert not failure.billed
+
+
+async def test_text_of_the_answer_is_not_passed_on(upstream: OpenRouterFake, model: ServerChatModel) -> None:
+    """An error may repeat what the model wrote."""
+    upstream.answer(
+        stream(Text("Zora flew home."), Event({"error": {"code": 502, "message": "bad output: Zora flew"}}))
+    )
+
+    with pytest.raises(ProviderError) as caught:
+        await _told(model)
+
+    assert "bad output: …" == caught.value.said

@@ -1,5 +1,6 @@
 """The parts of OpenRouter's adapter that need no network."""
 
+import json
 from typing import Any, Final
 
 import pytest
@@ -14,7 +15,7 @@ from story_service.providers.chat.errors import Failures
 from story_service.providers.chat.events import EventLines
 from story_service.providers.chat.request import Refusals
 from story_service.providers.chat.timers import StreamTimers
-from story_service.providers.openrouter.dialect import check_key_format, openrouter
+from story_service.providers.openrouter.dialect import OPENROUTER_URL, check_key_format, openrouter
 
 STREAM: Final = (
     b"\xef\xbb\xbfdata: 0\r"
@@ -223,3 +224,13 @@ def test_text_after_a_reason_starts_the_idle_time_anew() -> None:
     watch.resume(heard=True)
 
     assert clock.now + 10 == watch.deadline
+
+
+@pytest.mark.parametrize(("url", "left_out"), [(OPENROUTER_URL, False), ("https://proxy.example/v1", True)])
+def test_routing_of_openrouter_is_never_left_out(url: str, *, left_out: bool) -> None:
+    """A company that stores what is written about a child is not asked because a field was refused."""
+    plan = Refusals(openrouter(url)).plan(ChatRequest(model="a/b", messages=(Message("user", "Tell."),)))
+    refusal = {"error": {"message": "Unrecognized field: 'provider'", "param": "provider"}}
+
+    assert left_out == plan.adapt(FAILURES.of_body(json.dumps(refusal).encode(), {}, status=400))
+    assert left_out == ("provider" not in plan.body)

@@ -49,6 +49,7 @@ class Completion:
         self._refused = False
         self._half = ""
         self._repeats = Repeats()
+        failures.answer = self._repeats.parts
         self._begun = self._heard = False
 
     @property

@@ -5,7 +5,7 @@ server says in words decides where they say too little.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -208,6 +208,8 @@ class Failures:
         """`request` is the one that fails: nothing that stands in its messages is passed on."""
         self._dialect = dialect
         self._request = request
+        self.answer: Sequence[str] = ()
+        """The pieces of text that came, of which nothing is passed on either."""
 
     def of(
         self, kind: ProviderErrorKind, message: str = "", *, request_id: str = "", billed: bool = True
@@ -313,7 +315,8 @@ class Failures:
         if not text:
             return ""
         request = self._request
-        texts = [message.content for message in request.messages] if request is not None else []
+        messages = [message.content for message in request.messages] if request is not None else []
+        texts = [*messages, "".join(self.answer)]
         return Cleaner(texts, model=request.model if request is not None else "").clean(text)
 
 

@@ -43,7 +43,7 @@ class EventLines:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Returns the events that end in `chunk`. Raises ProviderError TRANSPORT for one that is too long."""
-        if self._cr:
+        if self._cr and chunk:
             # The other half of a CR LF.
             chunk, self._cr = chunk.removeprefix(b"\n"), False
         # A line ends with CR LF, LF or CR.

@@ -21,7 +21,8 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self.parts: list[str] = []
+        """The text that was passed on."""
         self._length = 0
         self._last = ""
         self._extensions = 0
@@ -67,7 +68,7 @@ class Repeats:
 
     @property
     def _text(self) -> str:
-        return "".join(self._parts)
+        return "".join(self.parts)
 
     def _grown(self, piece: str) -> str:
         """Takes a piece that begins with the one before."""
@@ -101,7 +102,7 @@ class Repeats:
         if self._held:
             piece = "".join((*self._held, piece))
             self._held.clear()
-        self._parts.append(piece)
+        self.parts.append(piece)
         self._length += len(piece)
         return piece
 

@@ -9,15 +9,14 @@ from urllib.parse import unquote
 
 MAX_SAID: Final = 200
 """Most characters of what is passed on."""
-MOST_READ: Final = 2_000
-"""Most characters of a message that are looked at."""
+_MOST_READ: Final = 2_000
 
 _GAP: Final = "…"
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
 _URL: Final = re.compile(
     r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>@]*@)?([^\s?#\"'<>]*)(?:[?#][^\s\"'<>]*)?", re.IGNORECASE
 )
-_EMAIL: Final = re.compile(r"[^\s\"'<>]+@[^\s\"'<>]+")
+_EMAIL: Final = re.compile(r"[^\s\"'<>@]{1,64}@[^\s\"'<>]+")
 _BEARER: Final = re.compile(r"\b(?:bearer|basic|token)\s+(?=\S*[\d*.])\S{6,}", re.IGNORECASE)
 _KEY: Final = re.compile(
     r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|org|user|proj|acct|key|api)[-_][\w*.…-]*(?:\d|\*|…)[\w*.…-]*", re.IGNORECASE
@@ -75,14 +74,14 @@ _ORDINARY: Final = frozenset(
 
 
 class Cleaner:
-    """Cleans what a server says about one request.
+    """Cleans what a server says about one call.
 
-    Keys, queries of URLs, e-mail addresses and longer quotations go, and every word of the request's own messages that
-    is no ordinary word of an error message and no part of the model's id: privacy comes before the clarity of a log.
+    Keys, queries of URLs, e-mail addresses and longer quotations go, and every word of the call's own texts that is no
+    ordinary word of an error message and no part of the model's id: privacy comes before the clarity of a log.
     """
 
     def __init__(self, texts: Iterable[str], *, model: str) -> None:
-        """`texts` are the messages of the request."""
+        """`texts` are the messages of the request, and what came as an answer."""
         prompt = _folded(" ".join(texts))
         plain = prompt.casefold()
         self._model = frozenset(word.casefold() for word in _WORD.findall(model))
@@ -98,7 +97,7 @@ class Cleaner:
 
     def clean(self, said: str) -> str:
         """Returns at most `MAX_SAID` characters of `said`, "" where no words are left."""
-        text = _folded(said[:MOST_READ])
+        text = _folded(said[:_MOST_READ])
         for pattern, kept in ((_URL, r"\1\2"), (_EMAIL, _GAP), (_BEARER, _GAP), (_KEY, _GAP)):
             text = pattern.sub(kept, text)
         text = _LONG.sub(lambda found: found.group() if self._is_model(found.group()) else _GAP, text)
@@ -165,5 +164,8 @@ def _folded(text: str) -> str:
     """Returns `text` without escapes, in one normal form, without what is not printed."""
     text = html.unescape(unquote(_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)))
     text = unicodedata.normalize("NFKC", text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    text = " ".join(text.split())
+    if text.isprintable():
+        return text
     # What is not seen may stand within a name.
     return "".join(each if each.isprintable() else "" if unicodedata.category(each) == "Cf" else " " for each in text)
