@@ -2,9 +2,13 @@
 
 from typing import Final
 
-from support.openrouter_fake import error
+from support.openrouter_fake import DONE, Event, Finish, Usage, error, story, stream
+from support.story_models import TITLE, WHOLE
 
 from compatibility.harness import Case
+
+_THOUGHT: Final = Event({"choices": [{"index": 0, "delta": {"content": "", "reasoning": "Hm."}}]})
+_WAITS: Final = {"provider_wait": 600}
 
 CASES: Final[tuple[Case, ...]] = (
     Case(
@@ -13,5 +17,63 @@ CASES: Final[tuple[Case, ...]] = (
         answers=[error(401, message="No auth credentials found")],
         calls=1,
         outcome="UPSTREAM_AUTH",
+        says="_API_KEY",
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 402 to every call",
+        answers=[error(402, message="Insufficient credits")],
+        calls=1,
+        outcome="QUOTA_EXCEEDED",
+        says='The provider says: "Insufficient credits".',
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 429 with a pause until tomorrow, to a story that may wait for ten minutes",
+        answers=[error(429, message="Daily limit reached", retry_after="50000")],
+        calls=1,
+        outcome="QUOTA_EXCEEDED",
+        says="UTC",
+        request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 500 to every call, to a story that may not wait",
+        answers=[error(500, message="boom")],
+        calls=4,
+        outcome="UPSTREAM_UNAVAILABLE",
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 500 to the first five calls, to a story that may wait for ten minutes",
+        answers=[*[error(500, message="boom")] * 5, story(WHOLE)],
+        calls=6,
+        outcome="READY, WAITING_FOR_PROVIDER",
+        request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 429 without a pause to the first six calls, to a story that may wait for ten minutes",
+        answers=[*[error(429, message="Too many requests")] * 6, story(WHOLE)],
+        calls=7,
+        outcome="READY, WAITING_FOR_PROVIDER",
+        request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="only thoughts in every answer",
+        answers=[stream(*[_THOUGHT] * 5, Finish(), Usage(), DONE)],
+        calls=2,
+        outcome="UPSTREAM_UNAVAILABLE",
+        request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="two sentences and a proper end in every answer, of a story of 150 words",
+        answers=[story(f"{TITLE}\n\nOnce there was an owl. She slept.")],
+        calls=2,
+        outcome="UPSTREAM_UNAVAILABLE",
+        text="",
+        request=_WAITS,
     ),
 )

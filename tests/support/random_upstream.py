@@ -101,8 +101,8 @@ class RandomUpstream:
             self.given.append(("well", True))
             return good
         name = self._dice.choice(self.ways)
-        if name == "ends early":
-            # An answer that ends within what it repeats is a refrain.
+        if name in {"ends early", "cut", "out of tokens"}:
+            # To a reader, an answer that ends within what it repeats ends with a refrain.
             good = goes_on(call)
         said = "".join(step.text for step in good.steps if isinstance(step, Text))
         answer = WAYS[name][0](said[: self._dice.randrange(len(said))], self._dice)

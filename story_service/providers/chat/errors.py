@@ -33,9 +33,9 @@ _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     _K.CANCELLED: "the call was cancelled",
 }
 _TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
-_UNREACHABLE: Final = "no connection to the server; see {url}"
 _NO_PROXY: Final = "no connection through the proxy; see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 _UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_FILE and {url}"
+_UNREACHABLE: Final = "no connection to the server. Is it running? {url}={address}"
 
 _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
     401: _K.AUTH,
@@ -309,7 +309,8 @@ class Failures:
         return self._dialect.words.get(kind) or _MESSAGES[kind]
 
     def _worded(self, message: str) -> str:
-        return message.format(key=self._dialect.key_variable, url=self._dialect.url_variable)
+        dialect = self._dialect
+        return message.format(key=dialect.key_variable, url=dialect.url_variable, address=dialect.base_url)
 
     def _cleaned(self, text: str) -> str:
         if not text:

@@ -783,7 +783,9 @@ class Attempt(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Details from the provider, such as its request id."""
+        """Details from the provider, such as its request id. Of a call to a model: `billed` is "false" where it cost nothing, and
+        `probe` "true" where it followed a wait. Of a writing attempt: `requested` is "true" for the first after a request.
+        """
 
     @_builtins.property
     def response(self) -> _struct_pb2.Struct:
