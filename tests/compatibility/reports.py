@@ -263,6 +263,18 @@ _EVENTS: Final[Sequence[Case]] = (
     ),
     Case(
         kind="Events",
+        sends="`data: {}`, `data: null` and empty `data:` between the others",
+        answers=[
+            stream(
+                *(step for text in _deltas() for step in (_lines("{}", "null", ""), Raw(b"data\n\n"), _delta(text))),
+                Finish(),
+                DONE,
+            )
+        ],
+        calls=1,
+    ),
+    Case(
+        kind="Events",
         sends="more text after `[DONE]`",
         answers=[stream(*pieces(WHOLE), Finish(), DONE, Text(" And then it began again."), DONE)],
         calls=1,
@@ -341,6 +353,12 @@ _BODIES: Final[Sequence[Case]] = (
     ),
     Case(
         kind="Bodies",
+        sends="one JSON body with `data: [DONE]` behind it" + _report("decolua/9router#3492"),
+        answers=[_body(json.dumps(_completion()).encode() + b"\n\ndata: [DONE]\n\n", content_type="text/event-stream")],
+        calls=1,
+    ),
+    Case(
+        kind="Bodies",
         sends="events that are called `text/plain`",
         answers=[
             _body(
@@ -397,6 +415,8 @@ _REASONS: Final[Sequence[Case]] = (
             "a dict": {"type": "stop"},
             "1": 1,
             "true": True,
+            '"length"': "length",
+            '"MAX_TOKENS"': "MAX_TOKENS",
         }.items()
     ),
     Case(
@@ -404,6 +424,12 @@ _REASONS: Final[Sequence[Case]] = (
         sends="the whole story, no `finish_reason`, `[DONE]`" + _report("anomalyco/opencode#43882"),
         answers=[stream(*pieces(WHOLE), DONE)],
         calls=1,
+    ),
+    Case(
+        kind="Finish reasons",
+        sends='the whole story, `finish_reason` "insufficient_system_resource" of DeepSeek, then "The End"',
+        answers=_then_the_rest(_ended("insufficient_system_resource")),
+        calls=2,
     ),
     Case(
         kind="Finish reasons",
@@ -440,6 +466,13 @@ _THOUGHTS: Final[Sequence[Case]] = (
             ("thinking", "Hm.", ""),
             ("reasoning_details", [{"type": "reasoning.text", "text": "Hm."}], ""),
         )
+    ),
+    Case(
+        kind="Thoughts beside the text",
+        sends="the story in `reasoning`, `content` empty" + _report("vllm-project/vllm#40816"),
+        answers=[stream(*(_delta(None, reasoning=text) for text in _deltas()), Finish(), DONE)],
+        calls=2,
+        outcome="UPSTREAM_UNAVAILABLE",
     ),
 )
 
@@ -585,6 +618,14 @@ _ERRORS: Final[Sequence[Case]] = (
     ),
     Case(
         kind="Errors under 200",
+        sends='the text "Ollama is running"',
+        answers=[_body(b"Ollama is running", content_type="text/plain")],
+        calls=1,
+        outcome="INVALID_CONFIGURATION",
+        says="BASE_URL",
+    ),
+    Case(
+        kind="Errors under 200",
         sends="an empty body",
         answers=[_body(b"")],
         calls=4,
@@ -610,6 +651,14 @@ _STATUSES: Final[Sequence[Case]] = (
         calls=1,
         outcome="INVALID_CONFIGURATION",
         says="CHAT_BASE_URL",
+    ),
+    Case(
+        kind="Statuses",
+        sends="307 to another address" + _report("ogx-ai/ogx#2496"),
+        answers=[Answer(status=307, headers={"Location": "https://elsewhere.example/v1"}, body=b"")],
+        calls=1,
+        outcome="INVALID_CONFIGURATION",
+        says="BASE_URL",
     ),
     Case(
         kind="Statuses",
@@ -924,6 +973,43 @@ _NAMES: Final[Sequence[Case]] = (
     ),
 )
 
+_REFUSALS: Final[Sequence[Case]] = tuple(
+    Case(
+        kind="Refusals",
+        sends=f"“{' / '.join(words.splitlines())}”".replace(" /  / ", " / ")
+        + (", asked for ten minutes" if minutes == 10 else ""),
+        answers=[story(words)],
+        request={"language_code": language, "length_minutes": minutes},
+        calls=1,
+        outcome="CONTENT_REFUSED",
+    )
+    for language, minutes, words in (
+        ("en", 1, "I'm sorry, but I can't help with that."),
+        (
+            "en",
+            10,
+            "I can’t write this story. It might frighten a young child, and I would rather suggest another idea.",
+        ),
+        ("en", 1, "I'm not able to write a story about that topic for a child."),
+        ("en", 1, "As an AI language model, I cannot create content of this kind."),
+        ("en", 1, "Sorry, this request goes against the guidelines that I follow."),
+        ("en", 10, "The Lantern\n\nI'm sorry, but I'm unable to write this story as requested."),
+        ("de", 1, "Es tut mir leid, aber dabei kann ich dir nicht helfen."),
+        ("fr", 10, "Je suis désolé, mais je ne peux pas répondre à cette demande."),
+        ("es", 1, "Lo siento, pero no puedo ayudar con eso."),
+        ("it", 1, "Mi dispiace, ma non posso scrivere questa storia."),
+        ("pt", 1, "Desculpe, mas não posso escrever essa história."),
+        ("ru", 1, "К сожалению, я не могу помочь с этим запросом."),  # noqa: RUF001 - Russian
+        ("pl", 1, "Przykro mi, ale nie mogę napisać takiej historii."),
+        ("zh", 1, "抱歉，我无法满足这个请求。"),  # noqa: RUF001 - Chinese
+        ("ja", 10, "申し訳ありませんが、そのご要望にはお応えできません。"),
+        ("ko", 1, "죄송하지만 그 요청은 도와드릴 수 없습니다."),
+        ("ar", 1, "عذرًا، لا يمكنني المساعدة في هذا الطلب."),
+        ("hi", 1, "क्षमा करें, मैं इस अनुरोध में मदद नहीं कर सकता।"),
+        ("tr", 1, "Üzgünüm, bu konuda yardımcı olamam."),  # noqa: RUF001 - Turkish
+    )
+)
+
 
 def _tale(sends: str, title: str, text: str, **more: Any) -> Case:
     """Returns a case with another story, all of which is story."""
@@ -1054,6 +1140,7 @@ CASES: Final[tuple[Case, ...]] = (
     *_ERRORS,
     *_STATUSES,
     *_NAMES,
+    *_REFUSALS,
     *_STORIES,
     *_FORMS,
 )

@@ -187,7 +187,7 @@ REFUSALS: Final = {
         K.OVERLOAD,
         None,
     ),
-    "307": (Answer(status=307, headers={"Location": "/api/v1/elsewhere"}, body=b""), K.TRANSPORT, None),
+    "307": (Answer(status=307, headers={"Location": "/api/v1/elsewhere"}, body=b""), K.CONFIGURATION, None),
     "no answer": (Answer(cut=True), K.TRANSPORT, None),
     "an error behind 200": (error(429, http_status=200, metadata=LIMITED), K.RATE, 11.0),
     "an error behind 200 that has no code": (

@@ -93,13 +93,16 @@ class Completion:
         try:
             event = decoded(payload)
         except ValueError:
-            event = None
+            event = payload
+        self._heard = False
+        if not event:
+            # Such as null, which keeps the connection open.
+            return ""
         if not isinstance(event, dict):
             raise self._failures.of_body(payload, self._headers, request_id=self.generation_id)
         if is_error(event):
             raise self._reported(event)
         self._identify(event)
-        self._heard = False
         choices = event.get("choices")
         if not choices:
             return ""

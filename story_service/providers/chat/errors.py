@@ -231,8 +231,19 @@ class Failures:
         """Returns that of a server with a certificate of an authority that is not known."""
         return self.of(_K.CONFIGURATION, _UNTRUSTED, billed=False)
 
-    def of_body(self, body: bytes, headers: Mapping[str, str], *, status: int = 0, request_id: str = "") -> ServerError:
-        """Returns the error behind a body: JSON of any form, plain text, or a page. `status` of a refusal, else 0."""
+    def of_body(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        status: int = 0,
+        request_id: str = "",
+        whole: bool = False,
+    ) -> ServerError:
+        """Returns the error behind a body: JSON of any form, plain text, or a page. `status` of a refusal, else 0.
+
+        A `whole` body of words that say nothing known, such as "Ollama is running", is of no chat server.
+        """
         text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
         if text.startswith(b"<") and status < 500 and status not in {401, 402, 403, 407, 429}:
             return self._made(Report(status), _K.CONFIGURATION, headers, request_id, billed=False)
@@ -241,6 +252,8 @@ class Failures:
         except ValueError:
             value = "" if text.startswith((b"<", b"{", b"[")) else text[:4_000].decode("utf-8", "replace")
         otherwise = None if status or isinstance(value, dict) else _K.TRANSPORT
+        if otherwise and whole and isinstance(value, str) and value.strip().isprintable() and value:
+            otherwise = _K.CONFIGURATION
         return self.of_object(value, headers, status=status, request_id=request_id, otherwise=otherwise)
 
     def of_object(
@@ -338,7 +351,7 @@ def _kind(report: Report, otherwise: ProviderErrorKind | None) -> ProviderErrorK
         return _STATUSES[status]
     if status >= 500 or not status:
         return named or otherwise or _K.OVERLOAD
-    return _K.INVALID_INPUT if status >= 400 else _K.TRANSPORT
+    return _K.INVALID_INPUT if status >= 400 else _K.CONFIGURATION
 
 
 def _paced(

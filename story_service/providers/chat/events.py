@@ -200,10 +200,14 @@ class Payloads:
             return []
         self.done = True
         body = bytes(self._body).removeprefix(BOM)
+        before, mark, behind = body.rpartition(_DATA)
+        if mark and behind.strip() == _DONE:
+            # A proxy ended the body like a stream.
+            body = before
         try:
             value = decoded(body)
         except ValueError:
-            raise self._failures.of_body(body, self._reply.headers) from None
+            raise self._failures.of_body(body, self._reply.headers, whole=True) from None
         if not isinstance(value, dict):
             raise self._failures.of_body(body, self._reply.headers)
         if "choices" not in value and not is_error(value):
