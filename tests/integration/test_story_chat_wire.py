@@ -435,6 +435,7 @@ ERRORS: Final = {
     "JSON as a stream": (stream(Raw(b'{"error": {"code": 402, "message": "no credits"}}')), K.QUOTA),
     "problem+json": (_refusal({"title": "Too Many Requests", "status": 429}, 200), K.RATE),
     "status": (_refusal({"status": "error", "message": "model is overloaded"}, 200), K.OVERLOAD),
+    "no choices": (_refusal({"choices": None, "code": 429, "message": "slow down"}, 200), K.RATE),
     "another API": (_refusal({"ok": True, "version": 3}, 200), K.CONFIGURATION),
     "a page": (Answer(body=b"<!DOCTYPE html><html></html>", content_type="text/html"), K.CONFIGURATION),
     "a page as a stream": (stream(Raw(b"\n<html>\n<body>Log in</body></html>")), K.CONFIGURATION),
@@ -611,3 +612,23 @@ async def test_text_of_the_answer_is_not_passed_on(upstream: OpenRouterFake, mod
         await _told(model)
 
     assert "bad output: …" == caught.value.said
+
+
+async def test_body_that_is_not_streamed_has_the_whole_time(upstream: OpenRouterFake, model: ServerChatModel) -> None:
+    """No text can come before its end."""
+    body = json.dumps({"choices": [{"message": {"content": TEXT}}]}).encode()
+    refusal = _openai("Streaming is not supported by this server")
+    upstream.answer(refusal, stream(Pause(1.5), Raw(body)))
+    request = ChatRequest(model="x", messages=(Message("user", "Tell."),))
+
+    assert TEXT == _text(await _read(model, request, ChatTimers(total=30, first_token=0.5, idle=0.5)))
+
+
+async def test_model_that_cannot_be_loaded_is_not_waited_for(upstream: OpenRouterFake, model: ServerChatModel) -> None:
+    """It is there no sooner a few seconds later."""
+    upstream.answer(_refusal({"error": "error loading model: invalid magic characters"}, 500))
+
+    with pytest.raises(ProviderError) as caught:
+        await _told(model)
+
+    assert K.UNSUPPORTED == caught.value.kind

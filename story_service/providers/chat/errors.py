@@ -106,8 +106,8 @@ _WORDS: Final = (
     _words(
         _K.UNSUPPORTED,
         r"\bmodel\b.{0,120}(?:not found|n.t exist|not exist|is not (?:available|supported)|decommissioned|deprecated)|"
-        r"(?:unknown|invalid|unsupported|no such) model|not a valid model|try pulling it|"
-        r"no models? (?:is |are )?loaded|failed to load (?:the )?model|requires more (?:system )?memory",
+        r"(?:unknown|invalid|unsupported|no such) model|not a valid model|try pulling it|requires more \w* ?memory|"
+        r"no models? (?:is |are )?loaded|(?:failed to load|error loading) (?:the )?model",
         400,
         403,
         422,
@@ -159,7 +159,8 @@ _LOADING: Final = re.compile(
     r"warming up|cold start|loading weights",
     re.IGNORECASE,
 )
-_LOADS: Final = frozenset({0, 425, 500, 502, 503, 504})
+_LOADED_BADLY: Final = re.compile(r"(?:fail|error|unable|could ?n.t|could not|cannot)\w*\W.{0,30}load", re.IGNORECASE)
+_LOADS: Final = frozenset({0, 400, 404, 409, 425, 429, 500, 502, 503, 504})
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _REFUSING: Final = frozenset({0, 400, 422, 500, 501})
@@ -296,9 +297,8 @@ class Failures:
             said=self._cleaned(report.text),
             billed=kind not in _UNBILLED if billed is None else billed,
         )
-        error.loading = report.status in _LOADS and (
-            _LOADING.search(report.text) is not None or "estimated_time" in report.waits
-        )
+        loads = _LOADING.search(report.text) is not None or "estimated_time" in report.waits
+        error.loading = loads and report.status in _LOADS and _LOADED_BADLY.search(report.text) is None
         if report.status in _REFUSING and kind in {_K.INVALID_INPUT, _K.OVERLOAD, _K.UNSUPPORTED}:
             error.refused = self._refused(report)
         return error

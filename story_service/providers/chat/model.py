@@ -78,6 +78,7 @@ class ServerChatModel:
         plan = self._refusals.plan(request)
         while True:
             worked = False
+            timeouts.restart(first_token=plan.first_token(timers))
             try:
                 async with AsyncExitStack() as stack:
                     reply = await timeouts.within(stack.enter_async_context(upstream.chat(plan.body, failures)))
@@ -109,7 +110,6 @@ class ServerChatModel:
                 yield _LOADING
                 timeouts.resume(heard=False)
                 await self._sleep(wait)
-            timeouts.restart(first_token=timers.first_token)
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
         """Returns what the server reports of a generation; see ChatModel."""

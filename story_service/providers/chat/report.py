@@ -46,7 +46,7 @@ def decoded(payload: bytes) -> Any:
 
 def is_error(event: Mapping[str, Any]) -> bool:
     """Returns whether an event, or a body, is an error: it says so, or it has words and nothing of a completion."""
-    if "choices" in event:
+    if event.get("choices"):
         return bool(event.get("error"))
     return any(event.get(sign) for sign in _SIGNS) or "error" in [
         event.get(name) for name in ("object", "type", "status")

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Final
 
-from story_service.chat import ChatRequest
+from story_service.chat import ChatRequest, ChatTimers
 from story_service.providers.chat.dialect import Dialect
 from story_service.providers.chat.errors import ServerError
 
@@ -59,6 +59,10 @@ class Plan:
         self._repeats += 1
         self.refused |= without
         return True
+
+    def first_token(self, timers: ChatTimers) -> float:
+        """Returns the seconds until the first text: a body that is not streamed comes whole, at its end."""
+        return timers.total if "stream" in self.refused else timers.first_token
 
     @property
     def body(self) -> dict[str, Any]:
