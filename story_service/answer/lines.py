@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from servicekit.sentences import sentence_ends
-from story_service.answer.wording import CLOSING, LABEL, ROLE, THE_END
+from story_service.answer.wording import ABOUT_LENGTH, CLOSING, LABEL, ROLE, THE_END
 
 LINE_HEAD: Final = 64
 """Code points of a line that decide what the line is."""
@@ -89,7 +89,7 @@ def read_line(line: str) -> Line:
         return Line(LineKind.LABEL, line[label.end() :])
     text = spoken(line)
     turn = _TURN.match(head)
-    if CLOSING.match(head) or (whole and THE_END.match(head)):
+    if CLOSING.match(head) or (whole and (THE_END.match(head) or ABOUT_LENGTH.fullmatch(head))):
         kind = LineKind.CLOSING
     elif _TABLE.match(head) or _REFERENCE.match(head):
         kind = LineKind.REFERENCE

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from story_service.answer.lines import LineKind, is_item, like_title, read_line
 from story_service.answer.titles import is_title_key, normalise_title, titled
@@ -14,16 +14,21 @@ from story_service.answer.wording import (
     ABOUT_LENGTH,
     ANNOUNCEMENT,
     CHAPTER,
+    CLOSING,
     HERE,
+    MACHINE,
     PERHAPS,
     PLAN,
-    ROLE,
+    RESUMING,
     STORY_LABEL,
     TASK,
     THOUGHT,
     WORK,
     YES,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_THOUGHTS: Final = 60_000
 """Maximum code points of thoughts that are held; of longer ones the end is held."""
@@ -33,6 +38,9 @@ _SHORT: Final = 300
 _MUCH: Final = 2
 _SURE: Final = 2
 _LEAST_WORDS: Final = 4
+_LEAST_TEXT: Final = 30
+"""Words of a text without a title behind thoughts."""
+_MAX_PLAN: Final = 80
 _MOST_WORDS: Final = 5
 _AGAINST: Final = 3
 """A word of a paragraph about the task counts as many against what begins before it."""
@@ -41,9 +49,23 @@ _HEADING: Final = re.compile(
     r"#{1,6}\s|\s*(?:\*\*|__)[^*_]+(?:\*\*|__)[\s.!]*\Z|={2,}\s*[^=]+={2,}\s*\Z|\s*<|[\u300a\u3010\u300e]"
 )
 _SAID: Final = re.compile(r"[\"\u201c\u201e\u00ab\u300c][^\"\u201d\u201c\u00bb\u300d\n]*[\"\u201d\u201c\u00bb\u300d]?")
-_ASIDE: Final = re.compile(r"[*_]*\[[^\].!?]{1,60}\][*_]*\Z")
-_ROLE_LABEL: Final = re.compile(rf"[#*_ ]*{ROLE}[*_ ]*(?:[:\uff1a][*_ ]*|\s*\Z)", re.IGNORECASE)
+_ASIDE: Final = re.compile(r"[*_]{1,2}[a-z][^*_.!?\n]{2,60}[*_]{1,2}\Z|[*_]*\[[^\].!?]{1,60}\][*_]*\Z")
+_ROLE_LABEL: Final = re.compile(rf"[#*_ ]*{MACHINE}[*_ ]*(?:[:\uff1a][*_ ]*|\s*\Z)", re.IGNORECASE)
 _SPOKEN: Final = re.compile(rf"[\s#*_>`=~-]*(?:{YES}|{HERE})\b", re.IGNORECASE)
+_YES: Final = re.compile(rf"{YES}[\s.!,]*\Z", re.IGNORECASE)
+_NAMED: Final = re.compile(r"[\"\u201c\u201e\u00ab]([^\"\u201d\u201c\u00bb\n]{2,100})[\"\u201d\u201c\u00bb]\W*\Z")
+_BY: Final = re.compile(
+    r"\W*(?:written |created )?by (?:an? )?(?:ai\b|chatgpt|gpt|claude|gemini|llama"
+    r"|assistant)[^.!?\n]{0,40}",
+    re.IGNORECASE,
+)
+_THOUGHT_FOR: Final = re.compile(
+    r"\W*(?:thought|reasoned|thinking) for [\w ]{1,30}(?:seconds?|minutes?|s)\W*", re.IGNORECASE
+)
+_ANSWER: Final = re.compile(
+    rf"[#*_> \t]*(?:{MACHINE}|final (?:story|version|draft|text))[*_ ]*(?:[:\uff1a][*_ ]*|\Z)", re.IGNORECASE
+)
+_ECHO: Final = re.compile(r"[*_# ]*(?:system|user|prompt|instruction|input)[*_ ]*[:\uff1a]", re.IGNORECASE)
 _WORK: Final = re.compile(WORK, re.IGNORECASE)
 _GENERIC: Final = re.compile(
     r"[\s#*_]*(?:(?:a|an|the|your|my|short|little|cozy|gentle|bedtime|sweet|magical) )*(?:stor(?:y|ie)s?|tales?"
@@ -84,6 +106,8 @@ class Opening:
         self._title = ""
         self.fenced = False
         """True where the answer is in a block of code."""
+        self.breaks = False
+        """True after an empty line, or another that separates paragraphs."""
 
     def take(self, line: str) -> Found | None:
         """Takes a whole line; returns None while the title is not known."""
@@ -92,14 +116,14 @@ class Opening:
             self._hold(line)
             return None
         kind = read_line(line).kind
-        if self._title and kind is LineKind.LABEL:
+        if self._title and kind is LineKind.LABEL and not ABOUT_LENGTH.fullmatch(line):
             return self._without_title(self._title, line)
         self.fenced = self.fenced != (kind is LineKind.FENCE)
         if kind in {LineKind.BREAK, LineKind.FENCE, LineKind.RULE} or not normalise_title(line):
-            self._blank = True
+            self._blank = self.breaks = True
             return None
-        line = without_frame(line)
-        if not line or is_frame(line):
+        line = line if self._title else self._without_labels(line)
+        if not line or self._skips(line):
             self._blank = True
             return None
         return self._decided(line)
@@ -119,7 +143,7 @@ class Opening:
         line = line.strip()
         if self._thoughts:
             self._hold(line)
-            return _behind_thoughts([*self._held])
+            return self._behind_thoughts(_answer(self._held))
         if self._title:
             return Found(self._title, (line,)) if line else self._without_title(self._title)
         if self._held:
@@ -132,6 +156,13 @@ class Opening:
         while self._length > MAX_THOUGHTS and len(self._held) > 1:
             self._length -= len(self._held.popleft())
 
+    def _without_labels(self, line: str) -> str:
+        return without_story_label(_without_speaker(line))
+
+    def _skips(self, line: str) -> bool:
+        planned = PLAN.match(line) is not None and len(line) <= _MAX_PLAN and not titled(line)
+        return is_frame(line) or (planned and not self._title)
+
     def _decided(self, line: str) -> Found | None:
         if self._title:
             if _GENERIC.match(self._title) and _is_heading(line):
@@ -140,13 +171,13 @@ class Opening:
             return Found(self._title, (line,))
         if self._held:
             return self._behind_preamble(line)
-        if _is_thought(line):
+        if _is_thought(line) or _ECHO.match(line):
             self._thoughts = True
         elif _GENERIC.match(line):
             self._title = line
             return None
         elif not may_be_preamble(line):
-            return Found(line) if _in_one_sentence(line) else Found("", (line,))
+            return Found(line) if _is_heading(line) or _in_one_sentence(line) else Found("", (line,))
         self._blank = False
         self._hold(line)
         return None
@@ -159,11 +190,21 @@ class Opening:
             self._hold(line)
             return None
         heading = titled(line) or (_is_heading(line) and not CHAPTER.match(line))
-        plain = (self._blank or certain) and like_title(line, stopped=certain) and (about or _in_capitals(line))
-        if heading or plain:
+        plain = (
+            (self._blank or certain or _YES.match(self._held[-1]))
+            and like_title(line, stopped=certain)
+            and (about or _in_capitals(line))
+        )
+        named = certain and _NAMED.search(self._held[-1]) is not None
+        if heading or (plain and not named):
             self._title = line
             return None
-        if about and (about_task(line) >= _MUCH or is_announcement(line)) and self._length < _MAX_PREAMBLE:
+        if (
+            about
+            and not named
+            and (about_task(line) >= _MUCH or is_announcement(line))
+            and self._length < _MAX_PREAMBLE
+        ):
             self._hold(line)
             self._blank = False
             return None
@@ -176,7 +217,8 @@ class Opening:
             return Found("", text)
         last = held[-1]
         if any(map(is_announcement, held)):
-            return Found("", text)
+            named = _NAMED.search(last)
+            return Found(named[1] if named is not None else "", text)
         if last.endswith((":", "\uff1a")):
             return Found("", (*held, "", *text) if self._blank else (*held, *text))
         if len(held) == 1 and _in_one_sentence(last):
@@ -184,6 +226,90 @@ class Opening:
         if all(_SPOKEN.match(line) and _WORK.search(line) for line in held):
             return Found("", text)
         return Found("", (*(part for line in held for part in (line, "")), *text))
+
+    def _behind_thoughts(self, lines: list[str]) -> Found | None:
+        """Returns the title and the text behind thoughts that nothing marks: where least is said about the task."""
+        weights = [_weight(line) for line in lines]
+        rest = [*accumulate(reversed(weights), initial=0)][::-1]
+        places = [
+            place
+            for place, line in enumerate(lines)
+            if line
+            and weights[place] >= 0
+            and rest[place + 1] >= _LEAST_WORDS
+            and (like_title(line, stopped=True) or (len(line) <= _SHORT and not _STOPPED.search(line)))
+            and not is_item(line)
+            and (not place or not lines[place - 1] or _is_heading(line))
+        ]
+        if not places:
+            return _least_thought(lines, _LEAST_TEXT)
+        best = max(places, key=lambda place: rest[place + 1])
+        title = normalise_title(lines[best]).casefold()
+        best = max(place for place in places if place >= best and normalise_title(lines[place]).casefold() == title)
+        return Found(lines[best], tuple(lines[best + 1 :]))
+
+
+class Resumption(Opening):
+    """What stands before the text of an answer that continues a story: all of it is left out, the title too."""
+
+    def __init__(self, title: str) -> None:
+        """`title` is the title of the story."""
+        super().__init__()
+        self._known = title.casefold()
+
+    def long(self, head: str) -> Found | None:
+        """Takes the beginning of a long line; returns None where the line may be thought."""
+        if self._thoughts or (not self._title and _is_thought(head)):
+            return None
+        return self._without_title()
+
+    def finish(self, line: str) -> Found | None:
+        """Returns what there is at the end of the answer, `line` being unfinished."""
+        found = self.take(line) if line.strip() and not self._thoughts else None
+        return found or (super().finish(line) if self._thoughts else self._without_title())
+
+    def _skips(self, line: str) -> bool:
+        certain = STORY_LABEL.fullmatch(line) is not None or _is_title_label(line)
+        return (
+            certain
+            or read_line(line).kind is LineKind.REFERENCE
+            or (bool(self._title or self._held) and is_frame(line))
+        )
+
+    def _decided(self, line: str) -> Found | None:
+        if self._known and normalise_title(line).casefold() == self._known:
+            self._title = line
+        elif not self._title and (_is_thought(line) or _ECHO.match(line)):
+            self._thoughts = True
+            self._hold(line)
+        elif self._may_introduce(line):
+            self._blank = False
+            self._hold(line)
+        else:
+            return self._without_title(line)
+        return None
+
+    def _may_introduce(self, line: str) -> bool:
+        if self._title:
+            return introduces_text(line)
+        if self._held:
+            return len(self._held) < _MUCH and CLOSING.match(line) is not None
+        return may_be_announcement(line) or RESUMING.match(line) is not None
+
+    def _without_title(self, *text: str) -> Found:
+        """Returns the text; what introduces it is a part of it where no empty line follows, or nothing says so."""
+        introduces = self._blank and all(_introduces(line) or CLOSING.match(line) for line in self._held)
+        if self._title or introduces:
+            return Found("", text)
+        return Found("", (*self._held, *([""] if self._held and self._blank else []), *text))
+
+    def _behind_thoughts(self, lines: list[str]) -> Found | None:
+        titles = [place for place, line in enumerate(lines) if normalise_title(line).casefold() == self._known]
+        return Found("", tuple(lines[titles[-1] + 1 :])) if titles else _least_thought(lines, _LEAST_WORDS)
+
+
+def _introduces(line: str) -> bool:
+    return RESUMING.match(line) is not None or (_SPOKEN.match(line) is not None and _WORK.search(line) is not None)
 
 
 def is_announcement(line: str) -> bool:
@@ -209,12 +335,17 @@ def may_be_preamble(line: str) -> bool:
 
 def is_frame(line: str) -> bool:
     """Returns True for what is neither title nor text before a story: its age or length, "[Soft music]", "Story:"."""
-    frames = (ABOUT_LENGTH, _ASIDE, STORY_LABEL, _SUBTITLE)
+    frames = (ABOUT_LENGTH, _ASIDE, STORY_LABEL, _SUBTITLE, _BY, _THOUGHT_FOR)
     return (
-        any(frame.fullmatch(line) for frame in frames)
-        or is_title_key((line.strip(" *_#:"),))
+        (any(frame.fullmatch(line) for frame in frames) and not titled(line))
+        or _is_title_label(line)
         or read_line(line).kind is LineKind.REFERENCE
     )
+
+
+def _is_title_label(line: str) -> bool:
+    label = line.strip(" *_#:")
+    return label != line and is_title_key((label,))
 
 
 def introduces_text(line: str) -> bool:
@@ -228,8 +359,8 @@ def without_story_label(line: str) -> str:
     return line[label.end() :] if label is not None else line
 
 
-def without_frame(line: str) -> str:
-    """Returns `line` without the label of a story or of a speaker in front of it: "Assistant:", "Story:"."""
+def _without_speaker(line: str) -> str:
+    """Returns `line` without "Assistant:" in front of it."""
     role = _ROLE_LABEL.match(line)
     return line[role.end() :] if role is not None else line
 
@@ -270,28 +401,21 @@ def _in_capitals(line: str) -> bool:
     return len(words) > 1 and all(word[0].isupper() for word in words) and not _ENDS_SENTENCE.search(line)
 
 
-def _behind_thoughts(lines: list[str]) -> Found | None:
-    """Returns the title and the text behind thoughts that nothing marks: where least is said about the task."""
-    weights = [_weight(line) for line in lines]
-    rest = [*accumulate(reversed(weights), initial=0)][::-1]
-    places = [
-        place
-        for place, line in enumerate(lines)
-        if line
-        and weights[place] >= 0
-        and rest[place + 1] >= _LEAST_WORDS
-        and like_title(line, stopped=True)
-        and not is_item(line)
-        and (not place or not lines[place - 1] or _is_heading(line))
-    ]
-    if places:
-        best = max(places, key=lambda place: rest[place + 1])
-        title = normalise_title(lines[best]).casefold()
-        again = [place for place in places if place > best and normalise_title(lines[place]).casefold() == title]
-        best = again[-1] if again else best
-        return Found(lines[best], tuple(lines[best + 1 :]))
-    best = max(range(len(lines)), key=lambda place: rest[place], default=0)
-    return Found("", tuple(lines[best:])) if rest[best] >= _SHORT // 10 else None
+def _answer(lines: Iterable[str]) -> list[str]:
+    """Returns the lines behind the last that says that the answer follows, or all lines."""
+    answer: list[str] = []
+    for line in lines:
+        label = _ANSWER.match(line)
+        answer = answer if label is None else []
+        answer.append(line if label is None else line[label.end() :])
+    return answer
+
+
+def _least_thought(lines: list[str], least: int) -> Found | None:
+    """Returns the end of `lines` that says least about the task, where it is a text of `least` words."""
+    weights = [*accumulate(map(_weight, reversed(lines)), initial=0)][::-1]
+    best = max(reversed(range(len(weights))), key=lambda place: weights[place])
+    return Found("", tuple(lines[best:])) if weights[best] >= least else None
 
 
 def _weight(line: str) -> int:

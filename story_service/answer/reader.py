@@ -21,12 +21,20 @@ from story_service.answer.lines import (
     spoken,
     without_emphasis,
 )
-from story_service.answer.opening import MAX_THOUGHTS, Found, Opening, introduces_text, is_frame, without_story_label
+from story_service.answer.opening import (
+    MAX_THOUGHTS,
+    Found,
+    Opening,
+    Resumption,
+    introduces_text,
+    is_frame,
+    without_story_label,
+)
 from story_service.answer.sentences import SentenceCutter, count_words
 from story_service.answer.stream_text import StreamText
 from story_service.answer.titles import MAX_TITLE_LENGTH, normalise_title
 from story_service.answer.tokens import RESTART
-from story_service.answer.wording import CLOSING, RESUMING
+from story_service.answer.wording import CLOSING, FAREWELL, QUESTION, THE_END
 from story_service.ports import AttemptText, AttemptTitle
 
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
@@ -80,8 +88,8 @@ class AnswerReader:
         self._language_code = language_code
         self._words_asked = words_asked
         self._cutter = SentenceCutter(language_code)
-        self._part = _Part.TITLE if title_wanted else _Part.OPENING
-        self._opening = Opening()
+        self._part = _Part.TITLE
+        self._opening = Opening() if title_wanted else Resumption(title)
         self._asked = False
         self._title = title.casefold()
         self._head = ""
@@ -99,7 +107,9 @@ class AnswerReader:
         self._text: list[str] = []
         self._words = 0
         self._parting: list[str] = []
-        """Sentences at the present end of the text that speak to the person who asked."""
+        """Sentences at the present end of the text that seem to speak to the person who asked."""
+        self._parted = False
+        """True where one of them certainly does."""
         self._addition: Addition | None = None
 
     @property
@@ -128,6 +138,8 @@ class AnswerReader:
         if added is not None and (added.is_story or (early and added.is_chapter) or only):
             self._release()
         self._close_paragraph()
+        if not (self._parted or self._addition):
+            self._let_out()
         given, self._given = self._given, []
         return ReadAnswer(tuple(given), "".join(self._text))
 
@@ -166,11 +178,12 @@ class AnswerReader:
                 self._begin_line()
 
     def _long_line(self) -> None:
-        if len(self._head) <= _MAX_TITLE_LINE:
+        most = _MAX_TITLE_LINE if self._title_wanted else max(_MAX_FIRST_LINE, len(self._title) + 24)
+        if len(self._head) <= most:
             return
         if not self._asked:
             self._asked = True
-            found = self._opening.long(self._head[: _MAX_TITLE_LINE + 1])
+            found = self._opening.long(self._head[: most + 1])
             if found is not None:
                 head, self._head = self._head, ""
                 self._found(found)
@@ -179,10 +192,8 @@ class AnswerReader:
         self._head = self._head[-MAX_THOUGHTS:]
 
     def _decisive(self) -> int:
-        """Code points of a line that decide what it is; a first one may repeat the title, or be chatter."""
-        if self._part is not _Part.OPENING:
-            return LINE_HEAD
-        return max(LINE_HEAD if self._title_wanted else _MAX_FIRST_LINE, len(self._title) + 24)
+        """Code points of a line that decide what it is; a first one may repeat the title."""
+        return LINE_HEAD if self._part is not _Part.OPENING else max(LINE_HEAD, len(self._title) + 24)
 
     def _line_ended(self) -> None:
         if self._plain:
@@ -248,9 +259,11 @@ class AnswerReader:
         """Returns the title, if it is known now, and reads what follows it."""
         if found is None:
             return
-        self._title = normalise_title(found.title).casefold()
-        self._given.append(AttemptTitle(found.title))
+        if self._title_wanted:
+            self._title = normalise_title(found.title).casefold()
+            self._given.append(AttemptTitle(found.title))
         self._part = _Part.OPENING
+        self._breaks += self._opening.breaks
         for line in found.text:
             self._take(line)
             self._line_ended()
@@ -267,7 +280,7 @@ class AnswerReader:
             return True
         if self._title_wanted and is_frame(self._head):
             return True
-        if introduces_text(self._head) if self._title_wanted else RESUMING.match(self._head):
+        if self._title_wanted and introduces_text(self._head):
             self._perhaps = self._head
             return True
         return False
@@ -358,22 +371,29 @@ class AnswerReader:
         if self._lead or not self._text:
             sentence = self._lead + sentence.lstrip()
         self._lead = ""
-        if self._text and CLOSING.match(sentence.lstrip()) and sum(map(len, self._parting)) < _MAX_PARTING:
+        closing = _closing(sentence)
+        if self._text and (closing or _farewell(sentence)) and sum(map(len, self._parting)) < _MAX_PARTING:
             self._parting.append(sentence)
+            self._parted = self._parted or closing
             return
-        for text in (*self._parting, sentence):
+        self._let_out(sentence)
+
+    def _let_out(self, *sentences: str) -> None:
+        """Releases sentences, after those that seemed to be no text: they are."""
+        for text in (*self._parting, *sentences):
             self._text.append(text)
             self._words += count_words(text)
             self._given.append(AttemptText(text))
-        self._parting = []
+        self._parting, self._parted = [], False
 
     def _forget_thoughts(self) -> None:
         """Drops what has not been returned: it was thought. A returned title stays."""
         if self._text:
             return
-        if self._part is not _Part.TITLE:
+        if self._part is _Part.TITLE:
+            self._opening = Opening() if self._title_wanted else Resumption(self._title)
+        else:
             self._part = _Part.OPENING
-        self._opening = Opening()
         self._head = ""
         self._plain = False
         self._perhaps = ""
@@ -386,3 +406,15 @@ def _text_of(line: str) -> str:
     """Returns what is read of a line that is text whatever it looks like; "" for nothing."""
     read = read_line(line)
     return read.text if read.kind is not LineKind.LABEL else spoken(line)
+
+
+def _closing(sentence: str) -> bool:
+    """Returns whether a sentence speaks to the person who asked, as far as it shows."""
+    words = sentence.lstrip()
+    return any(each.match(words) for each in (CLOSING, QUESTION)) or (
+        sentence.startswith("\n") and THE_END.match(words) is not None
+    )
+
+
+def _farewell(sentence: str) -> bool:
+    return FAREWELL.match(sentence.lstrip()) is not None

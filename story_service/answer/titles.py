@@ -15,7 +15,7 @@ _LABELS: Final = (
     r"|(?:название|заголовок)(?:\s+(?:сказки|истории|рассказа))?|назва(?:\s+казки)?"
     r"|(?:故事)?(?:标题|標題|题目|題目)|タイトル|題名|제목|العنوان|כותרת|शीर्षक"
 )
-_LABEL: Final = re.compile(rf"(?:{_LABELS})(?:\s*[:\uff1a]\s*|\s+[-\u2013\u2014]\s+)", re.IGNORECASE)
+_LABEL: Final = re.compile(rf"(?:\d[.)]\s*)?(?:{_LABELS})(?:\s*[:\uff1a]\s*|\s+[-\u2013\u2014]\s+)", re.IGNORECASE)
 _KEY: Final = re.compile(rf"(?:\w+[ _-])?(?:{_LABELS}|heading|headline|name)|\w+Title", re.IGNORECASE)
 _HEADING: Final = re.compile(r"#{1,6}\s*")
 _TRAILING_HEADING: Final = re.compile(r"\s+#+$")
@@ -63,7 +63,7 @@ def fallback_title(language_code: str) -> str:
 
 def titled(line: str) -> bool:
     """Returns whether a line says that it is a title: "**Title:** Mia and the Sea"."""
-    return _LABEL.match(line.lstrip("#*_ ")) is not None
+    return _LABEL.match(line.lstrip("#*_ [(\u3010")) is not None
 
 
 def is_title_key(path: tuple[str, ...]) -> bool:

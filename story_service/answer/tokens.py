@@ -105,6 +105,9 @@ class Tokens(Scanner):
             return ""
         if found.lastgroup in {"unfenced", "fence", "bytes"}:
             return self._fence(found)
+        if self._header is not None and "constrain" in found[0]:
+            # A part of a header: the kind of the content follows.
+            return self._in_header(" ")
         message = self._message() if self._header is not None else ""
         return message + self._token(found)
 

@@ -36,7 +36,7 @@ ANNOUNCEMENT: Final = re.compile(rf"{DRESS}(?:{YES}|{HERE})\b[^\n]*{WORK}[^\n]*{
 PERHAPS: Final = re.compile(
     rf"[^\n]*{COLON}"
     rf"|{DRESS}(?:{YES}|{HERE})\b[^\n]*{WORK}[^\n]*(?:[.!\u2026]|\w)[\s*_)]*\Z"
-    rf"|{DRESS}{YES}[\s*_]*[.!\u2026,][\s*_]*\Z|{DRESS}{UNSPACED_YES}",
+    rf"|{DRESS}{YES}[\s*_]*[.!\u2026,]?[\s*_]*\Z|{DRESS}{UNSPACED_YES}",
     re.IGNORECASE,
 )
 RESUMING: Final = re.compile(
@@ -151,7 +151,14 @@ CLOSING: Final = re.compile(
     r"(?:i |we )?(?:really |truly |sincerely )?hope(?:fully)?\b[^\n.!?]*"
     rf"{_ENJOY}|(?:ich hoffe|espero que|j['’]espère|spero che|надеюсь|сподіваюся|ik hoop|mam nadzieję"
     rf"|umarım)\b[^\n.!?]*{_ENJOY}"
-    r"|(?:please |just )?(?:let me know|tell me|say the word) (?:if|how|what|which|whether|when|about)\b"
+    r"|(?:please |just )?(?:let me know|tell me|say the word)(?: (?:if|how|what|which|whether|when|about)\b"
+    r"|[!.]*\s*\Z)"
+    r"|(?:and )?(?:the |this story['’]s )?moral (?:of (?:the|this) (?:story|tale) )?is\b"
+    r"|i(?:['’]ve| have)? (?:tried to|aimed|made sure|wanted to (?:make|keep)|kept (?:the|it|this)|included"
+    r"|used simple)\b"
+    r"|(?:story |text |this story was |this was )?(?:generated|written|created) by (?:an? )?(?:ai\b|chatgpt|gpt"
+    r"|claude|gemini|llama|openai)"
+    r"|(?:hai bisogno di|vuole che|würden sie gerne?|brauchst du noch|besoin d['’]autre)\b"
     r"|(?:if|should) you(?:['’]d| would)?(?: like| want| wish| need| prefer| have| ever)\b[^\n.?!]*"
     r"(?:,? (?:i |i['’]|just|let me|please|feel)|\b(?:story|tale|version|change|question)s?\b)"
     r"|(?:would|do) you (?:like|want) (?:me to|another|a (?:different|longer|shorter|new|sequel)|any "
@@ -167,10 +174,10 @@ CLOSING: Final = re.compile(
     r"|this (?:short |bedtime |little |gentle )*(?:story|tale|version|narrative) (?:teaches|aims|is (?:designed"
     r"|intended|suitable|perfect"
     r"|meant|about \d|approximately|roughly|around)|was (?:written|designed|created|crafted)|runs|contains"
-    r"|has (?:about|approximately)"
+    r"|has (?:an?|about|approximately)"
     r"|should|can be|emphasi[sz]es|incorporates|features|includes|highlights|uses|follows)"
     r"|you can (?:customi[sz]e|adapt|adjust|replace|personali[sz]e|change)"
-    r"|дай(?:те)? (?:мне )?знать|сообщите,? если|если (?:хотите|хочешь|нужно|понадобится)\b[^\n.]*(?:,? (?:я"
+    r"|дай(?:те)? (?:мне )?знать|сообщите,? если|если (?:хотите|хочешь|нужн[аоы]|понадобится)\b[^\n.]*(?:,? (?:я"
     r"|могу|напиш|дай|скаж))"
     r"|хотите,? (?:я|чтобы|ещё|услышать)|хочешь,? (?:я|чтобы|ещё)|(?:я )?могу (?:также |ещё )?(?:написать"
     r"|изменить|сделать|сочинить|продолжить)"
@@ -205,11 +212,21 @@ CLOSING: Final = re.compile(
     re.IGNORECASE,
 )
 THE_END: Final = re.compile(
-    rf"{DRESS}[(\[]?(?:the end|end of (?:the )?(?:story|tale)|fin|ende|koniec|конец(?: сказки)?|кінець|おしまい|完|끝"
-    r"|fine|fim|einde|son|النهاية|समाप्त|[(（]?完[)）]?|全文完|剧终)"
-    r"[\s.!\u2026*_)\]]*\Z",
+    r"[\W_]*(?:the end|end|end of (?:the |this )?(?:story|tale|response|answer|text)|fin|ende|koniec"
+    r"|конец(?: сказки)?|кінець|おしまい|完|끝"
+    r"|fine|fim|einde|son|النهاية|समाप्त|全文完|剧终|la fin|el fin|#\w+(?:\s+#\w+)*)[\W_]*\Z",
     re.IGNORECASE,
 )
+FAREWELL: Final = re.compile(
+    r"[^\w\"'“”«»„‘’「—–-]*(?:sleep (?:tight|well)|(?:good )?night[- ]?night|good ?night|sweet dreams|how (?:was|is"
+    r"|does) (?:that|this)|спокойной ночи"
+    r"|сладких снов|пусть [^.!?]{0,20}снятся|на добраніч|gute nacht|schlaf(?:t)? gut|träum(?:t)? (?:süß|schön)"
+    r"|bonne nuit|fais(?:tes)? de beaux rêves|buenas noches"
+    r"|dulces sueños|buona ?notte|sogni d['’]oro|boa noite|bons sonhos|welterusten|slaap lekker|dobranoc"
+    r"|iyi geceler|晚安|おやすみ|잘 자)[^\n]{0,60}\Z",
+    re.IGNORECASE,
+)
+"""A wish that belongs to the story unless words to the person who asked follow it."""
 
 # Labels of what models add behind a story: a summary or a moral, notes, sources, questions.
 _ENGLISH: Final = (
@@ -240,11 +257,13 @@ _NOTES: Final = (
     r"|final) )?notes?(?: (?:for|to|on) [\w ]{2,30})?"
     r"|(?:sources?|references?|citations?|bibliography|footnotes|works cited|further reading|disclaimer"
     r"|glossary|vocabulary(?: words)?)"
-    r"|(?:discussion|follow[- ]up|comprehension|reflection) questions?|questions (?:to|for) (?:[\w ]{2,30})"
+    r"|(?:(?:discussion|follow[- ]up|comprehension|reflection|related) )?questions|(?:hash)?tags"
+    r"|questions (?:to|for) (?:[\w ]{2,30})"
     r"|talking points"
     r"|(?:key )?(?:themes?|takeaways?|lessons?)(?: (?:of|learned)[\w ]{0,20})?|about (?:this|the) story"
     r"|(?:estimated )?reading (?:time|level)"
-    r"|age (?:range|group)|(?:suggested )?illustrations?(?: (?:ideas|prompts?))?|keywords|tips for (?:[\w ]{2,30})"
+    r"|age (?:range|group)|(?:suggested )?(?:illustration|image)s?(?: (?:ideas|prompts?))?|keywords"
+    r"|tips for (?:[\w ]{2,30})"
     r"|примечани[ея]|источники?|ссылки|вопросы для обсуждения|примітк[аи]|джерела|(?:an)?merkung(?:en)?"
     r"|anmerkung(?:en)?|hinweis|quellen(?:angaben?)?"
     r"|notas?(?: (?:del autor|para [\w ]{2,30}))?|fuentes|referencias|remarques?|fontes|referências|fonti"
@@ -279,14 +298,19 @@ ABOUT_LENGTH: Final = re.compile(
 )
 """An age, a reading time or a number of words, alone in a line."""
 
+MACHINE: Final = (
+    r"(?:assistant|ai(?: assistant)?|chatbot|bot|chatgpt|gpt|model|response|answer|output|final(?: answer)?"
+    r"|ассистент|assistent|asistente|助手|助理"
+    r"|アシスタント)"
+)
 ROLE: Final = (
-    r"(?:user|human|assistant|ai(?: assistant)?|chatbot|bot|chatgpt|gpt|model|system|instruction|response|input"
-    r"|question"
-    r"|prompt|answer|пользователь|ассистент|benutzer|nutzer|assistent|usuario|asistente|utilisateur|用户|用戶|助手|助理"
-    r"|ユーザー|アシスタント|사용자)"
+    rf"(?:{MACHINE}|user|human|system|instruction|input|question|prompt|пользователь|benutzer|nutzer|usuario"
+    rf"|utilisateur"
+    r"|用户|用戶|ユーザー|사용자)"
 )
 STORY_LABEL: Final = re.compile(
-    rf"{DRESS}(?:(?:the|your|my|a|full|short|complete|bedtime|once the) )*(?:stor(?:y|ie)|tale|narrative|text"
+    rf"{DRESS}(?:\d[.)]\s*)?(?:(?:the|your|my|a|full|short|complete|bedtime|once the) )*(?:stor(?:y|ie)|tale"
+    rf"|narrative|text"
     rf"|full text"
     r"|bedtime story|(?:die |deine )?(?:geschichte|gutenachtgeschichte|erzählung)|(?:el |un )?(?:cuento"
     r"|historia|relato)|(?:l['’])?histoire|récit"
@@ -294,7 +318,7 @@ STORY_LABEL: Final = re.compile(
     r"|故事|正文|物語|お話|이야기|본문"
     r"|القصة|कहानी)"
     r"(?: (?:for|about|text|begins|starts)\b[^\n:]{0,30})?[\s*_]*(?:[:\uff1a][\s*_]*+(?:[|>][+-]?\s*)?(?=\Z"
-    r"|(?-i:[\"“«A-ZА-ЯÀ-Þ\u0600-\uffff]))|\Z)[\s*_]*",
+    r"|(?-i:[\"“«A-ZЀ-ЯÀ-Þ\u0600-\U0010ffff]))|\Z)[\s*_]*",
     re.IGNORECASE,
 )
 CHAPTER: Final = re.compile(
@@ -303,3 +327,7 @@ CHAPTER: Final = re.compile(
     r"|page|prologue|epilogue|第|\d|[IVX]+\b)",
     re.IGNORECASE,
 )
+QUESTION: Final = re.compile(
+    rf"(?=[^\n]*(?:{WORK}|故事|お話|物語|이야기|동화|قصة|कहानी))[^\"“”«»„‘「『\n]{{4,160}}[?？؟][\W_]*\Z", re.IGNORECASE
+)
+"""A question about a story: at the end of an answer it is for the person who asked."""

@@ -46,8 +46,9 @@ EXCEPTIONS: Final = frozenset(
     {
         # What models write when they refuse.
         ("story_service/answer/refusals.py", "can not"),
-        # What models write when they think.
+        # What models write when they think, and about what they wrote.
         ("story_service/answer/wording.py", "we"),
+        ("story_service/answer/wording.py", "kept"),
     }
 )
 """Places where such a word is right: the file and the word."""

@@ -13,7 +13,7 @@ from support.offline_briefs import briefs
 from offline_writer import OfflineBrief, OfflineWriter
 from story_service.answer.reader import AnswerItem, AnswerReader
 from story_service.answer.titles import normalise_title
-from story_service.ports import AttemptTitle
+from story_service.ports import AttemptText, AttemptTitle
 
 _RULE = re.compile(r"[*\u2014\s-]+")
 _AMBIGUOUS = {
@@ -148,3 +148,34 @@ def test_answer_that_is_all_thought_has_neither_title_nor_text(name: str) -> Non
     for cut in range(len(thoughts) // 2, len(thoughts), 7):
         if name != "think_never_opened":
             assert (cut, "") == (cut, _read(thoughts[:cut])[1])
+
+
+_NO_CONTINUATION = {
+    # Without a heading of its own, what is around a continuation may be a part of it.
+    "preamble-idea",
+    "preamble-title_label",
+    "preamble-direction",
+    "preamble-plan",
+}
+
+
+@pytest.mark.parametrize(("name", "wrapper"), _ALL, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_around_a_continuation_is_left_out(name: str, wrapper: Wrapper) -> None:
+    """The title that is said again too."""
+    for story in () if name in _NO_CONTINUATION else STORIES:
+        reader = AnswerReader(title_wanted=False, title=story.title, language_code=story.language_code)
+        items = [*reader.feed(wrapper(story.title, story.text)), *reader.finish().items]
+        text = "".join(item.text for item in items if isinstance(item, AttemptText))
+
+        assert all(isinstance(item, AttemptText) for item in items)
+        assert (name, story.name) in _AMBIGUOUS or (story.name, _words(story.text)) == (story.name, _words(text))
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("before", ["", "<think>It is late.</think>\n\n", "Here is the rest of the story:\n\n"])
+def test_continuation_of_any_shape_arrives_whole(story: Story, before: str) -> None:
+    """Without the title, every word of it is text."""
+    reader = AnswerReader(title_wanted=False, title="Another", language_code=story.language_code)
+    reader.feed(before + story.text)
+
+    assert _words(story.text) == _words(reader.finish().text)
