@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from servicekit.sentences import sentence_ends
 from story_service.answer.lines import LineKind, is_item, like_title, read_line
 from story_service.answer.titles import is_title_key, normalise_title, titled
 from story_service.answer.wording import (
@@ -77,9 +78,7 @@ _SUBTITLE: Final = re.compile(
     rf"(?:[*_]{{1,3}}|[(\[])\W*(?:an?|the|your)\b[^.!?]{{0,40}}{WORK}[^.!?]{{0,60}}[*_)\]]{{1,3}}", re.IGNORECASE
 )
 _ENDS_SENTENCE: Final = re.compile(r"[.!\u2026\u3002\uff01:\uff1a][\s*_\"'\u201d)]*\Z")
-_STOPPED: Final = re.compile(
-    r"[.!?\u2026](?=\s+\S)|[.\u2026\u3002:\uff1a][\s*_\"'\u201d)]*\Z|[\u3002\uff01\uff1f](?=.)"
-)
+_FULL_STOPS: Final = (".", "\u2026", "\u3002", ":", "\uff1a")
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -237,7 +236,8 @@ class Opening:
             if line
             and weights[place] >= 0
             and rest[place + 1] >= _LEAST_WORDS
-            and (like_title(line, stopped=True) or (len(line) <= _SHORT and not _STOPPED.search(line)))
+            and len(line) <= _SHORT
+            and _in_one_sentence(line)
             and not is_item(line)
             and (not place or not lines[place - 1] or _is_heading(line))
         ]
@@ -392,7 +392,11 @@ def _is_heading(line: str) -> bool:
 
 def _in_one_sentence(line: str) -> bool:
     """Returns True for a line that can be a title, however long it is."""
-    return like_title(line, stopped=True) or not _STOPPED.search(line)
+    if like_title(line, stopped=True):
+        return True
+    return not line.rstrip(" *_\"'\u201d)").endswith(_FULL_STOPS) and not any(
+        end < len(line) for end in sentence_ends(line)
+    )
 
 
 def _in_capitals(line: str) -> bool:
