@@ -138,7 +138,7 @@ class AnswerReader:
         if added is not None and (added.is_story or (early and added.is_chapter) or only):
             self._release()
         self._close_paragraph()
-        if not (self._parted or self._addition):
+        if not self._parted:
             self._let_out()
         given, self._given = self._given, []
         return ReadAnswer(tuple(given), "".join(self._text))
@@ -371,6 +371,9 @@ class AnswerReader:
         if self._lead or not self._text:
             sentence = self._lead + sentence.lstrip()
         self._lead = ""
+        if sentence.startswith("\n") and not self._parted:
+            # A farewell in a paragraph of its own is the story's.
+            self._let_out()
         closing = _closing(sentence)
         if self._text and (closing or _farewell(sentence)) and sum(map(len, self._parting)) < _MAX_PARTING:
             self._parting.append(sentence)
