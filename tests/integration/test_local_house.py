@@ -33,6 +33,8 @@ class Servers:
 
     chat: OpenRouterFake
     speech: SpeechFake
+    is_sloppy: bool
+    """With an endpoint behind one address, and without /v1 in the other."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,12 +43,15 @@ class Servers:
         dead = dict.fromkeys(
             ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "socks5://127.0.0.1:9"
         )
-        return {**passed, **dead, "CHAT_BASE_URL": self.chat.chat_url, "SPEECH_BASE_URL": self.speech.url}
+        chat, speech = self.chat.chat_url, self.speech.url
+        if self.is_sloppy:
+            chat, speech = f"{chat}/chat/completions", speech.removesuffix("/v1")
+        return {**passed, **dead, "CHAT_BASE_URL": chat, "SPEECH_BASE_URL": speech}
 
 
 @pytest.fixture(params=["llama3.2:3b", "deepseek-r1:8b"])
 async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
-    """With a model that answers at once when it is loaded, and with one that thinks first."""
+    """With a model that answers at once when it is loaded, and one that thinks, at addresses as people copy them."""
     model = str(request.param)
     loaded = asyncio.Event()
 
@@ -66,7 +71,7 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
             "object": "list",
             "data": [{"id": name, "object": "model", "owned_by": "kokoro"} for name in ("tts-1", "tts-1-hd", "kokoro")],
         }
-        yield Servers(chat, speech)
+        yield Servers(chat, speech, is_sloppy="r1" in model)
 
 
 def _thought(text: str) -> Event:
