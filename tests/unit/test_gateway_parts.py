@@ -22,6 +22,7 @@ from servicekit.status import to_status
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2
+from tale.story.v1 import story_pb2
 
 Spec = common_pb2.StorySpec
 Child = common_pb2.Child
@@ -83,6 +84,33 @@ def test_ledger_gives_each_change_once_and_sums_the_calls() -> None:
     assert storage_pb2.StoryCheckpoint() == saved(ledger)
     ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED)
     assert storage_pb2.StoryCheckpoint() == saved(ledger)
+
+
+def test_calls_are_counted_from_the_last_request_on() -> None:
+    """Of each model, those in a row that may have been billed and released nothing; embedded ones are none."""
+    ledger = Ledger()
+    lines: list[tuple[str, dict[str, Any]]] = [
+        ("a", {"characters": 10}),
+        ("a", {}),
+        ("a", {"outcome": common_pb2.ATTEMPT_OUTCOME_STARTED}),
+        ("a", {"metadata": {"billed": "false"}}),
+        ("a", {"metadata": {"billed": "false", "probe": "true"}}),
+        ("b", {}),
+        ("b", {"characters": 5, "metadata": {"probe": "true"}}),
+    ]
+    for number, requested in enumerate((True, True, False)):
+        attempt = ledger.begin_attempt(
+            common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="a", requested=requested
+        )
+        if number:
+            for place, (model, fields) in enumerate(lines):
+                ledger.add(attempt, call(f"{number}-{place}", provider="chat", model=model, **fields))
+        ledger.add(attempt, call(f"{number}-offline", provider="offline", model="offline"))
+    request = story_pb2.GenerateStoryRequest()
+    ledger.fill_calls(request)
+    assert 2 * 6 == request.calls_made
+    # The first text of the second attempt ended the row of the first.
+    assert {"chat:a": 2} == dict(request.calls_without_text)
 
 
 def test_attempt_without_a_reported_call_makes_the_cost_unknown() -> None:

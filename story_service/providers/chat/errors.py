@@ -33,6 +33,7 @@ _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     _K.CANCELLED: "the call was cancelled",
 }
 _TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
+_CAPPED: Final = "the calls that are allowed in a time are used up"
 _NO_PROXY: Final = "no connection through the proxy; see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 _UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_FILE and {url}"
 _UNREACHABLE: Final = "no connection to the server. Is it running? {url}={address}"
@@ -286,10 +287,13 @@ class Failures:
         billed: bool | None = None,
     ) -> ServerError:
         kind, wait = _paced(kind, report, headers)
-        too_long = kind is _K.INVALID_INPUT and "context" in report.text.casefold()
+        if kind is _K.INVALID_INPUT and "context" in report.text.casefold():
+            message = message or _TOO_LONG
+        elif kind is _K.QUOTA and wait is not None:
+            message = message or _CAPPED
         error = ServerError(
             kind,
-            self._worded(message or (_TOO_LONG if too_long else self._words(kind))),
+            self._worded(message or self._words(kind)),
             provider=self._dialect.provider,
             retry_after=wait,
             status=report.status,

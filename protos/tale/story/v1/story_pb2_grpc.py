@@ -55,7 +55,7 @@ class StoryServiceServicer(object):
         """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
         Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
         UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
-        RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
+        RATE_LIMITED, QUOTA_EXCEEDED, WRONG_LANGUAGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

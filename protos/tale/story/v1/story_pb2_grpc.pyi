@@ -37,7 +37,7 @@ class StoryServiceStub:
     """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
     Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
     UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
-    RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
+    RATE_LIMITED, QUOTA_EXCEEDED, WRONG_LANGUAGE.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_story_pb2.ListModelsRequest, _story_pb2.ListModelsResponse]
     """Lists the available models."""
@@ -51,7 +51,7 @@ class StoryServiceAsyncStub(StoryServiceStub):
     """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
     Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
     UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
-    RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
+    RATE_LIMITED, QUOTA_EXCEEDED, WRONG_LANGUAGE.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_story_pb2.ListModelsRequest, _story_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the available models."""
@@ -68,7 +68,7 @@ class StoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Writes or continues a story as a stream of whole sentences. A stream that ends without `complete` is incomplete.
         Errors: MODEL_NOT_FOUND, LANGUAGE_UNSUPPORTED, INVALID_CONFIGURATION, COST_LIMIT, TEXT_TOO_LONG, CONTENT_REFUSED,
         UPSTREAM_AUTH, UPSTREAM_REFUSED, UPSTREAM_UNSUPPORTED, UPSTREAM_UNAVAILABLE, NETWORK_ERROR, CIRCUIT_OPEN,
-        RATE_LIMITED, QUOTA_EXCEEDED, FALLBACK_FAILURE.
+        RATE_LIMITED, QUOTA_EXCEEDED, WRONG_LANGUAGE.
         """
 
     @_abc_1.abstractmethod
