@@ -25,6 +25,7 @@ _log: Final = structlog.stdlib.get_logger("story_service.models.monitor")
 _TIMEOUT: Final = 20.0
 _INTERVAL: Final = 300.0
 """Seconds until the next check where the last one succeeded."""
+_LONGEST_AGAIN: Final = 60.0
 _AGAIN: Final = 2.0
 """Seconds between two checks while a story waits for the first list."""
 _AWAY: Final = frozenset({ProviderErrorKind.TRANSPORT, ProviderErrorKind.TIMEOUT, ProviderErrorKind.CONFIGURATION})
@@ -92,7 +93,8 @@ class ProviderMonitor:
     ) -> None:
         """`wanted` are the ids that settings name; with `chooses` none is the default, and the only model is used.
 
-        A check that failed is made again after `again` seconds. `found` gets the models that a chat server lists.
+        A check that failed is made again after `again` seconds, and then ever less often. `found` gets the models that
+        a chat server lists.
         """
         self.server: Final = server
         self.catalogue: Final = catalogue
@@ -185,10 +187,12 @@ class ProviderMonitor:
     async def _run(self) -> None:
         try:
             await self._provider.warm_up()
+            again = self._again
             while True:
                 async with self._checking:
                     succeeded = await self._check()
-                await asyncio.sleep(_INTERVAL if succeeded else self._again)
+                await asyncio.sleep(_INTERVAL if succeeded else again)
+                again = self._again if succeeded else min(2 * again, _LONGEST_AGAIN)
         except Exception as error:  # noqa: BLE001 - logged; stories do not depend on it
             log_defect(error)
 
