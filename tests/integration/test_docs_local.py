@@ -123,6 +123,10 @@ async def test_first_story_is_told_with_the_two_base_urls_alone(machine: Machine
 async def test_commands_show_the_servers_of_the_machine(machine: Machine) -> None:
     """What writes, what speaks, and where it is."""
     async with _up(machine) as target:
+        async with asyncio.timeout(60):
+            # The lists of the servers are fetched beside the start.
+            while MODEL not in await machine.run(".venv/bin/tale models", GATEWAY_TARGET=target):  # noqa: ASYNC110 - it is asked for over the wire
+                await asyncio.sleep(0.2)
         for line in USE.strip().splitlines():
             output = await machine.run(line, GATEWAY_TARGET=target)
             match line.split()[1]:
