@@ -187,7 +187,8 @@ class WritingAttempt:
         added = bool(self._released) or any(isinstance(item, AttemptText) for item in items)
         share = self._guard.words / words_asked(self._assignment)
         verdict = judge(event.mark, whole=whole, share=share, added=added)
-        may_end = (self._guard.full and added) or (self._may_end and (added or ended))
+        answered = added or ended or bool(self.raw_text.strip())
+        may_end = (self._guard.full and added) or (self._may_end and answered)
         if added and verdict is not Verdict.TOO_SHORT:
             yield from items
         if verdict is not Verdict.COMPLETE and not may_end:

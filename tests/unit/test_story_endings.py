@@ -1,6 +1,6 @@
 """How an answer ended, and what follows from it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,17 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.offline_briefs import brief
 from support.story_models import SENTENCES, TITLE, joined
+from support.story_storm import FakeChat, Storm
+from support.virtual_runs import VirtualRuns
 
 from offline_writer import OfflineWriter
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from standins.virtual_time import run_virtually
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, EndMark, OutOfTokensError
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatTimers, EndMark, OutOfTokensError
 from story_service.errors import BrokenOffError, UnfitError
 from story_service.generation.endings import Verdict, is_whole, judge
 from story_service.generation.guards import RepeatedError, RepetitionGuard
 from story_service.generation.writing_attempt import WritingAttempt
+from story_service.models.catalogue import ModelList
 from story_service.ports import AttemptText, AttemptTitle, Spending
+from story_service.wire.servicer import StoryServicer
+from tale.common.v1 import common_pb2
 
 _NONE, _LIMIT, _FILTERED = EndMark.NONE, EndMark.OUT_OF_TOKENS, EndMark.FILTERED
 _ASSIGNMENT = Assignment(story_id="id", child=Listener(name="Mia"), length_minutes=1)
@@ -244,6 +250,14 @@ async def test_second_answer_with_an_ending_completes_the_story() -> None:
     assert (" " + more, False, None) == await _told(more, assignment=assignment)
 
 
+async def test_second_answer_of_nothing_but_a_closing_word_ends_the_story() -> None:
+    """Whose stream just ends, as that of a server that never ends one otherwise."""
+    assignment = replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=_TEXT, broke_off=True)
+
+    assert ("", False, None) == await _told("The End.", EndMark.PROPER, assignment=assignment)
+    assert ("", True, None) == await _told("The End.", _NONE, assignment=assignment)
+
+
 async def test_connection_that_ends_before_any_text_ends_no_story() -> None:
     """It is called again."""
     assignment = replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=joined(10), broke_off=True)
@@ -338,6 +352,33 @@ async def test_story_that_has_its_length_ends_after_the_next_answer() -> None:
     assert (" " + more.removesuffix(" And then the"), True, None) == await _told(more, _LIMIT, assignment=assignment)
 
 
+class _BreaksOff(FakeChat):
+    """Ends each answer inside a sentence, and says that it has finished."""
+
+    async def stream(self, request: ChatRequest, timers: ChatTimers) -> AsyncGenerator[ChatEvent, None]:
+        async for event in super().stream(request, timers):
+            if isinstance(event, ChatEnded):
+                yield ChatDelta(" And then the little")
+            yield event
+
+
+def test_story_without_an_ending_is_ready_and_says_so() -> None:
+    """At the gateway, after two calls."""
+
+    async def scene() -> tuple[VirtualRuns, FakeChat]:
+        chat = _BreaksOff()
+        models = ModelList([], default=str, fallback_models=(), language_codes=())
+        runs = VirtualRuns(StoryServicer(generator=Storm(chat).generator, catalogue=models))
+        await runs.run()
+        return runs, chat
+
+    runs, chat = run_virtually(scene())
+
+    assert (common_pb2.STORY_STATE_READY, _TEXT) == (runs.story.state, runs.story.content)
+    assert ["ENDING_MISSING"] == [problem.reason for problem in runs.story.problems]
+    assert 2 == len(chat.calls)
+
+
 _HOUSE = (
     "house that Jack built",
     "malt that lay in the",
@@ -428,3 +469,39 @@ def test_real_stories_repeat_nothing_too_often(story: str) -> None:
     sentences = [f"{sentence}." for sentence in story.split(". ")]
 
     assert sentences == [text for sentence in sentences for text in guard.feed(sentence)] + guard.finish()
+
+
+_LINES = (
+    "Hush, little one, hush.",
+    "Run, run, as fast as you can.",
+    "Trip, trap, trip, trap.",
+    "Sleep.",
+    "Good night!",
+)
+
+
+@given(
+    story=st.sampled_from(_STORIES),
+    refrain=st.lists(st.sampled_from(_LINES), min_size=1, max_size=3, unique=True),
+    times=st.lists(st.integers(0, 4), min_size=8, max_size=20),
+)
+@settings(deadline=None)
+def test_refrain_anywhere_in_a_story_is_no_loop(story: str, refrain: list[str], times: list[int]) -> None:
+    """Up to four times in a row, after any of its sentences."""
+    text: list[str] = []
+    for number, sentence in enumerate(story.replace("\n", " ").split(". ")):
+        text += [f"{sentence}.", *refrain * times[number % len(times)]]
+    guard = RepetitionGuard("")
+
+    assert text == [part for sentence in text for part in guard.feed(sentence)] + guard.finish()
+
+
+@given(story=st.sampled_from(_STORIES), begin=st.integers(0, 20), data=st.data())
+@settings(deadline=None)
+def test_loop_is_found_whatever_its_marks_and_case(story: str, begin: int, data: st.DataObject) -> None:
+    """A model that falls into a loop seldom repeats each comma."""
+    sentences = [f"{sentence}." for sentence in story.replace("\n", " ").split(". ")]
+    guard = RepetitionGuard(" ".join(sentences[: begin + 4]))
+    change = st.sampled_from([str.upper, str.lower, lambda text: text.replace(",", ";"), lambda text: f"“{text}”"])
+    with pytest.raises(RepeatedError):
+        _repeat(guard, [data.draw(change)(sentence) for sentence in sentences[begin : begin + 4]], words=200)
