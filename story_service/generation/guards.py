@@ -313,10 +313,12 @@ class OutputGuard:
     def finish(self, *, ended: bool, new_paragraph: bool = False) -> list[str]:
         """Returns what is still held at the end of the attempt. Raises as `feed` does.
 
-        `ended`: the model has finished, and was not cut.
+        `ended`: the model has finished, and was not cut. Of a cut attempt nothing is released that may repeat the text.
         """
-        new = self._continuation.finish(new_paragraph=new_paragraph)
-        held = [*(self._repetition.feed(new) if new else []), *self._repetition.finish()]
+        held: list[str] = []
+        if ended:
+            new = self._continuation.finish(new_paragraph=new_paragraph)
+            held = [*(self._repetition.feed(new) if new else []), *self._repetition.finish()]
         return [*self._opening.feed(self._bounded(held)), *self._opening.finish(ended=ended)]
 
     def _bounded(self, sentences: Iterable[str]) -> list[str]:

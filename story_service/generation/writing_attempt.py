@@ -183,7 +183,9 @@ class WritingAttempt:
         before, last_text = (self._unclosed, last.text) if last.text else ("", self._unclosed)
         whole = is_whole(self._assignment.written_so_far + answer.text) and (ended or has_paired_quotes(last_text))
         items += self._passed(before + last_text if whole else before)
-        items += self._texts(self._guard.finish(ended=ended, new_paragraph=self._reader.opens_paragraph))
+        items += self._texts(
+            self._guard.finish(ended=ended or self._may_end, new_paragraph=self._reader.opens_paragraph)
+        )
         added = bool(self._released) or any(isinstance(item, AttemptText) for item in items)
         share = self._guard.words / words_asked(self._assignment)
         verdict = judge(event.mark, whole=whole, share=share, added=added)

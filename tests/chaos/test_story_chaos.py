@@ -68,12 +68,15 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
         all_told = await asyncio.gather(*(writing.tell(**how) for _ in range(stories)))
         upstream = writing.upstream
 
-    assert [(TITLE, TEXT)] * stories == [(telling.title, telling.text) for telling in all_told]
-    assert all(telling.whole.content_length == len(TEXT) for telling in all_told)
+    assert {TITLE} == {telling.title for telling in all_told}
+    # A story of about the requested length may end with a whole sentence where its answer was cut.
+    assert {True} == {TEXT.startswith(telling.text) for telling in all_told}
+    assert min(len(telling.text.split()) for telling in all_told) >= 0.8 * 150
+    assert all(telling.whole.content_length == len(telling.text) for telling in all_told)
     assert weather.broken > stories / 10
     attempts = [attempt for telling in all_told for attempt in telling.attempts.values()]
     assert len(upstream.calls) == len(attempts)
-    assert weather.broken == sum(bool(attempt.reason) for attempt in attempts)
+    assert weather.broken >= sum(bool(attempt.reason) for attempt in attempts)
     billed = {call.generation_id: call.total_cost for call in upstream.calls}
     told = {attempt.metadata["generation_id"]: attempt.cost_usd for attempt in attempts if attempt.metadata}
     assert {key: pytest.approx(billed[key]) for key in told if key} == {key: told[key] for key in told if key}
