@@ -2,10 +2,28 @@
 
 from typing import Final
 
+from support.answers import WRAPPERS
 from support.openrouter_fake import story
 from support.story_models import TEXT, TITLE
 
 from compatibility.harness import Case
+
+_SHOWN: Final = {
+    "thoughts-think_never_opened": "thoughts that end with `</think>` and never began",
+    "thoughts-harmony_whole": "harmony: `<|channel|>analysis…`, `commentary`, `final`",
+    "thoughts-untagged": "thoughts without any mark: “Okay, the user wants …”",
+    "tokens-chat_ml": "`<|im_start|>`, `<|im_end|>` and a second turn",
+    "tokens-second_turn": "“User: …” and “Assistant: …” behind the story",
+    "labels-ages": "“(For ages 4-6)” and “Reading time: 5 minutes” behind the title",
+    "preamble-cozy": "“Absolutely! … here's a cozy bedtime story”, then the title in bold",
+    "postamble-offers": "“Would you like me to:” and a list behind the story",
+    "postamble-sources": "“Sources:” and addresses behind the story",
+    "escapes-line_feeds": "line feeds as `\\n` in letters",
+    "escapes-entities_twice": "entities, escaped twice: `&amp;quot;`",
+    "structured-fence": "JSON in a block of code",
+    "structured-paragraphs": "JSON with a list of paragraphs",
+    "citations-attached": "`[1][2]` behind each sentence",
+}
 
 CASES: Final[tuple[Case, ...]] = (
     Case(
@@ -13,5 +31,9 @@ CASES: Final[tuple[Case, ...]] = (
         sends="the title as a heading, `# …`",
         answers=[story(f"# {TITLE}\n\n{TEXT}")],
         calls=1,
+    ),
+    *(
+        Case(kind="Around the story", sends=sends, answers=[story(WRAPPERS[name](TITLE, TEXT))], calls=1)
+        for name, sends in _SHOWN.items()
     ),
 )
