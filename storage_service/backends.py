@@ -11,7 +11,6 @@ from servicekit.app import Description
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
-from storage_service.audio.finishing import StreamedComposer
 from storage_service.embedded.audio import SqliteObjectNotes, SqliteSegmentStore
 from storage_service.embedded.database import Database
 from storage_service.embedded.history import SqliteHistoryStore
@@ -21,8 +20,8 @@ from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.object_store.bucket import Bucket, BucketObjects
 from storage_service.object_store.config import AUDIO, SEGMENTS, BucketConfig, Place, places_of
 from storage_service.object_store.errors import PROVIDER as OBJECT_STORE
-from storage_service.object_store.folder import FolderComposer, FolderObjects
-from storage_service.ports import Clock, Composer, ObjectStore, Records
+from storage_service.object_store.folder import FolderObjects
+from storage_service.ports import Clock, ObjectStore, Records
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings
 from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
@@ -69,7 +68,6 @@ class Backend:
 
     records: Records
     objects: Mapping[ObjectKind, ObjectStore]
-    composer: Composer
     describe: Callable[[], Description]
     circuits: BreakerManager | None = None
     database: Database | None = None
@@ -111,7 +109,6 @@ def make_backend(settings: StorageSettings, clock: Clock, metrics: Metrics, *, s
     return Backend(
         records,
         {ObjectKind.AUDIO: audio, ObjectKind.SEGMENT: segments},
-        _composer(segments, audio),
         lambda: _description(parts, providers, circuits),
         circuits if providers else None,
         database,
@@ -128,12 +125,6 @@ def _objects(
             return BucketObjects(Bucket(place, outgoing.circuits, outgoing.audit(OBJECT_STORE)), clock)
         case folder:
             return _folder(folder, settings, variable)
-
-
-def _composer(segments: ObjectStore, audio: ObjectStore) -> Composer:
-    if isinstance(segments, FolderObjects) and isinstance(audio, FolderObjects):
-        return FolderComposer(segments, audio)
-    return StreamedComposer(segments, audio)
 
 
 def _folder(folder: Path, settings: StorageSettings, variable: str) -> FolderObjects:

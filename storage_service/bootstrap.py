@@ -54,7 +54,7 @@ class StorageApp(App):
         )
         self._audio = AudioLibrary(records.stories, files[ObjectKind.AUDIO], self._segments)
         self._finisher = AudioFinisher(
-            records.stories, self._segments, objects, backend.composer, max_bytes=settings.audio_max_bytes
+            records.stories, self._segments, objects, files[ObjectKind.AUDIO], max_bytes=settings.audio_max_bytes
         )
         self._remover = Remover(records.stories, records.removals, objects)
         self._absence = Absence(clock)

@@ -320,25 +320,6 @@ class Upload(Protocol):
         """
 
 
-class BlobsLostError(Exception):
-    """The bytes of `blobs` are missing or damaged."""
-
-    def __init__(self, blobs: Sequence[Blob]) -> None:
-        super().__init__(*(blob.key.path for blob in blobs))
-        self.blobs = blobs
-
-
-class Composer(Protocol):
-    """Composes segments into audio."""
-
-    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
-        """Stores the bytes of `blobs`, one after the other, as the object `key`; size and hash of all of them.
-
-        On return they survive the process. Each blob is verified; raises BlobsLostError with all that are lost, and
-        stores nothing then.
-        """
-
-
 class ObjectStore(Protocol):
     """Stores bytes under the keys of objects. It never lists what it stores.
 

@@ -2,11 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
-
-import grpc
 
 from servicekit.errors import DomainError, wrong_state
 from servicekit.waiting import Finisher
@@ -14,8 +11,8 @@ from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.errors import audio_too_large
 from storage_service.messages import narrated_audio
-from storage_service.ports import BlobsLostError, Composer, ObjectStore, StoryStore
-from storage_service.records import Blob, Digest, Manifest, ObjectKey, ObjectKind, StoredAudio
+from storage_service.ports import ObjectStore, StoryStore
+from storage_service.records import Digest, Manifest, ObjectKey, ObjectKind, StoredAudio
 from tale.common.v1 import common_pb2
 
 _INCOMPLETE: Final = "The narration cannot be finished: "
@@ -29,14 +26,14 @@ class AudioFinisher:
         stories: StoryStore,
         segments: SegmentLibrary,
         objects: NotedObjects,
-        composer: Composer,
+        files: ObjectStore,
         *,
         max_bytes: int,
     ) -> None:
         self._stories = stories
         self._segments = segments
         self._objects = objects
-        self._composer = composer
+        self._files = files
         self._max_bytes = max_bytes
         self._finisher = Finisher()
         # Bounded by the calls that the server takes.
@@ -70,39 +67,20 @@ class AudioFinisher:
         return attached.audio
 
     async def _compose(self, key: ObjectKey, manifest: Manifest) -> Digest:
-        lost = [part for part in manifest.parts if part.blob is None]
-        blobs = [part.blob for part in manifest.parts if part.blob is not None]
-        try:
-            digest = await self._composer.compose(key, blobs, content_type=manifest.header.content_type)
-        except BlobsLostError as error:
-            lost += [part for part in manifest.parts if part.blob in error.blobs]
-        if lost:
-            raise await self._segments.lost(lost)
-        return digest
-
-
-class StreamedComposer:
-    """Composes between any two object stores; see Composer. A block of a segment at a time is in memory."""
-
-    def __init__(self, segments: ObjectStore, audio: ObjectStore) -> None:
-        self._segments = segments
-        self._audio = audio
-
-    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
-        """Writes the blobs one after the other."""
-        lost: list[Blob] = []
-        async with self._audio.upload(key, content_type=content_type) as upload:
-            for blob in blobs:
+        """Writes the segments one after the other; SEGMENT_LOST, once all of them have been read."""
+        failure: DomainError | None = None
+        async with self._files.upload(key, content_type=manifest.header.content_type) as upload:
+            for part in manifest.parts:
                 try:
-                    async with aclosing(self._segments.read(blob)) as blocks:
+                    async with aclosing(self._segments.read(part)) as blocks:
                         async for block in blocks:
                             await upload.write(block)
                 except DomainError as error:
-                    if error.code is not grpc.StatusCode.DATA_LOSS:
+                    if error.reason != "SEGMENT_LOST":
                         raise
-                    lost.append(blob)
-            if lost:
-                raise BlobsLostError(lost)
+                    failure = failure or error
+            if failure is not None:
+                raise failure
             return await upload.publish()
 
 

@@ -88,7 +88,7 @@ class SegmentLibrary:
         return found
 
     async def read(self, part: Part, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Yields the bytes of a segment. One whose bytes are lost is dropped, and SEGMENT_LOST raised."""
+        """Yields the bytes of a segment. One whose bytes are lost is dropped, to be stored again: SEGMENT_LOST."""
         if part.blob is None:
             raise segment_lost(part.segment_key)
         try:
@@ -98,15 +98,10 @@ class SegmentLibrary:
         except DomainError as error:
             if error.code is not grpc.StatusCode.DATA_LOSS:
                 raise
-            raise await self.lost([part]) from error
-
-    async def lost(self, parts: Sequence[Part]) -> DomainError:
-        """Drops segments whose bytes are missing or damaged, so that they can be stored again; returns the error."""
-        for part in parts:
-            # One that is not dropped was evicted or deleted a moment ago.
-            if part.blob is not None and await self._segments.drop(part.segment_key, part.blob.key):
+            # Otherwise it was evicted or deleted a moment ago.
+            if await self._segments.drop(part.segment_key, part.blob.key):
                 _log.error("the bytes of a segment are missing or damaged", key=part.segment_key)
-        return segment_lost(parts[0].segment_key)
+            raise segment_lost(part.segment_key) from error
 
     async def make_room(self) -> None:
         """Evicts segments where there are more than the bound. One eviction runs at a time."""

@@ -21,15 +21,12 @@ from storage_service.errors import (
     storage_full,
     storage_unavailable,
 )
-from storage_service.ports import ANY_BYTES, BlobsLostError, Upload
+from storage_service.ports import ANY_BYTES, Upload
 from storage_service.private import close_to_others, make_folder
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind, SignedUrl, object_folders
 
 _STRETCH: Final = 256 << 10
 """Hashed and then written while it is in the cache of the core: that halves the cost of both."""
-
-_NO_COPY: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""The kernel cannot copy between these two files."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -76,22 +73,6 @@ class NewFile:
             self._close(complete=True)
             return digest
 
-    def append_copy(self, source: Path, blob: Blob) -> bool:
-        """Adds the bytes of a file, verified; False where they are missing or damaged: the file is good for nothing."""
-        with self._lock:
-            try:
-                fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            try:
-                if os.fstat(fd).st_size != blob.size or self._hash_file(fd, blob.size) != blob.sha256:
-                    return False
-                _copy(fd, self._opened(), blob.size)
-            finally:
-                os.close(fd)
-            self._size += blob.size
-            return True
-
     def discard(self) -> None:
         """Removes the file. Where that fails it is left to the removal of its object."""
         with self._lock, suppress(OSError):
@@ -111,15 +92,6 @@ class NewFile:
         fd = self._opened()
         while view:
             view = view[os.write(fd, view) :]
-
-    def _hash_file(self, fd: int, size: int) -> bytes:
-        own = hashlib.sha256()
-        position = 0
-        while position < size and (block := os.pread(fd, _STRETCH, position)):
-            own.update(block)
-            self._hash.update(block)
-            position += len(block)
-        return own.digest()
 
     def _opened(self) -> int:
         if self._fd is None:
@@ -159,20 +131,6 @@ def read_range(path: Path, size: int, position: int, end: int) -> bytes:
         return os.pread(fd, end - position, position) if os.fstat(fd).st_size == size else b""
     finally:
         os.close(fd)
-
-
-def _copy(source: int, target: int, size: int) -> None:
-    position = 0
-    while position < size:
-        try:
-            copied = os.copy_file_range(source, target, size - position, position)
-        except OSError as error:
-            if error.errno not in _NO_COPY:
-                raise
-            copied = os.write(target, os.pread(source, _STRETCH, position))
-        if not copied:
-            raise OSError(errno.EIO, "a file became shorter while it was copied")
-        position += copied
 
 
 def _sync_folder(path: Path) -> None:
@@ -228,7 +186,7 @@ class FolderObjects:
     async def upload(self, key: ObjectKey, *, content_type: str = ANY_BYTES) -> AsyncGenerator[Upload, None]:
         """Takes a file in."""
         del content_type
-        upload = _Upload(self, self.new_file(key))
+        upload = _Upload(self, NewFile(self._root / key.path, fsync=key.kind in self._fsync))
         try:
             yield upload
         finally:
@@ -238,7 +196,7 @@ class FolderObjects:
     async def read(self, blob: Blob, *, offset: int = 0, limit: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yields the bytes of a file, in blocks of 1 MiB."""
         end = blob.size if limit is None else min(blob.size, offset + limit)
-        path = self.path_of(blob.key)
+        path = self._root / blob.key.path
         sha256 = hashlib.sha256() if offset == 0 and end == blob.size else None
         position = offset
 
@@ -259,7 +217,7 @@ class FolderObjects:
 
     async def remove(self, keys: Collection[ObjectKey]) -> None:
         """Removes files."""
-        paths = [self.path_of(key) for key in keys]
+        paths = [self._root / key.path for key in keys]
         if paths:
             await self.run(_unlink, paths)
 
@@ -267,14 +225,6 @@ class FolderObjects:
         """Raises AUDIO_URL_UNSUPPORTED: files have no address."""
         del blob, expiry
         raise audio_url_unsupported()
-
-    def path_of(self, key: ObjectKey) -> Path:
-        """Returns the file of an object."""
-        return self._root / key.path
-
-    def new_file(self, key: ObjectKey) -> NewFile:
-        """Returns the file of an object that is to be written."""
-        return NewFile(self.path_of(key), fsync=key.kind in self._fsync)
 
     async def discard(self, file: NewFile) -> None:
         """Removes a file that is not whole, even where its caller is gone and a thread is still at work for it."""
@@ -288,34 +238,6 @@ class FolderObjects:
         except OSError as error:
             _log.error("a file of the store fails", errno=error.errno, error=error.strerror)
             raise (storage_full() if error.errno in _FULL else storage_unavailable()) from error
-
-
-class FolderComposer:
-    """Composes from one folder into another, or the same; see Composer. The kernel copies where it can."""
-
-    def __init__(self, segments: FolderObjects, audio: FolderObjects) -> None:
-        self._segments = segments
-        self._audio = audio
-
-    async def compose(self, key: ObjectKey, blobs: Sequence[Blob], *, content_type: str) -> Digest:
-        """Appends the files one after the other, in one piece of work on a thread."""
-        del content_type
-        file = self._audio.new_file(key)
-
-        def work() -> Digest:
-            lost = [blob for blob in blobs if not file.append_copy(self._segments.path_of(blob.key), blob)]
-            if lost:
-                raise BlobsLostError(lost)
-            return file.finish([], None)
-
-        whole = False
-        try:
-            digest = await self._audio.run(work)
-            whole = True
-        finally:
-            if not whole:
-                await self._audio.discard(file)
-        return digest
 
 
 class _Upload:

@@ -1,9 +1,8 @@
 """Every ObjectStore stores bytes in the same way, and every Composer composes them."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +11,9 @@ from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from servicekit.reasons import REASONS
 from standins.storage_kit import SECOND, ManualClock, MemoryObjects
-from storage_service.audio.finishing import StreamedComposer
 from storage_service.object_store.bucket import Bucket, BucketObjects
-from storage_service.object_store.folder import FolderComposer, FolderObjects
-from storage_service.ports import BlobsLostError, Composer, ObjectStore
+from storage_service.object_store.folder import FolderObjects
+from storage_service.ports import ObjectStore
 from storage_service.records import Blob, Digest, ObjectKey, ObjectKind
 from storage_service.supabase.bucket import ObjectBucket
 from storage_service.supabase.connection import Connection
@@ -184,71 +182,3 @@ async def test_the_embedded_store_has_no_addresses(without_addresses: ObjectStor
         await without_addresses.url(blob, expiry=SECOND)
     assert "ReadStoryAudio" in REASONS["AUDIO_URL_UNSUPPORTED"].remedy
     await without_addresses.close()
-
-
-# Composing.
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Sequence[FolderObjects]:
-    """For segments and for audio."""
-    return [FolderObjects(tmp_path / name, fsync=()) for name in ("segments", "audio")]
-
-
-@pytest.fixture(params=["streamed", "copied"])
-def composer(
-    request: pytest.FixtureRequest, store: ObjectStore, folders: Sequence[FolderObjects]
-) -> tuple[Composer, ObjectStore, ObjectStore]:
-    """Each composer, and the stores of segments and audio that it works over."""
-    if request.param == "streamed":
-        return StreamedComposer(store, store), store, store
-    segments, audio = folders
-    return FolderComposer(segments, audio), segments, audio
-
-
-async def test_segments_are_composed_in_order(composer: tuple[Composer, ObjectStore, ObjectStore]) -> None:
-    """Also where one is used twice."""
-    it, segments, audio = composer
-    pieces = [b"title", bytes(1 << 20), DATA, b"x", b"title"]
-    blobs = [await keep(segments, piece, ObjectKind.SEGMENT) for piece in pieces[:-1]]
-    blobs.append(blobs[0])
-    key = ObjectKey(ObjectKind.AUDIO, new_id())
-    digest = await it.compose(key, blobs, content_type="audio/mpeg")
-    assert digest == digest_of(b"".join(pieces))
-    assert await read(audio, Blob(key, digest.size, digest.sha256)) == b"".join(pieces)
-
-
-@pytest.mark.parametrize("harm", ["gone", "size", "sha256"])
-async def test_a_lost_segment_is_named_and_nothing_is_composed(
-    composer: tuple[Composer, ObjectStore, ObjectStore], harm: str
-) -> None:
-    """And the same key can be composed later."""
-    it, segments, audio = composer
-    blobs = [await keep(segments, piece, ObjectKind.SEGMENT) for piece in (b"one", DATA, b"three")]
-    whole = digest_of(b"one" + DATA + b"three")
-    good = blobs[1]
-    match harm:
-        case "gone":
-            blobs[1] = Blob(ObjectKey(ObjectKind.SEGMENT, new_id()), good.size, good.sha256)
-        case "size":
-            blobs[1] = Blob(good.key, good.size - 1, good.sha256)
-        case "sha256":
-            blobs[1] = Blob(good.key, good.size, bytes(32))
-    key = ObjectKey(ObjectKind.AUDIO, new_id())
-    with pytest.raises(BlobsLostError) as caught:
-        await it.compose(key, blobs, content_type="audio/mpeg")
-    assert list(caught.value.blobs) == [blobs[1]]
-    with pytest.raises(DomainError, match="AUDIO_CORRUPT"):
-        await read(audio, Blob(key, whole.size, whole.sha256))
-    blobs[1] = good
-    assert await it.compose(key, blobs, content_type="audio/mpeg") == whole
-
-
-async def test_all_lost_segments_are_named_at_once(composer: tuple[Composer, ObjectStore, ObjectStore]) -> None:
-    """So that one new narration makes all of them again."""
-    it, segments, _ = composer
-    blobs = [await keep(segments, piece, ObjectKind.SEGMENT) for piece in (b"one", DATA, b"three", b"four")]
-    await segments.remove([blobs[0].key, blobs[2].key])
-    with pytest.raises(BlobsLostError) as caught:
-        await it.compose(ObjectKey(ObjectKind.AUDIO, new_id()), blobs, content_type="audio/mpeg")
-    assert list(caught.value.blobs) == [blobs[0], blobs[2]]

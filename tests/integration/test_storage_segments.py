@@ -306,23 +306,7 @@ async def test_a_full_disk_while_audio_is_composed_loses_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
-        full.setattr(os, "copy_file_range", no_room)
+        full.setattr(os, "write", no_room)
         assert (await failure(storage.stub.FinishAudio(made.finish()))).reason == "STORAGE_FULL"
     assert storage.files("audio") == []
     assert (await storage.stub.FinishAudio(made.finish())).audio.size_bytes == sum(SIZES)
-
-
-async def test_audio_is_composed_where_the_kernel_cannot_copy(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Byte for byte the same."""
-
-    def refused(*_: Any) -> int:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-    made = await narrating(storage)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(os, "copy_file_range", refused)
-        await storage.stub.FinishAudio(made.finish())
-    (path,) = storage.files("audio")
-    assert path.read_bytes() == made.data

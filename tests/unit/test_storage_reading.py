@@ -9,7 +9,7 @@ from support.storage_stores import Stores, over_sqlite
 
 from servicekit.errors import DomainError
 from standins.storage_kit import LEASE, ManualClock, MemoryObjects, Speech, checkpoint, narration, new_story, speech
-from storage_service.audio.finishing import AudioFinisher, StreamedComposer
+from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
@@ -29,8 +29,7 @@ class Narration:
         self.objects = NotedObjects(stores.objects, {ObjectKind.SEGMENT: self.files, ObjectKind.AUDIO: self.files})
         self.segments = SegmentLibrary(stores.segments, self.files, self.objects, max_bytes=1 << 20, idle_seconds=1)
         self.library = AudioLibrary(stores.stories, self.files, self.segments)
-        composer = StreamedComposer(self.files, self.files)
-        self.finisher = AudioFinisher(stores.stories, self.segments, self.objects, composer, max_bytes=1 << 20)
+        self.finisher = AudioFinisher(stores.stories, self.segments, self.objects, self.files, max_bytes=1 << 20)
         self.story_id = ""
         self.audio_id = ""
 
