@@ -11,6 +11,7 @@ from servicekit.languages import LanguageDetector
 from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from servicekit.settings import ConfigurationError, corrections
 from voice_service.app import VoiceApp
@@ -29,7 +30,6 @@ from voice_service.synthesis.remote_store import RemoteSegments
 from voice_service.synthesis.store import MemorySegments
 from voice_service.synthesis.synthesize import SegmentSynthesizer
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, transcription_config
-from voice_service.transcription.transcriber import GuardedTranscriber
 from voice_service.wire.catalogue import VoiceCatalogue
 from voice_service.wire.servicer import VoiceServicer
 from voice_service.wire.transcribe_servicer import TranscribeHandler
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from voice_service.ports import ProviderMetadata, VoiceProvider
     from voice_service.settings import VoiceServiceSettings
     from voice_service.synthesis.store import SegmentStore
-    from voice_service.transcription.transcriber import Transcriber
 
 DEFAULTS: Final = Tuning()
 _MAX_FLIGHTS: Final = 4_096
@@ -68,7 +67,6 @@ def assemble(
     tuning: Tuning = DEFAULTS,
     metrics: Metrics | None = None,
     voice_metrics: VoiceMetrics | None = None,
-    transcriber: Transcriber | None = None,
     store: SegmentStore | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> VoiceApp:
@@ -137,19 +135,16 @@ def assemble(
         )
 
     catalogue = VoiceCatalogue(registry, gates.state)
-    guarded = GuardedTranscriber(
-        transcriber or OpenAITranscriber(transcription_config(settings)),
-        breakers=circuits,
-        retry=retry,
-        metrics=voice_metrics,
-    )
+    transcriber = OpenAITranscriber(transcription_config(settings))
+    audit = voice_metrics.audit(transcriber.name)
+    transcribing = OutgoingCalls(transcriber.name, breakers=circuits, policy=retry, audit=audit, http=False)
     account = AccountWatch(callable_ones, voice_metrics, tuning.quota_interval)
     return VoiceApp(
         VoiceServicer(
             narrate=narrate,
             catalogue=catalogue,
             transcription=TranscribeHandler(
-                guarded, max_bytes=settings.transcribe_max_bytes, seconds=tuning.transcription
+                transcriber, transcribing, max_bytes=settings.transcribe_max_bytes, seconds=tuning.transcription
             ),
             metrics=voice_metrics,
             narration_seconds=tuning.narration,
@@ -168,7 +163,7 @@ def assemble(
             prober.aclose,
             admission.aclose,
             *(provider.aclose for provider in callable_ones),
-            guarded.aclose,
+            transcriber.aclose,
             encoder.aclose,
             store.aclose,
         ],

@@ -6,18 +6,14 @@ import pytest
 from support.aimock import aimock
 from support.speech_fake import speech_fake, transcriber_of
 
-from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from servicekit.resilience.manager import BreakerManager
-from servicekit.resilience.retry import RetryPolicy
-from voice_service.metrics import VoiceMetrics
-from voice_service.transcription.transcriber import GuardedTranscriber, Recording, Transcriber
+from voice_service.transcription.transcriber import Recording, Transcriber
 
 TEXT = "Tell me of a dragon who cannot sleep."
 SOUND = b"RIFF" + bytes(range(256)) * 40
 
 
-@pytest.fixture(scope="module", params=["fake", "aimock", "guarded"])
+@pytest.fixture(scope="module", params=["fake", "aimock"])
 async def transcriber(request: pytest.FixtureRequest) -> AsyncIterator[Transcriber]:
     """Each, on a server that hears TEXT in everything."""
     made: Transcriber
@@ -32,13 +28,6 @@ async def transcriber(request: pytest.FixtureRequest) -> AsyncIterator[Transcrib
     async with speech_fake() as server:
         server.transcript = {"text": f" {TEXT}\n", "language": "english", "duration": 2.5}
         made = transcriber_of(server.url)
-        if request.param == "guarded":
-            made = GuardedTranscriber(
-                made,
-                breakers=BreakerManager(),
-                retry=RetryPolicy(),
-                metrics=VoiceMetrics(Metrics()),
-            )
         yield made
         await made.aclose()
 

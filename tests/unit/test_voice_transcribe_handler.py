@@ -7,6 +7,9 @@ import grpc
 import pytest
 
 from servicekit.errors import DomainError
+from servicekit.resilience.manager import BreakerManager
+from servicekit.resilience.outgoing import OutgoingCalls
+from servicekit.resilience.retry import RetryPolicy
 from tale.voice.v1 import voice_pb2
 from voice_service.transcription.openai_transcriber import code_of
 from voice_service.transcription.transcriber import Recording, Transcript, is_known, media_type, suffix_of
@@ -36,6 +39,12 @@ class Waiting:
         """Nothing is held."""
 
 
+def handler_of(transcriber: Waiting) -> TranscribeHandler:
+    """A handler whose calls are not repeated."""
+    calls = OutgoingCalls("transcribe", breakers=BreakerManager(), policy=RetryPolicy(retries=0), http=False)
+    return TranscribeHandler(transcriber, calls)
+
+
 async def recording(read: list[int], index: int) -> AsyncIterator[voice_pb2.TranscribeRequest]:
     """A recording of one piece; notes when that is read."""
     yield voice_pb2.TranscribeRequest(config=voice_pb2.TranscribeConfig(content_type="audio/wav"))
@@ -52,7 +61,7 @@ async def settle() -> None:
 async def test_the_ninth_recording_is_not_read_before_one_of_eight_is_done() -> None:
     """So that memory is bounded."""
     transcriber, read = Waiting(), list[int]()
-    handler = TranscribeHandler(transcriber)
+    handler = handler_of(transcriber)
     calls = [asyncio.create_task(handler.handle(recording(read, index))) for index in range(10)]
     await settle()
     assert (8, list(range(8))) == (len(transcriber.heard), read)
@@ -69,7 +78,7 @@ async def test_a_recording_for_which_there_is_no_room_is_refused(monkeypatch: py
     """RESOURCE_EXHAUSTED / RATE_LIMITED with the time to wait; a call that is given up makes room."""
     monkeypatch.setattr(transcribe_servicer, "_WAIT_SECONDS", 0.01)
     transcriber, read = Waiting(), list[int]()
-    handler = TranscribeHandler(transcriber)
+    handler = handler_of(transcriber)
     calls = [asyncio.create_task(handler.handle(recording(read, index))) for index in range(8)]
     await settle()
     with pytest.raises(DomainError) as caught:

@@ -1,17 +1,9 @@
-"""Speech to text: what is asked of a transcriber, and calls to one within the rules of outgoing calls."""
+"""Speech to text: what is asked of a transcriber."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
-
-from servicekit.resilience.outgoing import OutgoingCalls
-
-if TYPE_CHECKING:
-    from servicekit.resilience.manager import BreakerManager
-    from servicekit.resilience.outgoing import Attempt
-    from servicekit.resilience.retry import RetryPolicy
-    from voice_service.metrics import VoiceMetrics
+from typing import Final, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,46 +86,3 @@ def is_known(content_type: str) -> bool:
 def suffix_of(content_type: str) -> str:
     """Returns the suffix of a file of that type, "wav" where it is not known."""
     return _SUFFIXES.get(media_type(content_type), "wav")
-
-
-ENDPOINT: Final = "audio_transcriptions"
-
-
-class GuardedTranscriber:
-    """The transcriber `inner`, guarded. The breaker has its name."""
-
-    def __init__(
-        self,
-        inner: Transcriber,
-        *,
-        breakers: BreakerManager,
-        retry: RetryPolicy,
-        metrics: VoiceMetrics,
-    ) -> None:
-        self._inner = inner
-        self._calls = OutgoingCalls(
-            inner.name, breakers=breakers, policy=retry, audit=metrics.audit(inner.name), http=False
-        )
-
-    @property
-    def name(self) -> str:
-        """See Transcriber."""
-        return self._inner.name
-
-    def missing(self) -> str:
-        """See Transcriber."""
-        return self._inner.missing()
-
-    async def aclose(self) -> None:
-        """See Transcriber."""
-        await self._inner.aclose()
-
-    async def transcribe(self, recording: Recording, *, deadline: float | None = None) -> Transcript:
-        """See Transcriber. CircuitOpenError, and no call, while the circuit is open."""
-
-        async def work(attempt: Attempt) -> Transcript:
-            transcript = await self._inner.transcribe(recording, deadline=deadline)
-            attempt.ids["request_id"] = transcript.request_id
-            return transcript
-
-        return await self._calls.call(ENDPOINT, work, deadline=deadline)

@@ -13,8 +13,10 @@ from voice_service.transcription.transcriber import KNOWN, Recording, is_known, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from servicekit.resilience.outgoing import Attempt, OutgoingCalls
     from voice_service.transcription.transcriber import Transcriber, Transcript
 
+ENDPOINT: Final = "audio_transcriptions"
 MAX_BYTES: Final = 25 << 20
 """What OpenAI takes at most."""
 _MOST_AT_ONCE: Final = 8
@@ -25,8 +27,11 @@ _WAIT_SECONDS: Final = 10.0
 class TranscribeHandler:
     """Answers Transcribe. `seconds` is how long a call may take from its first byte to the answer."""
 
-    def __init__(self, transcriber: Transcriber, *, max_bytes: int = MAX_BYTES, seconds: float = 120.0) -> None:
+    def __init__(
+        self, transcriber: Transcriber, calls: OutgoingCalls, *, max_bytes: int = MAX_BYTES, seconds: float = 120.0
+    ) -> None:
         self._transcriber = transcriber
+        self._calls = calls
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._room = asyncio.Semaphore(_MOST_AT_ONCE)
@@ -53,7 +58,13 @@ class TranscribeHandler:
         self._check_set_up()
         async with self._slot():
             recording = Recording(await self._read(pieces), media_type(config.content_type), config.language_code)
-            return _response(await self._transcriber.transcribe(recording, deadline=deadline))
+
+            async def work(attempt: Attempt) -> Transcript:
+                transcript = await self._transcriber.transcribe(recording, deadline=deadline)
+                attempt.ids["request_id"] = transcript.request_id
+                return transcript
+
+            return _response(await self._calls.call(ENDPOINT, work, deadline=deadline))
 
     def _check_set_up(self) -> None:
         missing = self._transcriber.missing()
