@@ -28,94 +28,48 @@ class VoiceMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._audits: dict[str, AuditLog] = {}
-        self._first_byte = metrics.histogram(
+        self.first_byte = metrics.histogram(
             "voice_provider_first_byte_seconds",
             "Seconds until the first byte of a segment came from a provider",
             ("provider",),
             buckets=_CALL_SECONDS,
         )
-        self._characters = metrics.counter(
+        self.characters = metrics.counter(
             "voice_characters", "Characters sent to providers, or billed if they report it", ("provider",)
         )
-        self._remaining = metrics.gauge(
+        self.remaining = metrics.gauge(
             "voice_remaining_characters", "Characters that the plan of a provider has left", ("provider",)
         )
-        self._narrations = metrics.counter(
+        self.narrations = metrics.counter(
             "voice_narrations", "Narrations that ended", ("provider", "outcome", "reason")
         )
-        self._narration_seconds = metrics.histogram(
+        self.narration_seconds = metrics.histogram(
             "voice_narration_duration_seconds",
             "Seconds that narrations took",
             ("provider", "outcome"),
             buckets=_NARRATION_SECONDS,
         )
-        self._narration_first_byte = metrics.histogram(
+        self.narration_first_byte = metrics.histogram(
             "voice_narration_first_byte_seconds",
             "Seconds from the call to the first segment of audio",
             ("provider",),
             buckets=_CALL_SECONDS,
         )
-        self._fallbacks = metrics.counter(
+        self.fallbacks = metrics.counter(
             "voice_fallbacks",
             "Fallbacks from one provider to another",
             ("provider", "next_provider", "reason"),
         )
-        self._found = metrics.counter("voice_segments_found", "Segments that the segment store had")
-        self._made = metrics.counter("voice_segments_made", "Segments that providers made")
-        self._hedges = metrics.counter(
+        self.segments_found = metrics.counter("voice_segments_found", "Segments that the segment store had")
+        self.segments_made = metrics.counter("voice_segments_made", "Segments that providers made")
+        self.hedges = metrics.counter(
             "voice_hedges", "Second calls for segments whose first byte was late", ("provider",)
         )
-        self._admitted = metrics.gauge("voice_narrations_admitted", "Narrations that are being made")
-        self._waiting = metrics.gauge("voice_narrations_waiting", "Narrations that wait for a place")
-        self._probes = metrics.counter(
+        self.admitted = metrics.gauge("voice_narrations_admitted", "Narrations that are being made")
+        self.waiting = metrics.gauge("voice_narrations_waiting", "Narrations that wait for a place")
+        self.probes = metrics.counter(
             "voice_probes", "Probes of providers with an open circuit", ("provider", "answer")
         )
-
-    def call_ended(self, provider: str, endpoint: str, status: str, seconds: float, **ids: str) -> None:
-        """Counts a call and write its audit line."""
-        self.audit(provider).record(provider, endpoint, status, seconds, **ids)
-
-    def probed(self, provider: str, *, well: bool) -> None:
-        """Counts a probe of a provider whose circuit is open."""
-        self._probes.labels(provider, "well" if well else "not_well").inc()
-
-    def hedged(self, provider: str) -> None:
-        """Counts a second call for a segment whose first byte was late."""
-        self._hedges.labels(provider).inc()
-
-    def admitted(self, admitted: int, *, waiting: int) -> None:
-        """Sets how many narrations are being made, and how many wait for a place."""
-        self._admitted.set(admitted)
-        self._waiting.set(waiting)
-
-    def first_byte(self, provider: str, seconds: float) -> None:
-        """Records the time to the first byte of a segment."""
-        self._first_byte.labels(provider).observe(seconds)
-
-    def characters(self, provider: str, count: int) -> None:
-        """Counts characters that were sent, or billed."""
-        self._characters.labels(provider).inc(count)
-
-    def remaining(self, provider: str, count: int | None) -> None:
-        """Sets the remaining characters of the plan; None: no limit."""
-        self._remaining.labels(provider).set(float("inf") if count is None else count)
-
-    def narration_ended(self, provider: str, *, outcome: str, reason: str, seconds: float) -> None:
-        """Counts a narration: `outcome` is "success", "failure" or "cancelled", `reason` why it failed, else ""."""
-        self._narrations.labels(provider, outcome, reason).inc()
-        self._narration_seconds.labels(provider, outcome).observe(seconds)
-
-    def narration_began_to_sound(self, provider: str, seconds: float) -> None:
-        """Records the time to the first byte of a narration."""
-        self._narration_first_byte.labels(provider).observe(seconds)
-
-    def fallback(self, provider: str, following: str, reason: str) -> None:
-        """Counts a fallback from `provider` to `following`, because of `reason`."""
-        self._fallbacks.labels(provider, following, reason).inc()
-
-    def segment_ready(self, *, found: bool) -> None:
-        """Counts a segment: `found` in the segment store, or made by a provider."""
-        (self._found if found else self._made).inc()
 
     def audit(self, provider: str) -> AuditLog:
         """Returns the audit log and counters of a provider; its series exist from then on."""

@@ -168,7 +168,8 @@ class Admission:
                 youngest.set_admitted(admitted=False)
             insort(taken, head, key=_AGE)
             head.set_admitted(admitted=True)
-        self._metrics.admitted(_total(self._admitted), waiting=_total(self._waiting))
+        self._metrics.admitted.set(_total(self._admitted))
+        self._metrics.waiting.set(_total(self._waiting))
 
     def _may_enter(self, place: Place) -> bool:
         taken = self._admitted[place.provider]

@@ -88,7 +88,7 @@ class Succession:
         """Returns warnings of those that the first speaker replaces, and of a language that it does not speak."""
         warnings = []
         for each in self._passed:
-            self._metrics.fallback(each.provider, self.speaker.name, "circuit_open")
+            self._metrics.fallbacks.labels(each.provider, self.speaker.name, "circuit_open").inc()
             warnings.append(replaced(self._skipped(each), self.speaker))
         strange = foreign(self.speaker)
         return [*warnings, strange] if strange else warnings
@@ -121,7 +121,7 @@ class Succession:
             self._called, self._tried = False, [each for each in self._tried if not may_pass(each)]
             following = await self._next(is_stored)
         if following.name != self.speaker.name:
-            self._metrics.fallback(error.provider, following.name, error.kind.value)
+            self._metrics.fallbacks.labels(error.provider, following.name, error.kind.value).inc()
             yield handed_over(error, following, segment.index)
         self._speaker = following
 

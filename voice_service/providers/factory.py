@@ -108,7 +108,7 @@ def _elevenlabs(settings: VoiceServiceSettings, tuning: Tuning, metrics: VoiceMe
     )
 
     def observe(endpoint: str, status: str, seconds: float) -> None:
-        metrics.call_ended(ELEVENLABS, endpoint, status, seconds)
+        metrics.audit(ELEVENLABS).record(ELEVENLABS, endpoint, status, seconds)
 
     return ElevenLabsProvider(config, observe=observe)
 

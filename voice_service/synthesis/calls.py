@@ -159,7 +159,7 @@ class ProviderCalls:
             attempt.answered()
             gate.proven.answered(request)
             flight.pass_on()
-            self._metrics.first_byte(metadata.name, record.seconds())
+            self._metrics.first_byte.labels(metadata.name).observe(record.seconds())
 
         with self._recorded(order, attempt, records) as record:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
@@ -199,7 +199,7 @@ class ProviderCalls:
             record.ended_ns = max(record.started_ns, time.time_ns())
             records.append(record)
             attempt.ids.update(request_id=record.request_id, model=record.model_id, voice=record.voice_id)
-            self._metrics.characters(record.provider, record.characters)
+            self._metrics.characters.labels(record.provider).inc(record.characters)
 
 
 def _refuse_unless_closed(gate: Gate) -> None:

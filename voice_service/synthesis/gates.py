@@ -129,7 +129,8 @@ class ProviderGates:
             breaker = self._breakers.get(name, provider=name)
             hedge = None
             if allowed.late_seconds is not None:
-                hedge = Hedge(times=ResponseTimes(allowed.late_seconds), on_second=lambda: self._metrics.hedged(name))
+                second = self._metrics.hedges.labels(name)
+                hedge = Hedge(times=ResponseTimes(allowed.late_seconds), on_second=second.inc)
             gate = self._gates[name] = Gate(
                 breaker=breaker, calls=calls, limits=limits, hedge=hedge, timers=allowed.timers
             )
@@ -221,9 +222,9 @@ class Prober:
                     wait = error.retry_after or 0.0
                     continue
                 except ProviderError:
-                    self._metrics.probed(provider.metadata.name, well=False)
+                    self._metrics.probes.labels(provider.metadata.name, "not_well").inc()
                 else:
-                    self._metrics.probed(provider.metadata.name, well=True)
+                    self._metrics.probes.labels(provider.metadata.name, "well").inc()
                 wait = breaker.retry_after
 
     async def _ask(self, provider: VoiceProvider) -> None:
@@ -291,7 +292,8 @@ class AccountWatch:
     async def _ask(self, name: str, provider: Metered) -> None:
         try:
             async with asyncio.timeout(_SECONDS):
-                self._metrics.remaining(name, await provider.remaining_characters())
+                left = await provider.remaining_characters()
+                self._metrics.remaining.labels(name).set(math.inf if left is None else left)
         except (ProviderError, TimeoutError) as error:
             kind = error.kind.value if isinstance(error, ProviderError) else "timeout"
             _log.info("remaining quota is unknown", provider=name, kind=kind)

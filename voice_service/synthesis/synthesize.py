@@ -142,7 +142,7 @@ class SegmentSynthesizer:
             except SegmentMissingError:
                 # Made again, now that the store knows.
                 continue
-            self._metrics.segment_ready(found=not calls)
+            (self._metrics.segments_made if calls else self._metrics.segments_found).inc()
             return Spoken(segment, cached=not calls, calls=calls, audio=audio)
         raise SpeechError(store_unavailable(_LOST), calls)
 

@@ -50,7 +50,7 @@ class NarrationReport:
             self._summary = event
         elif isinstance(event, SpokenSegment) and not self._sounded:
             self._sounded = True
-            self._metrics.narration_began_to_sound(self._narration.provider, time.monotonic() - self._began)
+            self._metrics.narration_first_byte.labels(self._narration.provider).observe(time.monotonic() - self._began)
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +61,8 @@ class NarrationReport:
         seconds = time.monotonic() - self._began
         outcome, reason = _ending(error)
         provider = self._narration.provider
-        self._metrics.narration_ended(provider, outcome=outcome, reason=reason, seconds=seconds)
+        self._metrics.narrations.labels(provider, outcome, reason).inc()
+        self._metrics.narration_seconds.labels(provider, outcome).observe(seconds)
         summary = self._summary
         _log.info(
             "narration",
