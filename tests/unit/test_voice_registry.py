@@ -190,7 +190,7 @@ async def test_a_provider_that_was_asked_for_is_not_replaced_without_a_word(stri
     _, warnings = await choose(registry, VoiceChoice(provider="one", voice_id="one"), "sv", pinned=False, strict=strict)
 
     assert [("LANGUAGE_UNSUPPORTED", {"language_code": "sv", "provider": "one", "next": "two"})] == [
-        (each.reason, dict(each.facts)) for each in warnings
+        (each.reason, dict(each.metadata)) for each in warnings
     ]
     assert ("one", "one", []) == await _chosen(registry, "de", provider="one", voice_id="one")
     assert ("two", "two", []) == await _chosen(registry, "sv")

@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tale.voice.v1 import voice_pb2
 from voice_service.audio.container import Position, lay_out
-from voice_service.narration.messages import Chunk, SpokenSegment, Summary
+from voice_service.narration.messages import SpokenSegment, duration_of
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.store import NO_WORDS, SegmentMissingError, Words, store_unavailable
 
@@ -28,10 +29,11 @@ class Placed:
     segment: SpokenSegment
     audio: bytes
 
-    def chunks(self, most: int) -> Iterator[Chunk]:
+    def chunks(self, most: int) -> Iterator[voice_pb2.AudioChunk]:
         """Cuts the audio into chunks of at most `most` bytes."""
         for begin in range(0, len(self.audio), most):
-            yield Chunk(self.segment.audio_start + begin, self.audio[begin : begin + most])
+            data = self.audio[begin : begin + most]
+            yield voice_pb2.AudioChunk(offset=self.segment.audio_start + begin, data=data)
 
 
 class Assembly:
@@ -90,19 +92,19 @@ class Assembly:
         self._go_on(placed, cached=spoken.cached)
         return Placed(placed, b"" if audio is None or self._request.stored else audio)
 
-    def summary(self) -> Summary:
+    def summary(self) -> voice_pb2.SpeechSummary:
         """Returns the summary, once all segments are placed."""
-        return Summary(
+        summary = voice_pb2.SpeechSummary(
             audio_id=self._request.audio_id,
-            size=self._end.size,
-            samples=self._end.samples,
-            sample_rate=self._format.sample_rate,
-            segments=self._providers.total(),
-            cached_segments=self._cached,
+            size_bytes=self._end.size,
+            duration=duration_of(self._end.samples, self._format.sample_rate),
+            segment_count=self._providers.total(),
+            cached_segment_count=self._cached,
             characters=self._characters,
             embedded=EMBEDDED in self._providers,
-            providers=dict(self._providers),
         )
+        summary.metadata.update({"segments_by_provider": dict(sorted(self._providers.items()))})
+        return summary
 
     def _go_on(self, segment: SpokenSegment, *, cached: bool) -> None:
         self._end.go_on(segment.audio_end, segment.samples)

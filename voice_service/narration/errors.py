@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from servicekit.errors import DomainError
-from servicekit.reasons import reason_of
+from servicekit.reasons import explained, reason_of
 from servicekit.resilience.errors import ProviderErrorKind
-from voice_service.narration.messages import Warned
+from tale.common.v1 import common_pb2
 from voice_service.providers.registry import no_providers_available
 
 if TYPE_CHECKING:
@@ -23,38 +25,37 @@ _NO_AUDIO: Final = {"UPSTREAM_UNAVAILABLE", "CANCELLED"}
 _HINTED: Final = {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
 
 
-def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> Warned:
+def warned(reason: str, message: str, **metadata: str) -> common_pb2.Problem:
+    """Returns a problem that does not stop the narration."""
+    now = Timestamp()
+    now.GetCurrentTime()
+    return explained(common_pb2.Problem(reason=reason, message=message, time=now, metadata=metadata))
+
+
+def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> common_pb2.Problem:
     """Returns the warning PROVIDER_FAILED: `following` continues from a segment that a provider failed at for good."""
     name = following.provider.metadata.name
-    return Warned(
-        reason="PROVIDER_FAILED",
-        message=f"The voice provider {error.provider} failed ({error.message}); {name} continues.",
-        facts={
-            "provider": error.provider,
-            "next": name,
-            "why": error.kind.value,
-            "segment_index": str(segment_index),
-        },
+    return warned(
+        "PROVIDER_FAILED",
+        f"The voice provider {error.provider} failed ({error.message}); {name} continues.",
+        provider=error.provider,
+        next=name,
+        why=error.kind.value,
+        segment_index=str(segment_index),
     )
 
 
-def waiting_for_provider(provider: str, seconds: float) -> Warned:
+def waiting_for_provider(provider: str, seconds: float) -> common_pb2.Problem:
     """Returns the warning WAITING_FOR_PROVIDER: a provider may be called again in `seconds`, and speaks then."""
     soon = f"in {math.ceil(seconds)} s" if seconds > 0 else "shortly"
-    return Warned(
-        reason="WAITING_FOR_PROVIDER",
-        message=f"The narration waits for the voice provider {provider}, which is tried again {soon}.",
-        facts={"provider": provider},
-    )
+    said = f"The narration waits for the voice provider {provider}, which is tried again {soon}."
+    return warned("WAITING_FOR_PROVIDER", said, provider=provider)
 
 
-def waiting_for_place(provider: str) -> Warned:
+def waiting_for_place(provider: str) -> common_pb2.Problem:
     """Returns the warning WAITING_FOR_PLACE: earlier narrations are made first, or the provider takes long."""
-    return Warned(
-        reason="WAITING_FOR_PLACE",
-        message="The narration waits for its turn: earlier ones are made first.",
-        facts={"provider": provider},
-    )
+    said = "The narration waits for its turn: earlier ones are made first."
+    return warned("WAITING_FOR_PLACE", said, provider=provider)
 
 
 def may_pass(error: ProviderError) -> bool:

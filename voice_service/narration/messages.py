@@ -1,4 +1,4 @@
-"""Request, events and segments of a narration, independent of the wire.
+"""Request, events and segments of a narration.
 
 Text positions are code points.
 """
@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from google.protobuf.duration_pb2 import Duration
+
+from tale.common.v1 import common_pb2
+from tale.voice.v1 import voice_pb2
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
 from voice_service.synthesis.store import NO_WORDS, Words
 
@@ -72,28 +76,6 @@ class NarrationRequest:
     provider_wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """Provider, voice, settings and format of the narration."""
-
-    audio_id: str
-    provider: str
-    voice_id: str
-    model_id: str
-    settings: VoiceSettings
-    language_code: str
-    story_format: StoryFormat
-    embedded: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes of audio; `offset` counts all bytes before."""
-
-    offset: int
-    data: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class CallMade:
     """A call to a provider for that segment has ended."""
@@ -102,29 +84,18 @@ class CallMade:
     record: CallRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
-    """A problem that did not stop the narration."""
-
-    reason: str
-    message: str
-    facts: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """The narration is complete. `samples` of `sample_rate`, the story's."""
-
-    audio_id: str
-    size: int
-    samples: int
-    sample_rate: int
-    segments: int
-    cached_segments: int
-    characters: int
-    embedded: bool
-    providers: dict[str, int]
-    """Segments by provider."""
+Event = (
+    common_pb2.NarrationHeader
+    | common_pb2.Problem
+    | SpokenSegment
+    | voice_pb2.AudioChunk
+    | CallMade
+    | voice_pb2.SpeechSummary
+)
+"""What a narration yields; a problem is one that did not stop it."""
 
 
-Event = Header | SpokenSegment | Chunk | CallMade | Warned | Summary
+def duration_of(samples: int, sample_rate: int) -> Duration:
+    """Returns how long so many samples sound."""
+    seconds, rest = divmod(samples, sample_rate)
+    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // sample_rate)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
+from tale.common.v1 import common_pb2
 from voice_service.narration.assembly import Assembly
 from voice_service.narration.errors import (
     empty_text,
@@ -18,11 +19,12 @@ from voice_service.narration.errors import (
     waiting_for_provider,
 )
 from voice_service.narration.intake import TextIntake, text_too_long
-from voice_service.narration.messages import CallMade, Header, VoiceChoice
+from voice_service.narration.messages import CallMade, VoiceChoice
 from voice_service.narration.pipeline import SegmentPipeline
 from voice_service.narration.speaker import SpeakerChain, choose
 from voice_service.narration.succession import Succession
 from voice_service.narration.waiting import ProviderWait
+from voice_service.ports import Codec
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.call import CHARACTERS_PER_SECOND, Order
 from voice_service.synthesis.synthesize import SpeechError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration.admission import Place
     from voice_service.narration.intake import TextSegment
-    from voice_service.narration.messages import Event, NarrationRequest, Warned
+    from voice_service.narration.messages import Event, NarrationRequest
     from voice_service.narration.speaker import Speaker
     from voice_service.providers.registry import ProviderRegistry
     from voice_service.synthesis.gates import Prober
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 256 * 1024
 """Most bytes of audio in one event."""
+_AUDIO_FORMATS: Final = {
+    Codec.MP3: common_pb2.AUDIO_FORMAT_MP3,
+    Codec.WAV: common_pb2.AUDIO_FORMAT_WAV,
+    Codec.OPUS: common_pb2.AUDIO_FORMAT_OGG_OPUS,
+}
 _PEEK_SECONDS: Final = 1.0
 """Seconds to wait for the first segment of a text, to look whether a provider that is not called has spoken it."""
 
@@ -159,7 +166,7 @@ class Narration:
             return self._request.language_code
         return await self._detector.detect(f"{self._request.title}\n{await self._intake.sample()}")
 
-    async def _choose(self, language: str) -> tuple[SpeakerChain, list[Warned]]:
+    async def _choose(self, language: str) -> tuple[SpeakerChain, list[common_pb2.Problem]]:
         request = self._request
         choice, pinned = request.pinned or request.voice, request.pinned is not None
         if request.spoken:
@@ -195,17 +202,21 @@ class Narration:
         except DomainError:
             return False
 
-    def _header(self, speaker: Speaker, language: str) -> Header:
-        pinned = self._request.pinned
+    def _header(self, speaker: Speaker, language: str) -> common_pb2.NarrationHeader:
+        pinned, story_format = self._request.pinned, self._request.story_format
         provider = pinned.provider if pinned else speaker.name
-        return Header(
+        settings = {name: value for name, value in asdict(speaker.settings).items() if value is not None}
+        return common_pb2.NarrationHeader(
             audio_id=self._request.audio_id,
             provider=provider,
             voice_id=pinned.voice_id if pinned else speaker.voice_id,
             model_id=pinned.model_id if pinned else speaker.model_id,
-            settings=speaker.settings,
+            settings=common_pb2.VoiceSettings(**settings),
+            audio_format=_AUDIO_FORMATS[story_format.codec],
+            content_type=story_format.content_type,
+            sample_rate=story_format.sample_rate,
+            bit_rate=story_format.bit_rate,
             language_code=language,
-            story_format=self._request.story_format,
             embedded=provider == EMBEDDED,
         )
 
@@ -269,7 +280,7 @@ class Narration:
                     yield chunk
             del placed
 
-    async def _made(self, speakers: Succession) -> AsyncGenerator[Warned, None]:
+    async def _made(self, speakers: Succession) -> AsyncGenerator[common_pb2.Problem, None]:
         """Has segments made until the next one in order is done, or the text has ended; says so while that takes long.
 
         The narration has a place while there is something to be made: one that waits for text holds up no other.

@@ -10,7 +10,7 @@ import structlog
 from servicekit.errors import DomainError, not_found
 from servicekit.resilience.errors import ProviderError
 from voice_service.languages import covers
-from voice_service.narration.messages import Warned
+from voice_service.narration.errors import warned
 from voice_service.ports import Continuing, SegmentRequest
 from voice_service.providers.registry import EMBEDDED, knows_voice, voices_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from servicekit.resilience.errors import CircuitOpenError
+    from tale.common.v1.common_pb2 import Problem
     from voice_service.narration.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
     from voice_service.providers.registry import Chain, ProviderRegistry, Skipped
@@ -89,16 +90,13 @@ class SpeakerChain:
         self.speaks_language = bool(speaking)
         self.skipped = chain.skipped
 
-    def outspoken(self, requested: str) -> Warned | None:
+    def outspoken(self, requested: str) -> Problem | None:
         """Returns the warning LANGUAGE_UNSUPPORTED where another goes first since `requested` lacks the language."""
         first = self._rest[0].metadata.name if self._rest else requested
         if not requested or first == requested or requested not in self._set_up:
             return None
-        return Warned(
-            reason="LANGUAGE_UNSUPPORTED",
-            message=f"The voice provider {requested} does not support this language, so {first} speaks.",
-            facts={"language_code": self._language, "provider": requested, "next": first},
-        )
+        said = f"The voice provider {requested} does not support this language, so {first} speaks."
+        return warned("LANGUAGE_UNSUPPORTED", said, language_code=self._language, provider=requested, next=first)
 
     def start_over(self) -> None:
         """Lets all be tried again, the first one first."""
@@ -133,7 +131,7 @@ class SpeakerChain:
 
 async def choose(
     registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
-) -> tuple[SpeakerChain, list[Warned]]:
+) -> tuple[SpeakerChain, list[Problem]]:
     """Returns the speakers for `language_code` and `choice`, and warnings for the caller.
 
     Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
@@ -152,15 +150,12 @@ async def choose(
     return speakers, [*warnings, outspoken] if outspoken else warnings
 
 
-def foreign(speaker: Speaker) -> Warned | None:
+def foreign(speaker: Speaker) -> Problem | None:
     """Returns the warning LANGUAGE_UNSUPPORTED where `speaker` reads a language that its provider does not speak."""
     if covers(speaker.provider.metadata.languages, speaker.language_code):
         return None
-    return Warned(
-        reason="LANGUAGE_UNSUPPORTED",
-        message="No available voice supports this language; the first one reads it.",
-        facts={"language_code": speaker.language_code, "provider": speaker.provider.metadata.name},
-    )
+    said = "No available voice supports this language; the first one reads it."
+    return warned("LANGUAGE_UNSUPPORTED", said, language_code=speaker.language_code, provider=speaker.name)
 
 
 async def next_speaker(
@@ -181,13 +176,10 @@ async def next_speaker(
     return None, passed
 
 
-def replaced(passed: Skipped, following: Speaker) -> Warned:
+def replaced(passed: Skipped, following: Speaker) -> Problem:
     """Returns the warning CIRCUIT_OPEN: `following` speaks since `passed` is not called now."""
-    return Warned(
-        reason="CIRCUIT_OPEN",
-        message=f"The voice provider {passed.name} is not available ({passed.reason}), so {following.name} speaks.",
-        facts={"provider": passed.name, "next": following.name},
-    )
+    said = f"The voice provider {passed.name} is not available ({passed.reason}), so {following.name} speaks."
+    return warned("CIRCUIT_OPEN", said, provider=passed.name, next=following.name)
 
 
 async def _voice(provider: VoiceProvider, asked: str, language_code: str, within: float) -> str:
@@ -209,20 +201,15 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str, within
     return fitting[0] if fitting else metadata.default_voice
 
 
-def _passed_over(chain: Chain, expected: str) -> list[Warned]:
+def _passed_over(chain: Chain, expected: str) -> list[Problem]:
     if chain.stand_in:
-        return [
-            Warned(
-                reason="EMBEDDED_VOICE",
-                message="No other voice is available, so the embedded voice speaks.",
-                facts={"provider": EMBEDDED},
-            )
-        ]
+        said = "No other voice is available, so the embedded voice speaks."
+        return [warned("EMBEDDED_VOICE", said, provider=EMBEDDED)]
     return [
-        Warned(
-            reason="INVALID_CONFIGURATION",
-            message=f"The voice provider {passed.name} cannot be called ({passed.reason}), so another one speaks.",
-            facts={"provider": passed.name},
+        warned(
+            "INVALID_CONFIGURATION",
+            f"The voice provider {passed.name} cannot be called ({passed.reason}), so another one speaks.",
+            provider=passed.name,
         )
         for passed in chain.skipped
         if passed.name == expected

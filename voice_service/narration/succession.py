@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from servicekit.resilience.errors import ProviderError
+    from tale.common.v1.common_pb2 import Problem
     from voice_service.metrics import VoiceMetrics
     from voice_service.narration.admission import Place
     from voice_service.narration.intake import TextSegment
-    from voice_service.narration.messages import Warned
     from voice_service.narration.speaker import Speaker, SpeakerChain
     from voice_service.narration.waiting import ProviderWait
     from voice_service.synthesis.gates import Prober
@@ -73,7 +73,7 @@ class Succession:
         """Returns whether the present provider cannot be called, and another one of the chain can."""
         return self._prober.refusal(self.speaker.provider) is not None and self._one_is_well()
 
-    async def begin(self, is_stored: Callable[[Speaker], Awaitable[bool]]) -> AsyncGenerator[Warned, None]:
+    async def begin(self, is_stored: Callable[[Speaker], Awaitable[bool]]) -> AsyncGenerator[Problem, None]:
         """Chooses the first speaker: one that can be called, or whose beginning is stored."""
         while True:
             self._speaker, self._passed = await next_speaker(self._chain, self._prober.refusal, is_stored)
@@ -84,7 +84,7 @@ class Succession:
                 async for warning in warnings:
                     yield warning
 
-    def passed_over(self) -> list[Warned]:
+    def passed_over(self) -> list[Problem]:
         """Returns warnings of those that the first speaker replaces, and of a language that it does not speak."""
         warnings = []
         for each in self._passed:
@@ -95,7 +95,7 @@ class Succession:
 
     async def continue_from(
         self, segment: TextSegment, failure: SpeechError, is_stored: Callable[[Speaker], Awaitable[bool]]
-    ) -> AsyncGenerator[Warned, None]:
+    ) -> AsyncGenerator[Problem, None]:
         """Chooses the speaker that continues from a segment which the present one failed at."""
         error = failure.error
         if isinstance(error, DomainError):
@@ -132,7 +132,7 @@ class Succession:
 
     async def _until_back(
         self, error: DomainError, failures: Sequence[ProviderError] = ()
-    ) -> AsyncGenerator[Warned, None]:
+    ) -> AsyncGenerator[Problem, None]:
         """Yields warnings until a provider of the chain can be called again; raises `error` where none will in time."""
         awaited, paced = self._wait.awaited(self._chain.providers), self._wait.paced(failures)
         if awaited:

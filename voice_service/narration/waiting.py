@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from servicekit.resilience.errors import ProviderError
-    from voice_service.narration.messages import Warned
+    from tale.common.v1.common_pb2 import Problem
     from voice_service.ports import VoiceProvider
     from voice_service.synthesis.gates import Prober
 
@@ -52,14 +52,14 @@ class ProviderWait:
         fitting = [each for each in failures if each.kind in OF_THE_PACE and _pause_after(each) < self._budget.left]
         return min(fitting, key=_pause_after, default=None)
 
-    async def pause(self, refused: ProviderError) -> AsyncGenerator[Warned, None]:
+    async def pause(self, refused: ProviderError) -> AsyncGenerator[Problem, None]:
         """Yields a warning, and makes the pause that a provider asked for whose circuit stays closed."""
         seconds = _pause_after(refused)
         yield waiting_for_provider(refused.provider, seconds)
         await asyncio.sleep(seconds)
         self._budget.spend(seconds)
 
-    async def wait(self, providers: Sequence[VoiceProvider]) -> AsyncGenerator[Warned, None]:
+    async def wait(self, providers: Sequence[VoiceProvider]) -> AsyncGenerator[Problem, None]:
         """Yields a warning every few seconds, until a circuit of `providers` closes or no time is left."""
         async with aclosing(self._budget.wait(self._prober.watched(providers), probes=False)) as circuits:
             async for circuit in circuits:

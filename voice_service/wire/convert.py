@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.errors import FieldViolation, validation_failed
 from servicekit.ids import new_id
-from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.narration.messages import (
-    CallMade,
-    Chunk,
-    Header,
-    NarrationRequest,
-    SpokenSegment,
-    Summary,
-    VoiceChoice,
-    Warned,
-)
-from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, Codec, VoiceSettings
+from voice_service.narration.messages import CallMade, NarrationRequest, SpokenSegment, VoiceChoice, duration_of
+from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.call import SpeechOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from google.protobuf.duration_pb2 import Duration
 
     from voice_service.narration.messages import Event
     from voice_service.synthesis.store import Words
@@ -133,46 +122,23 @@ _OUTCOMES: Final = {
     SpeechOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
     SpeechOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
 }
-_WIRE_FORMATS: Final = {
-    Codec.MP3: common_pb2.AUDIO_FORMAT_MP3,
-    Codec.WAV: common_pb2.AUDIO_FORMAT_WAV,
-    Codec.OPUS: common_pb2.AUDIO_FORMAT_OGG_OPUS,
-}
 
 
 def speech_response(event: Event, parent_attempt_id: str) -> voice_pb2.SynthesizeSpeechResponse:
     """Returns the message for `event`; attempts are of the attempt `parent_attempt_id`."""
     match event:
-        case Chunk():
-            chunk = voice_pb2.AudioChunk(offset=event.offset, data=event.data)
-            return voice_pb2.SynthesizeSpeechResponse(chunk=chunk)
+        case voice_pb2.AudioChunk():
+            return voice_pb2.SynthesizeSpeechResponse(chunk=event)
         case SpokenSegment():
             return _segment(event)
         case CallMade():
             return voice_pb2.SynthesizeSpeechResponse(attempt=_attempt(event, parent_attempt_id))
-        case Header():
-            return voice_pb2.SynthesizeSpeechResponse(header=_header(event))
-        case Warned():
-            return voice_pb2.SynthesizeSpeechResponse(warning=_problem(event))
-        case Summary():
-            return voice_pb2.SynthesizeSpeechResponse(summary=_summary(event))
-
-
-def _header(event: Header) -> common_pb2.NarrationHeader:
-    settings = {name: value for name, value in asdict(event.settings).items() if value is not None}
-    return common_pb2.NarrationHeader(
-        audio_id=event.audio_id,
-        provider=event.provider,
-        voice_id=event.voice_id,
-        model_id=event.model_id,
-        settings=common_pb2.VoiceSettings(**settings),
-        audio_format=_WIRE_FORMATS[event.story_format.codec],
-        content_type=event.story_format.content_type,
-        sample_rate=event.story_format.sample_rate,
-        bit_rate=event.story_format.bit_rate,
-        language_code=event.language_code,
-        embedded=event.embedded,
-    )
+        case common_pb2.NarrationHeader():
+            return voice_pb2.SynthesizeSpeechResponse(header=event)
+        case common_pb2.Problem():
+            return voice_pb2.SynthesizeSpeechResponse(warning=event)
+        case _:
+            return voice_pb2.SynthesizeSpeechResponse(summary=event)
 
 
 def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
@@ -185,8 +151,8 @@ def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
             voice_id=event.voice_id,
             model_id=event.model_id,
             sha256=event.sha256,
-            duration=_of_samples(event.samples, event.sample_rate),
-            start=_of_samples(event.start, event.sample_rate),
+            duration=duration_of(event.samples, event.sample_rate),
+            start=duration_of(event.start, event.sample_rate),
             cached=event.cached,
             key=event.key,
             embedded=event.provider == EMBEDDED,
@@ -215,27 +181,6 @@ def _attempt(event: CallMade, parent_attempt_id: str) -> common_pb2.Attempt:
     )
 
 
-def _problem(event: Warned) -> common_pb2.Problem:
-    now = Timestamp()
-    now.GetCurrentTime()
-    return explained(common_pb2.Problem(reason=event.reason, message=event.message, time=now, metadata=event.facts))
-
-
-def _summary(event: Summary) -> voice_pb2.SpeechSummary:
-    metadata = Struct()
-    metadata.update({"segments_by_provider": dict(sorted(event.providers.items()))})
-    return voice_pb2.SpeechSummary(
-        audio_id=event.audio_id,
-        size_bytes=event.size,
-        duration=_of_samples(event.samples, event.sample_rate),
-        segment_count=event.segments,
-        cached_segment_count=event.cached_segments,
-        characters=event.characters,
-        metadata=metadata,
-        embedded=event.embedded,
-    )
-
-
 def _write_words(words: Words, segment: common_pb2.Segment) -> None:
     # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
     add = segment.words.add
@@ -246,11 +191,6 @@ def _write_words(words: Words, segment: common_pb2.Segment) -> None:
         word.text.start, word.text.end = text_start, text_end
         _write_microseconds(start, word.start)
         _write_microseconds(end, word.end)
-
-
-def _of_samples(samples: int, sample_rate: int) -> Duration:
-    seconds, rest = divmod(samples, sample_rate)
-    return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // sample_rate)
 
 
 def _write_microseconds(microseconds: int, duration: Duration) -> None:

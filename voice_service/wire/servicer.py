@@ -15,7 +15,7 @@ from servicekit.validation import MAX_PAGE_SIZE
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
 from voice_service.narration.errors import stored_without_storage
-from voice_service.narration.messages import SpokenSegment, Summary
+from voice_service.narration.messages import SpokenSegment
 from voice_service.wire.catalogue import providers_response, voices_response
 from voice_service.wire.convert import narration_request, speech_response
 
@@ -42,11 +42,11 @@ class NarrationReport:
         self._metrics = metrics
         self._began = time.monotonic()
         self._sounded = False
-        self._summary: Summary | None = None
+        self._summary: voice_pb2.SpeechSummary | None = None
 
     def sent(self, event: Event) -> None:
         """Notes that an event has left."""
-        if isinstance(event, Summary):
+        if isinstance(event, voice_pb2.SpeechSummary):
             self._summary = event
         elif isinstance(event, SpokenSegment) and not self._sounded:
             self._sounded = True
@@ -71,7 +71,7 @@ class NarrationReport:
             success=outcome == SUCCESS,
             generation_time=round(seconds, 3),
             **({"reason": reason} if reason else {}),
-            **({} if summary is None else {"segments": summary.segments, "cached": summary.cached_segments}),
+            **({} if summary is None else {"segments": summary.segment_count, "cached": summary.cached_segment_count}),
         )
 
 
