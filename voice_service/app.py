@@ -11,8 +11,6 @@ from servicekit.app import App, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.providers.factory import BRING_REAL_VOICE
-from voice_service.providers.registry import EMBEDDED
-from voice_service.wire.catalogue import provider_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from voice_service.ports import VoiceProvider
     from voice_service.synthesis.gates import AccountWatch
     from voice_service.synthesis.synthesize import SegmentSynthesizer
-    from voice_service.wire.catalogue import ProviderFacts, VoiceCatalogue
+    from voice_service.wire.catalogue import VoiceCatalogue
     from voice_service.wire.servicer import VoiceServicer
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -76,18 +74,28 @@ class VoiceApp(App):
 
     async def describe(self) -> Description:
         """Returns the state of the providers, and whether the embedded voice speaks."""
-        facts = await self._catalogue.providers()
-        first = next((each for each in facts if each.is_default), None)
-        parts, warnings = [], [*self._notes, *_warnings(facts)]
+        providers = await self._catalogue.providers()
+        first = next((each for each in providers if each.is_default), None)
+        parts, warnings = [], [*self._notes, *_warnings(providers)]
         if first is None:
             warnings.append("No voice provider is available: narration fails.")
-        elif first.name == EMBEDDED:
+        elif first.embedded:
             parts.append(
                 status_pb2.EmbeddedPart(
                     part="voice", implementation="espeak-ng", environment_variables=BRING_REAL_VOICE
                 )
             )
-        return Description(embedded_parts=parts, providers=[provider_status(each) for each in facts], warnings=warnings)
+        statuses = [
+            status_pb2.ProviderStatus(
+                name=each.provider_name,
+                configured=each.configured,
+                available=each.available,
+                unavailable_reason=each.unavailable_reason,
+                is_default=each.is_default,
+            )
+            for each in providers
+        ]
+        return Description(embedded_parts=parts, providers=statuses, warnings=warnings)
 
     async def stop(self) -> None:
         """Lets calls that were sent end, then closes everything."""
@@ -108,10 +116,10 @@ class VoiceApp(App):
             _log.warning(warning)
 
 
-def _warnings(facts: Sequence[ProviderFacts]) -> list[str]:
+def _warnings(providers: Sequence[voice_pb2.Provider]) -> list[str]:
     """Names providers that are configured in part, or are to fall back and cannot."""
     return [
-        f"The voice provider {each.name} is not used: {each.unavailable_reason}."
-        for each in facts
-        if each.unavailable_reason and (each.metadata is not None or each.fallback_position)
+        f"The voice provider {each.provider_name} is not used: {each.unavailable_reason}."
+        for each in providers
+        if each.unavailable_reason and (each.supported_formats or each.fallback_position)
     ]

@@ -16,7 +16,6 @@ from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
 from voice_service.narration.errors import stored_without_storage
 from voice_service.narration.messages import SpokenSegment
-from voice_service.wire.catalogue import providers_response, voices_response
 from voice_service.wire.convert import narration_request, speech_response
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
     ) -> voice_pb2.ListProvidersResponse:
         """Lists the voice providers."""
         del request, context
-        return providers_response(await self._catalogue.providers())
+        return voice_pb2.ListProvidersResponse(providers=await self._catalogue.providers())
 
     async def ListVoices(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListVoicesRequest, context: Context
@@ -158,14 +157,13 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         """Lists voices."""
         del context
         try:
-            page = await self._catalogue.voices(
+            return await self._catalogue.voices(
                 request.provider, request.language_code, request.page_size or MAX_PAGE_SIZE, request.page_token
             )
         except ValueError:
             raise validation_failed(
                 [FieldViolation("page_token", "must be the next_page_token of an earlier answer to the same request")]
             ) from None
-        return voices_response(page)
 
     async def Transcribe(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[voice_pb2.TranscribeRequest], context: Context
