@@ -23,19 +23,18 @@ def resource_deleted(noun: str, resource_id: str) -> DomainError:
 
 def request_id_reused() -> DomainError:
     """ALREADY_EXISTS / REQUEST_ID_REUSED: the id stands for another request."""
-    message = "This request id belongs to another request."
-    return DomainError("REQUEST_ID_REUSED", message)
+    return DomainError("REQUEST_ID_REUSED", "This request id belongs to another request.")
 
 
 def revision_mismatch(*, expected: int, actual: int) -> DomainError:
     """ABORTED / REVISION_MISMATCH with both revisions."""
     revisions = {"expected_revision": str(expected), "actual_revision": str(actual)}
-    return _refused("REVISION_MISMATCH", "It was changed in the meantime.", **revisions)
+    return DomainError("REVISION_MISMATCH", "It was changed in the meantime.", metadata=revisions)
 
 
 def lease_lost(story_id: str) -> DomainError:
     """ABORTED / LEASE_LOST: the token given is not the one that holds the story."""
-    return _refused("LEASE_LOST", "The lease token is not the one that is held.", story_id=story_id)
+    return DomainError("LEASE_LOST", "The lease token is not the one that is held.", metadata={"story_id": story_id})
 
 
 def audio_not_found(story_id: str) -> DomainError:
@@ -46,7 +45,7 @@ def audio_not_found(story_id: str) -> DomainError:
 def audio_too_large(most: int) -> DomainError:
     """FAILED_PRECONDITION / AUDIO_TOO_LARGE: more than AUDIO_MAX_BYTES."""
     message = f"The audio is larger than {most} bytes, the most that is stored of a story."
-    return _refused("AUDIO_TOO_LARGE", message, max_bytes=str(most))
+    return DomainError("AUDIO_TOO_LARGE", message, metadata={"max_bytes": str(most)})
 
 
 def check_digest(digest: Digest, expected: Digest | None) -> None:
@@ -63,8 +62,7 @@ def check_digest(digest: Digest, expected: Digest | None) -> None:
 
 def audio_corrupt() -> DomainError:
     """DATA_LOSS / AUDIO_CORRUPT: the stored bytes are missing, short or changed."""
-    message = "The stored audio is missing or damaged."
-    return DomainError("AUDIO_CORRUPT", message)
+    return DomainError("AUDIO_CORRUPT", "The stored audio is missing or damaged.")
 
 
 def segment_not_found(key: str) -> DomainError:
@@ -74,19 +72,17 @@ def segment_not_found(key: str) -> DomainError:
 
 def segment_lost(key: str) -> DomainError:
     """FAILED_PRECONDITION / SEGMENT_LOST: a segment that was stored is missing or damaged."""
-    message = "The bytes of a segment are missing or damaged."
-    return _refused("SEGMENT_LOST", message, key=key)
+    return DomainError("SEGMENT_LOST", "The bytes of a segment are missing or damaged.", metadata={"key": key})
 
 
 def storage_conflict() -> DomainError:
     """ABORTED / STORAGE_CONFLICT: the note of an object went before its record came; the next try has a new object."""
-    return _refused("STORAGE_CONFLICT", "The upload took too long.")
+    return DomainError("STORAGE_CONFLICT", "The upload took too long.")
 
 
 def audio_url_unsupported() -> DomainError:
     """FAILED_PRECONDITION / AUDIO_URL_UNSUPPORTED: this store has no addresses."""
-    message = "The embedded store has no addresses for audio."
-    return _refused("AUDIO_URL_UNSUPPORTED", message)
+    return DomainError("AUDIO_URL_UNSUPPORTED", "The embedded store has no addresses for audio.")
 
 
 def storage_unavailable() -> DomainError:
@@ -113,12 +109,6 @@ def field_error(field: str, description: str) -> DomainError:
     )
 
 
-def _refused(reason: str, message: str, **metadata: str) -> DomainError:
-    return DomainError(reason, message, metadata=metadata)
-
-
-class UploadStalledError(DomainError):
+def upload_stalled() -> DomainError:
     """ABORTED / UPLOAD_STALLED: the next piece did not come in time."""
-
-    def __init__(self) -> None:
-        super().__init__("UPLOAD_STALLED", "The next piece of audio did not come in time.")
+    return DomainError("UPLOAD_STALLED", "The next piece of audio did not come in time.")

@@ -13,7 +13,7 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.waiting import IdleTimeout
 from storage_service.audio.noted import NotedObjects
-from storage_service.errors import UploadStalledError, check_digest, field_error, segment_lost, segment_not_found
+from storage_service.errors import check_digest, field_error, segment_lost, segment_not_found, upload_stalled
 from storage_service.ports import ObjectStore, SegmentStore, Upload
 from storage_service.records import Digest, ObjectKind, Part, SegmentBlob
 from tale.storage.v1 import segment_pb2
@@ -167,4 +167,4 @@ async def _in_time(
     except TimeoutError:
         if not idle.lost:
             raise
-        raise UploadStalledError from None
+        raise upload_stalled() from None

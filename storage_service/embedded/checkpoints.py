@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,7 +14,7 @@ from storage_service.embedded.search import enter, is_found, leave
 from storage_service.messages import ChangePage
 from storage_service.records import Digest
 from storage_service.stories.checkpoints import Advance, CheckpointRefused, RunFacts, judge
-from storage_service.stories.states import PENDING, WRITING, State, is_final
+from storage_service.stories.states import PENDING, WRITING, is_final
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -241,40 +240,26 @@ def _ended(attempt: common_pb2.Attempt, end_time: Timestamp | None) -> common_pb
     return ended
 
 
-@dataclass(frozen=True, slots=True)
-class _StoryNow:
-    """How far a story is. Lengths are code points."""
-
-    state: State
-    lease_token: int
-    leased: bool
-    title: str
-    content_length: int
-    content_complete: bool
-    audio_id: str
-    segment_count: int
-    problem_count: int
-
-
-def _is_news(position: storage_pb2.StoryPosition, now: _StoryNow) -> bool:
+def _is_news(position: storage_pb2.StoryPosition, now: sqlite3.Row) -> bool:
     """Returns True where there is more than `position` says."""
     if position.lease_token:
-        return is_final(now.state) or position.lease_token != now.lease_token
+        return is_final(now["state"]) or position.lease_token != now["lease_token"]
+    audio_id = now["narration_audio_id"]
     return (
-        now.state != position.state
-        or now.content_length > position.text_length
-        or now.problem_count > position.problem_count
-        or (now.audio_id != "" and now.segment_count > _known_segments(position, now))
-        or (now.audio_id not in {"", position.audio_id})
+        now["state"] != position.state
+        or now["content_length"] > position.text_length
+        or now["problem_count"] > position.problem_count
+        or (audio_id != "" and now["segment_count"] > _known_segments(position, audio_id))
+        or (audio_id not in {"", position.audio_id})
         # A position does not say whether these are known.
-        or (now.title != "" and now.content_length == 0)
-        or (now.content_complete and now.state in {PENDING, WRITING})
+        or (now["title"] != "" and now["content_length"] == 0)
+        or (bool(now["content_complete"]) and now["state"] in {PENDING, WRITING})
     )
 
 
-def _known_segments(position: storage_pb2.StoryPosition, now: _StoryNow) -> int:
+def _known_segments(position: storage_pb2.StoryPosition, audio_id: str) -> int:
     """Returns segments that are known of the narration in progress."""
-    return position.segment_count if position.audio_id == now.audio_id else 0
+    return position.segment_count if position.audio_id == audio_id else 0
 
 
 _STORIES: Final = """
@@ -296,24 +281,25 @@ def follow_stories(
         row = rows.get(position.story_id)
         if row is None:
             answer.add(storage_pb2.StoryChange(story_id=position.story_id, deleted=True))
-        elif _is_news(position, story := _to_now(tx, row)):
-            _add(tx, answer, position, story)
+        elif _is_news(position, row):
+            _add(tx, answer, position, row)
         if answer.truncated:
             break
     return answer.changes, answer.truncated
 
 
-def _add(tx: Transaction, answer: ChangePage, position: storage_pb2.StoryPosition, story: _StoryNow) -> None:
-    story_id = position.story_id
-    change = storage_pb2.StoryChange(story_id=story_id, state=story.state, leased=story.leased)
+def _add(tx: Transaction, answer: ChangePage, position: storage_pb2.StoryPosition, now: sqlite3.Row) -> None:
+    story_id, audio_id, expires = position.story_id, now["narration_audio_id"], now["lease_expire_time"]
+    leased = expires is not None and expires > tx.now
+    change = storage_pb2.StoryChange(story_id=story_id, state=now["state"], leased=leased)
     if position.lease_token:
         answer.add(change)
         return
-    change.title, change.content_complete = story.title, story.content_complete
-    if story.content_length > position.text_length:
+    change.title, change.content_complete = now["title"], bool(now["content_complete"])
+    if now["content_length"] > position.text_length:
         change.text.offset = position.text_length
         change.text.text = load_text(tx, story_id, position.text_length)
-    if story.problem_count > position.problem_count:
+    if now["problem_count"] > position.problem_count:
         problems = tx.execute(
             "SELECT problem FROM story_problems WHERE story_id = ? ORDER BY sequence LIMIT -1 OFFSET ?",
             (story_id, position.problem_count),
@@ -321,25 +307,10 @@ def _add(tx: Transaction, answer: ChangePage, position: storage_pb2.StoryPositio
         for (problem,) in problems:
             change.problems.add().ParseFromString(problem)
     segments = []
-    if story.audio_id:
-        if story.audio_id != position.audio_id:
+    if audio_id:
+        if audio_id != position.audio_id:
             (header,) = tx.execute("SELECT narration FROM stories WHERE id = ?", (story_id,)).fetchone()
             change.narration.ParseFromString(header)
-        known = _known_segments(position, story)
-        segments = load_segments(tx, story_id, story.audio_id, known, story.segment_count)
+        known = _known_segments(position, audio_id)
+        segments = load_segments(tx, story_id, audio_id, known, now["segment_count"])
     answer.add(change, segments)
-
-
-def _to_now(tx: Transaction, row: sqlite3.Row) -> _StoryNow:
-    expires = row["lease_expire_time"]
-    return _StoryNow(
-        state=row["state"],
-        lease_token=row["lease_token"],
-        leased=expires is not None and expires > tx.now,
-        title=row["title"],
-        content_length=row["content_length"],
-        content_complete=bool(row["content_complete"]),
-        audio_id=row["narration_audio_id"],
-        segment_count=row["segment_count"],
-        problem_count=row["problem_count"],
-    )

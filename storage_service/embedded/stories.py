@@ -5,8 +5,6 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from servicekit.errors import wrong_state
 from storage_service.embedded.audio import attach_audio, find_audio, load_manifest, store_audio
 from storage_service.embedded.checkpoints import (
@@ -302,15 +300,11 @@ def _columns(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "embedded_parts": ",".join(story.embedded_parts),
         "create_time": story.create_time.ToMicroseconds(),
         "update_time": story.update_time.ToMicroseconds(),
-        "end_time": _time(story.end_time) if story.HasField("end_time") else None,
+        "end_time": story.end_time.ToMicroseconds() if story.HasField("end_time") else None,
         "lease_token": run.lease_token,
         "work_duration": run.work_duration.ToMicroseconds(),
         "pickup_count": run.pickup_count,
     }
-
-
-def _time(time: Timestamp) -> int:
-    return time.ToMicroseconds()
 
 
 def _scan(tx: Transaction, after: str) -> Sequence[tuple[str, str]]:

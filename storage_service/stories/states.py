@@ -19,9 +19,6 @@ CANCELLED: Final = common_pb2.STORY_STATE_CANCELLED
 UNFINISHED: Final = frozenset({PENDING, WRITING, NARRATING})
 """States in which a run works on a story."""
 
-RUN_STATES: Final = frozenset({WRITING, NARRATING, READY, READY_WITHOUT_AUDIO, FAILED, CANCELLED})
-"""States that a run may name: those that it brings its story to, and CANCELLED, to which a caller brought it."""
-
 TEXT_WHOLE: Final = frozenset({NARRATING, READY, READY_WITHOUT_AUDIO})
 """States that say that the text is whole."""
 
