@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import grpc
-    from aiohttp.web import AbstractRouteDef
 
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
@@ -49,10 +48,6 @@ class App:
     sound: bool = True
     """False once only a person can repair what it needs. It takes calls and answers them with what is wrong, and is
     NOT_SERVING to operators (`/readyz`, StatusService)."""
-
-    def ops_routes(self) -> Sequence[AbstractRouteDef]:
-        """Returns routes of its own for the operators' port. Called once, at first."""
-        return ()
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the servicers and returns the full names of their services, for health and reflection."""

@@ -1,11 +1,8 @@
-"""Authentication and TLS of a server."""
+"""Finds for whom a call is made."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
-
-import grpc
 
 from servicekit.context import LOCAL_OWNER, OWNER_KEY
 from servicekit.errors import FieldViolation, validation_failed
@@ -47,11 +44,3 @@ class TrustedCaller:
                     return value
                 raise validation_failed([FieldViolation(OWNER_KEY, "must be 1 to 128 characters of A-Za-z0-9._:@|+=-")])
         return LOCAL_OWNER
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """Authentication and credentials of a server; without `credentials` it uses plain text."""
-
-    authenticator: Authenticator = field(default_factory=TrustedCaller)
-    credentials: grpc.ServerCredentials | None = None

@@ -25,7 +25,6 @@ def open_channel(
     target: str,
     *,
     health_checked: bool = True,
-    credentials: grpc.ChannelCredentials | None = None,
     options: Sequence[tuple[str, Any]] = (),
 ) -> grpc.aio.Channel:
     """Opens a channel to `target` ("dns:///host:port" spreads calls over all its addresses); the caller closes it.
@@ -33,13 +32,10 @@ def open_channel(
     With `health_checked` it watches the health of each address and sends no call to one that is starting or draining,
     so that replicas come and go unnoticed; where none is left calls fail with UNAVAILABLE, or wait with
     `wait_for_ready`. Give False to read the health of such a server. Nothing is retried here: the caller knows what may
-    be repeated. Each call brings its own `timeout` (`remaining`) and `metadata=call_metadata()`. `credentials`
-    bring TLS.
+    be repeated. Each call brings its own `timeout` (`remaining`) and `metadata=call_metadata()`.
     """
     merged = (*_OPTIONS, ("grpc.service_config", _service_config(health_checked=health_checked)), *options)
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=merged)
-    return grpc.aio.secure_channel(target, credentials, options=merged)
+    return grpc.aio.insecure_channel(target, options=merged)
 
 
 def _service_config(*, health_checked: bool) -> str:

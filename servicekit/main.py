@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from servicekit.app import App
-from servicekit.authentication import Security
+from servicekit.authentication import Authenticator
 from servicekit.environment import check_certificates, proxy_warnings
 from servicekit.logging import configure, described
 from servicekit.server import Server
@@ -38,7 +38,7 @@ def run(
     build_app: Callable[[S], App],
     service_name: str,
     *,
-    security: Callable[[S], Security] | None = None,
+    authenticator: Authenticator | None = None,
 ) -> None:
     """Runs a service until SIGTERM or SIGINT, then drains it, then ends the process; a second signal ends the drain.
 
@@ -55,8 +55,8 @@ def run(
 
         async def serve() -> int:
             asyncio.get_running_loop().set_exception_handler(_log_stray)
-            guard = security(settings) if security else Security()
-            return await _Life(Server(build_app(settings), settings, service=service_name, security=guard)).live()
+            server = Server(build_app(settings), settings, service=service_name, authenticator=authenticator)
+            return await _Life(server).live()
 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             code = runner.run(serve())

@@ -20,7 +20,7 @@ _SHOWN: Final = (
 
 
 class OpsServer:
-    """`/healthz` (the process lives), `/readyz` (it takes calls), the metrics, and the routes of the app.
+    """`/healthz` (the process lives), `/readyz` (it takes calls) and the metrics.
 
     `/metrics` is for Prometheus, `/metrics/circuit-breakers` is JSON.
     """
@@ -30,16 +30,15 @@ class OpsServer:
         ready: Callable[[], bool],
         metrics: Metrics,
         circuits: BreakerManager,
-        routes: Sequence[web.AbstractRouteDef] = (),
     ) -> None:
         app = web.Application()
-        own = (
+        routes = (
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._show_metrics),
             web.get("/metrics/circuit-breakers", self._show_circuits),
         )
-        app.add_routes((*own, *routes))
+        app.add_routes(routes)
         self._ready = ready
         self._metrics = metrics
         self._circuits = circuits

@@ -3,18 +3,16 @@
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from typing import Any, Final, Self
 
 import grpc
 import structlog
-from aiohttp.web import AbstractRouteDef
 
 from servicekit.addresses import check_free
 from servicekit.app import App
-from servicekit.authentication import Security
+from servicekit.authentication import Authenticator, TrustedCaller
 from servicekit.health import NAME, Health, StatusServicer
 from servicekit.interceptor import CallInterceptor
 from servicekit.metrics import Metrics
@@ -63,22 +61,20 @@ class Server:
         settings: ServiceSettings,
         *,
         service: str,
-        security: Security | None = None,
-        ops_routes: Sequence[AbstractRouteDef] = (),
+        authenticator: Authenticator | None = None,
         most_calls: int = MOST_CALLS,
     ) -> None:
         self._app = app
         self._settings = settings
         self._service = service
-        self._security = security or Security()
         self._tracker = CallTracker(most_calls)
         self._health = Health()
         metrics = app.metrics or Metrics()
         self._circuits = app.circuits or BreakerManager()
         self._shared = _shared(settings, self._circuits, service)
-        self._ops = OpsServer(self._is_healthy, metrics, self._circuits, (*app.ops_routes(), *ops_routes))
+        self._ops = OpsServer(self._is_healthy, metrics, self._circuits)
         self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self._tracker, self._security.authenticator, metrics)],
+            interceptors=[CallInterceptor(self._tracker, authenticator or TrustedCaller(), metrics)],
             options=_OPTIONS,
         )
         self._bound = ""
@@ -186,14 +182,11 @@ class Server:
         await self._health.register(self._grpc, (*self._app.register(self._grpc), NAME))
 
     async def _bind(self) -> None:
-        listen, credentials = self._settings.listen, self._security.credentials
+        listen = self._settings.listen
         try:
             # gRPC would print why it cannot bind on standard error, in lines of its own.
             await check_free(listen)
-            if credentials is None:
-                port = self._grpc.add_insecure_port(listen)
-            else:
-                port = self._grpc.add_secure_port(listen, credentials)
+            port = self._grpc.add_insecure_port(listen)
         except (OSError, RuntimeError) as error:
             raise self._unbindable("listen", listen, error) from None
         self._bound = f"{listen.rpartition(':')[0]}:{port}"

@@ -11,7 +11,7 @@ import structlog
 from support.rpcs import KINDS, SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
-from servicekit.authentication import Anonymous, Security
+from servicekit.authentication import Anonymous
 from servicekit.channel import call_metadata, open_channel
 from servicekit.context import current
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable, validation_failed
@@ -443,7 +443,7 @@ async def test_an_anonymous_gateway_believes_nobody() -> None:
     async def behaviour(_: Context) -> bytes:
         return current().owner.encode()
 
-    async with running(RawApp(behaviour), security=Security(Anonymous())) as service:
+    async with running(RawApp(behaviour), authenticator=Anonymous()) as service:
         assert b"local" == await answer(service.channel, "UnaryUnary", metadata=[("x-tale-owner", "mia")])
 
 
@@ -460,7 +460,7 @@ async def test_an_authenticator_refuses(kind: str) -> None:
         reached.append(1)
         return b"fine"
 
-    async with running(RawApp(behaviour), security=Security(Nobody())) as service:
+    async with running(RawApp(behaviour), authenticator=Nobody()) as service:
         error = await failure(service.channel, kind)
         health = await raw(service.channel.unary_unary, "/grpc.health.v1.Health/Check")(b"", timeout=10)
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 from support.circuits import provider_error
 from support.rpcs import RawApp, call
@@ -190,29 +190,6 @@ async def test_a_scraper_gets_the_format_that_it_asks_for() -> None:
 
     assert plain[1].startswith("text/plain; version=")
     assert (True, True) == (modern[1].startswith("application/openmetrics-text"), modern[2].endswith("# EOF\n"))
-
-
-class Routed(RawApp):
-    """A service with a page of its own."""
-
-    def ops_routes(self) -> list[web.AbstractRouteDef]:
-        """One page."""
-
-        async def page(_: web.Request) -> web.Response:
-            return web.Response(text="here")
-
-        return [web.get("/page", page)]
-
-
-async def test_an_app_adds_routes_of_its_own() -> None:
-    """Beside those that every server has."""
-
-    async def fine(_: object) -> bytes:
-        return b"fine"
-
-    async with running(Routed(fine)) as service:
-        assert "here" == (await get(service.server, "/page"))[2]
-        assert 200 == (await get(service.server, "/metrics"))[0]
 
 
 @pytest.fixture

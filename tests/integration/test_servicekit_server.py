@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.rpcs import SERVICE, Behaviour, Context, RawApp, answer, call, failure
@@ -421,20 +421,6 @@ async def test_an_app_that_fails_to_drain_is_closed_all_the_same() -> None:
         await server.drain()
 
     assert ["start", "stop"] == app.said
-
-
-async def test_operators_routes_can_be_added() -> None:
-    """The HTTP port takes further routes."""
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(text="up 1")
-
-    routes = [web.get("/numbers", metrics)]
-    async with (
-        Server(RawApp(fine), ServiceSettings(drain_seconds=1), service="test", ops_routes=routes) as server,
-        ClientSession(f"http://{server.ops_address}") as http,
-    ):
-        assert "up 1" == await (await http.get("/numbers")).text()
 
 
 async def test_uncounted_calls_do_not_hold_up_a_drain() -> None:

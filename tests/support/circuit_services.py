@@ -8,7 +8,7 @@ from typing import Any
 import gateway.bootstrap
 from gateway.settings import GatewaySettings
 from servicekit.app import App
-from servicekit.authentication import Anonymous, Security
+from servicekit.authentication import Anonymous
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from standins.watcher import gateway_stub
@@ -59,6 +59,6 @@ async def circuit_cluster(
         settings = GatewaySettings(listen="127.0.0.1:0", ops_listen="127.0.0.1:0", **targets)
         app = gateway.bootstrap.build(settings)
         door = await stack.enter_async_context(
-            running(app, service="gateway", settings=settings, security=Security(Anonymous()))
+            running(app, service="gateway", settings=settings, authenticator=Anonymous())
         )
         yield CircuitCluster(door.address, gateway_stub(door.channel), apps, {**servers, "gateway": door})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import grpc
 
 from servicekit.app import App
-from servicekit.authentication import Security
+from servicekit.authentication import Authenticator
 from servicekit.channel import open_channel
 from servicekit.runner import MOST_CALLS
 from servicekit.server import Server
@@ -29,7 +29,7 @@ async def running(
     *,
     service: str = "test",
     settings: ServiceSettings | None = None,
-    security: Security | None = None,
+    authenticator: Authenticator | None = None,
     drain_seconds: float = 1.0,
     most_calls: int = MOST_CALLS,
 ) -> AsyncIterator[Running]:
@@ -38,7 +38,7 @@ async def running(
     Without `settings` it gets free loopback ports. A test that ends with calls open waits `drain_seconds` for them.
     """
     settings = settings or ServiceSettings(drain_seconds=drain_seconds)
-    server = Server(app, settings, service=service, security=security, most_calls=most_calls)
+    server = Server(app, settings, service=service, authenticator=authenticator, most_calls=most_calls)
     await server.start()
     try:
         async with open_channel(server.address, health_checked=False) as channel:
