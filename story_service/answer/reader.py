@@ -414,9 +414,8 @@ def _text_of(line: str) -> str:
 def _closing(sentence: str) -> bool:
     """Returns whether a sentence speaks to the person who asked, as far as it shows."""
     words = sentence.lstrip()
-    return any(each.match(words) for each in (CLOSING, QUESTION)) or (
-        sentence.startswith("\n") and THE_END.match(words) is not None
-    )
+    alone = sentence.startswith("\n")
+    return CLOSING.match(words) is not None or (alone and any(each.match(words) for each in (QUESTION, THE_END)))
 
 
 def _farewell(sentence: str) -> bool:

@@ -36,4 +36,19 @@ CASES: Final[tuple[Case, ...]] = (
         Case(kind="Around the story", sends=sends, answers=[story(WRAPPERS[name](TITLE, TEXT))], calls=1)
         for name, sends in _SHOWN.items()
     ),
+    *(
+        Case(
+            kind="Around the story",
+            sends=f"a last sentence of the story itself: “{end}”",
+            answers=[story(f"{TITLE}\n\n{TEXT}\n\n{end}")],
+            text=f"{TEXT}\n\n{end}",
+            request={"length_minutes": 2},
+            calls=1,
+        )
+        for end in (
+            "I kept the shell, and it hums to this day.",
+            "If you want to hear it, just close your eyes.",
+            "Wenn du willst, kannst du ihn noch heute hören.",
+        )
+    ),
 )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.last_sentences import OF_STORIES, TO_THE_READER
 
 from story_service.answer.addition import MAX_ADDITION
 from story_service.answer.reader import AnswerReader, ReadAnswer
@@ -369,3 +370,23 @@ def test_long_answer_is_read_in_linear_time(step: int) -> None:
 
     assert answer.text.count("The fox walked") == answer.text.count("Summary: ") == 300
     assert "It slept" not in answer.text
+
+
+@pytest.mark.parametrize("break_", [" ", "\n\n"], ids=["sentence", "paragraph"])
+@pytest.mark.parametrize("sentence", OF_STORIES)
+def test_last_sentence_of_a_story_is_text(sentence: str, break_: str) -> None:
+    """Stories speak to a child, and in the first person, in words that are alike those of a model."""
+    assert _read(f"Mia\n\nShe swam.{break_}{sentence}")[1].text == f"She swam.{break_}{sentence}"
+
+
+@pytest.mark.parametrize("break_", [" ", "\n\n"], ids=["sentence", "paragraph"])
+@pytest.mark.parametrize("sentence", TO_THE_READER)
+def test_last_sentence_of_an_answer_is_dropped(sentence: str, break_: str) -> None:
+    """It speaks of the story, or of changes to it."""
+    assert _read(f"Mia\n\nShe swam.{break_}{sentence}")[1].text == "She swam."
+
+
+@pytest.mark.parametrize("mark", ["#", ">", "*", "_", "=", "]", "}", "“", '"', "'", "# ", "(", "~", "`"])
+def test_line_of_marks_is_read_in_linear_time(mark: str) -> None:
+    """Ten thousand marks in a row take no longer than words: else this test would not end."""
+    assert _read(f"Mia\n\nShe swam.\n\n{mark * 10_000} a\n\nShe slept.", step=50)[1].text.endswith("\n\nShe slept.")
