@@ -8,8 +8,9 @@ import grpc
 import pytest
 from support.voice_kit import NamedVoice, faults, reason_of, voice_service
 
+from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.ports import SegmentRequest, SpeechItem
-from voice_service.synthesis.store import MemorySegments, StoredSegment
+from voice_service.synthesis.store import MemorySegments
 
 SENTENCES = [f"Number {word} went to sleep in the old mill." for word in ("one", "two", "three", "four")]
 TEXT = "\n\n".join(SENTENCES)

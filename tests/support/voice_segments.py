@@ -15,19 +15,20 @@ from support.servers import running
 from support.voice_kit import sha256
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
 from voice_service.synthesis.remote_store import RemoteSegments
-from voice_service.synthesis.store import NO_WORDS, StoredSegment, Words
 
 KEY = "a" * 64
-WORDS = Words((0, 5), (4, 9), (0, 400_000), (350_000, 812_345))
+WORDS = segment_pb2.SegmentWords(text_starts=(0, 5), text_ends=(4, 9), start_us=(0, 400_000), end_us=(350_000, 812_345))
 
 
-def segment(audio: bytes = b"sound", key: str = KEY, *, words: Words = NO_WORDS) -> StoredSegment:
+def segment(
+    audio: bytes = b"sound", key: str = KEY, *, words: segment_pb2.SegmentWords | None = None
+) -> segment_pb2.StoredSegment:
     """The facts of a segment with these bytes."""
-    return StoredSegment(
+    return segment_pb2.StoredSegment(
         key=key,
-        size=len(audio),
+        size_bytes=len(audio),
         sha256=sha256(audio),
-        samples=1152,
+        sample_count=1152,
         sample_rate=44_100,
         provider="one",
         voice_id="v",

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.audio.container import pack, samples_of
 from voice_service.narration.assembly import Assembly
 from voice_service.ports import OGG_OPUS_48000
-from voice_service.synthesis.store import MemorySegments, StoredSegment
+from voice_service.synthesis.store import MemorySegments
 
 
 def made(packets: int) -> tuple[StoredSegment, bytes]:
@@ -18,9 +19,9 @@ def made(packets: int) -> tuple[StoredSegment, bytes]:
     data = pack(sound)
     segment = StoredSegment(
         key="a" * 64,
-        size=len(data),
+        size_bytes=len(data),
         sha256=hashlib.sha256(data).digest(),
-        samples=samples_of(sound),
+        sample_count=samples_of(sound),
         sample_rate=48_000,
         provider="p",
         voice_id="v",
@@ -44,4 +45,4 @@ async def test_a_segment_that_was_made_again_is_placed_as_it_is_now(stored: bool
 
     assert before.segment.key != after.segment.key
     assert after.segment.sha256 == hashlib.sha256(await store.read(after.segment.key)).digest()
-    assert after.segment.samples == made(150)[0].samples
+    assert after.segment.samples == made(150)[0].sample_count

@@ -10,8 +10,9 @@ from support.voice_virtual import VirtualTold, VirtualVoice, virtual_voice
 
 from standins.virtual_time import loop_time, run_virtually
 from tale.common.v1 import common_pb2
+from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.ports import SegmentRequest, SpeechItem
-from voice_service.synthesis.store import MemorySegments, StoredSegment
+from voice_service.synthesis.store import MemorySegments
 
 SUCCEEDED, FAILED, CANCELLED = (
     common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,

@@ -1,10 +1,8 @@
 """Segments as messages of the storage service."""
 
-import pytest
-from support.voice_segments import WORDS, segment
+from support.voice_segments import segment
 
-from voice_service.synthesis.remote_store import from_message, put_requests, to_message
-from voice_service.synthesis.store import StoredSegment
+from voice_service.synthesis.remote_store import put_requests
 
 
 def test_a_segment_is_header_chunks_and_commit() -> None:
@@ -15,9 +13,3 @@ def test_a_segment_is_header_chunks_and_commit() -> None:
     assert ["header", "chunk", "chunk", "chunk", "commit"] == [piece.WhichOneof("piece") for piece in pieces]
     assert "story" == pieces[0].header.story_id
     assert audio == b"".join(piece.chunk for piece in pieces)
-
-
-@pytest.mark.parametrize("facts", [segment(), segment(words=WORDS)])
-def test_facts_survive_the_wire(facts: StoredSegment) -> None:
-    """With words and without."""
-    assert facts == from_message(to_message(facts))

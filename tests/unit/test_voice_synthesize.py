@@ -12,6 +12,7 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
+from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
@@ -20,7 +21,7 @@ from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechO
 from voice_service.synthesis.calls import ProviderCalls
 from voice_service.synthesis.flight import Turn
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
-from voice_service.synthesis.store import MemorySegments, StoredSegment, store_unavailable
+from voice_service.synthesis.store import MemorySegments, store_unavailable
 from voice_service.synthesis.synthesize import AudioNeed, SegmentSynthesizer, SpeechError, Spoken
 
 REQUEST = SegmentRequest(text="Good night, fox.", language_code="en", voice_id="one", model_id="one-1")
@@ -97,7 +98,7 @@ async def test_what_was_made_is_stored_before_it_is_given(encoder: AudioEncoder)
 
     segment, audio = spoken.segment, spoken.audio or b""
     assert [(segment, "story")] == store.stored
-    assert (len(audio), sha256(audio)) == (segment.size, segment.sha256)
+    assert (len(audio), sha256(audio)) == (segment.size_bytes, segment.sha256)
     assert ("one", "one", "one-1") == (segment.provider, segment.voice_id, segment.model_id)
     assert [SpeechOutcome.SUCCEEDED] == [call.outcome for call in spoken.calls]
     assert not spoken.cached
@@ -231,4 +232,4 @@ async def test_a_pause_is_the_same_silence_each_time(encoder: AudioEncoder) -> N
 
     assert [(first.segment, "")] == store.stored
     assert (first.segment, first.audio) == (second.segment, second.audio)
-    assert 0.4 <= first.segment.samples / first.segment.sample_rate < 0.6
+    assert 0.4 <= first.segment.sample_count / first.segment.sample_rate < 0.6

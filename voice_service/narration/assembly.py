@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tale.storage.v1.segment_pb2 import SegmentWords, StoredSegment
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.container import Position, lay_out
 from voice_service.narration.messages import SpokenSegment, duration_of
 from voice_service.providers.registry import EMBEDDED
-from voice_service.synthesis.store import NO_WORDS, SegmentMissingError, Words, store_unavailable
+from voice_service.synthesis.store import SegmentMissingError, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voice_service.narration.intake import TextSegment
     from voice_service.narration.messages import CallMade, NarrationRequest
-    from voice_service.synthesis.store import SegmentStore, StoredSegment
+    from voice_service.synthesis.store import SegmentStore
     from voice_service.synthesis.synthesize import Spoken
 
 
@@ -77,17 +78,17 @@ class Assembly:
             text_start=text.start,
             text_end=text.end,
             audio_start=self._end.size,
-            audio_end=self._end.size + segment.size,
+            audio_end=self._end.size + segment.size_bytes,
             key=segment.key,
             provider=segment.provider,
             voice_id=segment.voice_id,
             model_id=segment.model_id,
             sha256=segment.sha256,
             start=self._end.samples,
-            samples=segment.samples,
+            samples=segment.sample_count,
             sample_rate=self._format.sample_rate,
             cached=spoken.cached,
-            words=self._words(text, segment.words) if self._request.word_timings else NO_WORDS,
+            words=self._words(text, segment.words) if self._request.word_timings else SegmentWords(),
         )
         self._go_on(placed, cached=spoken.cached)
         return Placed(placed, b"" if audio is None or self._request.stored else audio)
@@ -126,10 +127,12 @@ class Assembly:
             except SegmentMissingError as error:
                 raise store_unavailable("The segment store has lost a segment.") from error
         laid = lay_out(audio, self._format, self._end, last=last)
-        made = replace(segment, key=key, size=len(laid), sha256=hashlib.sha256(laid).digest())
+        made = StoredSegment()
+        made.CopyFrom(segment)
+        made.key, made.size_bytes, made.sha256 = key, len(laid), hashlib.sha256(laid).digest()
         return await self._store.put(made, laid, story_id, deadline=self._deadline), laid
 
-    def _words(self, text: TextSegment, words: Words) -> Words:
+    def _words(self, text: TextSegment, words: SegmentWords) -> SegmentWords:
         """Returns the words by their place in the content and in the audio."""
         began = self._end.samples * 1_000_000 // self._format.sample_rate
         starts: list[int] = []
@@ -137,7 +140,7 @@ class Assembly:
         heard: list[int] = []
         over: list[int] = []
         for text_start, text_end, start, end in zip(
-            words.text_starts, words.text_ends, words.starts_us, words.ends_us, strict=True
+            words.text_starts, words.text_ends, words.start_us, words.end_us, strict=True
         ):
             first, beyond = text.spoken.original_span(text_start, text_end)
             if first < beyond:
@@ -145,4 +148,4 @@ class Assembly:
                 ends.append(text.start + beyond)
                 heard.append(began + start)
                 over.append(began + end)
-        return Words(starts, ends, heard, over)
+        return SegmentWords(text_starts=starts, text_ends=ends, start_us=heard, end_us=over)

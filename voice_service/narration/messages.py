@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 
 from tale.common.v1 import common_pb2
+from tale.storage.v1.segment_pb2 import SegmentWords
 from tale.voice.v1 import voice_pb2
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
-from voice_service.synthesis.store import NO_WORDS, Words
 
 if TYPE_CHECKING:
     from voice_service.synthesis.call import CallRecord
@@ -50,7 +50,7 @@ class SpokenSegment:
     samples: int
     sample_rate: int
     cached: bool = False
-    words: Words = NO_WORDS
+    words: SegmentWords = field(default_factory=SegmentWords)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,8 @@ import structlog
 from servicekit.channel import call_metadata
 from servicekit.status import from_rpc_error
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
-from voice_service.synthesis.store import (
-    NO_WORDS,
-    MemorySegments,
-    SegmentMissingError,
-    StoredSegment,
-    Words,
-    store_unavailable,
-)
+from tale.storage.v1.segment_pb2 import StoredSegment
+from voice_service.synthesis.store import MemorySegments, SegmentMissingError, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -115,7 +109,7 @@ class RemoteSegments:
         except asyncio.CancelledError:
             self._held.add(segment, audio)
             raise
-        return from_message(stored)
+        return stored
 
     async def aclose(self) -> None:
         """Closes the channel."""
@@ -154,11 +148,9 @@ class RemoteSegments:
             response = await self._insist(send, _CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from error
-        return {segment.key: from_message(segment) for segment in response.segments}
+        return {segment.key: segment for segment in response.segments}
 
-    async def _put(
-        self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float
-    ) -> segment_pb2.StoredSegment:
+    async def _put(self, segment: StoredSegment, audio: bytes, story_id: str, seconds: float) -> StoredSegment:
         async with self._putting:
             # Not waited for where storage is away: the place is for those that it takes.
             response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
@@ -166,8 +158,8 @@ class RemoteSegments:
             )
         return response.segment
 
-    async def _read(self, key: str, seconds: float) -> tuple[segment_pb2.StoredSegment, bytes]:
-        header, chunks = segment_pb2.StoredSegment(), []
+    async def _read(self, key: str, seconds: float) -> tuple[StoredSegment, bytes]:
+        header, chunks = StoredSegment(), []
         request = segment_pb2.ReadSegmentRequest(key=key)
         async for piece in self._stub.ReadSegment(
             request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
@@ -191,53 +183,11 @@ _CHUNK: Final = 1 << 20
 
 def put_requests(segment: StoredSegment, audio: bytes, story_id: str) -> Iterator[segment_pb2.PutSegmentRequest]:
     """Yields the messages that store a segment: header, chunks, commit."""
-    header = segment_pb2.PutSegmentHeader(segment=to_message(segment), story_id=story_id)
+    header = segment_pb2.PutSegmentHeader(segment=segment, story_id=story_id)
     yield segment_pb2.PutSegmentRequest(header=header)
     for begin in range(0, len(audio), _CHUNK):
         yield segment_pb2.PutSegmentRequest(chunk=audio[begin : begin + _CHUNK])
     yield segment_pb2.PutSegmentRequest(commit=segment_pb2.PutSegmentCommit())
-
-
-def to_message(segment: StoredSegment) -> segment_pb2.StoredSegment:
-    """Returns the message for a segment."""
-    words = segment.words
-    return segment_pb2.StoredSegment(
-        key=segment.key,
-        size_bytes=segment.size,
-        sha256=segment.sha256,
-        sample_count=segment.samples,
-        sample_rate=segment.sample_rate,
-        provider=segment.provider,
-        voice_id=segment.voice_id,
-        model_id=segment.model_id,
-        words=segment_pb2.SegmentWords(
-            text_starts=words.text_starts,
-            text_ends=words.text_ends,
-            start_us=words.starts_us,
-            end_us=words.ends_us,
-        )
-        if words.text_starts
-        else None,
-    )
-
-
-def from_message(message: segment_pb2.StoredSegment) -> StoredSegment:
-    """Returns the segment of a message."""
-    words = NO_WORDS
-    if message.HasField("words"):
-        timed = message.words
-        words = Words(tuple(timed.text_starts), tuple(timed.text_ends), tuple(timed.start_us), tuple(timed.end_us))
-    return StoredSegment(
-        key=message.key,
-        size=message.size_bytes,
-        sha256=message.sha256,
-        samples=message.sample_count,
-        sample_rate=message.sample_rate,
-        provider=message.provider,
-        voice_id=message.voice_id,
-        model_id=message.model_id,
-        words=words,
-    )
 
 
 _MOST: Final = 1_000

@@ -1,65 +1,39 @@
-"""Segments by key: their facts, what the service needs of a store, and a store in memory."""
+"""Segments by key: what the service needs of a store, and a store in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from servicekit.errors import DomainError
+from tale.storage.v1.segment_pb2 import SegmentWords
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
+    from tale.storage.v1.segment_pb2 import StoredSegment
     from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat, WordTiming
 
 
 _RETRY_AFTER: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """When words are heard; every list has an entry a word, in order.
-
-    `text_starts` and `text_ends` are code points of the spoken text, `starts_us` and `ends_us` microseconds from the
-    start of the segment.
-    """
-
-    text_starts: Sequence[int] = ()
-    text_ends: Sequence[int] = ()
-    starts_us: Sequence[int] = ()
-    ends_us: Sequence[int] = ()
-
-    @classmethod
-    def of(cls, timings: Iterable[WordTiming]) -> Words:
-        """Returns the words that a provider timed."""
-        columns = list(zip(*timings, strict=True))
-        if not columns:
-            return NO_WORDS
-        text_starts, text_ends, starts, ends = columns
-        return cls(
-            text_starts, text_ends, [round(at * 1_000_000) for at in starts], [round(at * 1_000_000) for at in ends]
-        )
+def words_of(timings: Iterable[WordTiming]) -> SegmentWords | None:
+    """Returns the words that a provider timed, None where there are none."""
+    columns = list(zip(*timings, strict=True))
+    if not columns:
+        return None
+    text_starts, text_ends, starts, ends = columns
+    return SegmentWords(
+        text_starts=text_starts, text_ends=text_ends, start_us=_microseconds(starts), end_us=_microseconds(ends)
+    )
 
 
-NO_WORDS: Final = Words()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSegment:
-    """The facts of a segment of `size` bytes. `sha256` has 32 bytes; `samples` per channel at `sample_rate` Hz."""
-
-    key: str
-    size: int
-    sha256: bytes
-    samples: int
-    sample_rate: int
-    provider: str
-    voice_id: str
-    model_id: str
-    words: Words = NO_WORDS
+def _microseconds(seconds: Iterable[float]) -> list[int]:
+    return [max(0, round(at * 1_000_000)) for at in seconds]
 
 
 class SegmentMissingError(LookupError):

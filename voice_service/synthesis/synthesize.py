@@ -12,8 +12,9 @@ import structlog
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.synthesis.flight import FlightsFull, FlightTable
-from voice_service.synthesis.store import SegmentMissingError, StoredSegment, Words, segment_key, store_unavailable
+from voice_service.synthesis.store import SegmentMissingError, segment_key, store_unavailable, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -272,14 +273,14 @@ def _segment(key: str, sound: Sound, words: Iterable[WordTiming], order: Order) 
     request = order.request
     return StoredSegment(
         key=key,
-        size=len(sound.data),
+        size_bytes=len(sound.data),
         sha256=hashlib.sha256(sound.data).digest(),
-        samples=sound.samples,
+        sample_count=sound.samples,
         sample_rate=sound.sample_rate,
         provider=order.provider.metadata.name,
         voice_id=request.voice_id,
         model_id=request.model_id,
-        words=Words.of(words),
+        words=words_of(words),
     )
 
 

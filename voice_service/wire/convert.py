@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
 
+    from tale.storage.v1.segment_pb2 import SegmentWords
     from voice_service.narration.messages import Event
-    from voice_service.synthesis.store import Words
 
 
 _FORMATS: Final = {
@@ -181,11 +181,11 @@ def _attempt(event: CallMade, parent_attempt_id: str) -> common_pb2.Attempt:
     )
 
 
-def _write_words(words: Words, segment: common_pb2.Segment) -> None:
+def _write_words(words: SegmentWords, segment: common_pb2.Segment) -> None:
     # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
     add = segment.words.add
     for text_start, text_end, start, end in zip(
-        words.text_starts, words.text_ends, words.starts_us, words.ends_us, strict=True
+        words.text_starts, words.text_ends, words.start_us, words.end_us, strict=True
     ):
         word = add()
         word.text.start, word.text.end = text_start, text_end
