@@ -57,11 +57,12 @@ async def _drain(model: ServerChatModel) -> None:
 
 @pytest.mark.parametrize("name", BYTES)
 async def test_what_is_no_answer_is_a_typed_error(name: str) -> None:
-    """TRANSPORT, for a story and for what is only asked about."""
+    """TRANSPORT, for a story and for what is only asked about; a server of another kind is a wrong address."""
     async with _upstream(BYTES[name]) as model:
         with pytest.raises(ProviderError) as of_story:
             await _drain(model)
         with pytest.raises(ProviderError) as of_models:
             await model.models(timeout=20)
 
-    assert [ProviderErrorKind.TRANSPORT] * 2 == [of_story.value.kind, of_models.value.kind]
+    kind = ProviderErrorKind.CONFIGURATION if name == "another protocol" else ProviderErrorKind.TRANSPORT
+    assert [kind] * 2 == [of_story.value.kind, of_models.value.kind]
