@@ -15,12 +15,13 @@ from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
+from tale.common.v1 import common_pb2
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
-from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome
+from voice_service.synthesis.call import AudioBudget, Order
 from voice_service.synthesis.calls import Delivery, ProviderCalls
 from voice_service.synthesis.flight import Flight
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
@@ -58,9 +59,9 @@ class House:
     def circuit(self) -> BreakerSnapshot:
         return self._breakers.snapshots()[0]
 
-    async def say(self, provider: NamedVoice, text: str) -> list[CallRecord]:
+    async def say(self, provider: NamedVoice, text: str) -> list[common_pb2.Attempt]:
         """Have it spoken; the calls that were made. Raises ProviderError."""
-        calls: list[CallRecord] = []
+        calls: list[common_pb2.Attempt] = []
 
         async def keep(delivery: Delivery) -> Delivery:
             return delivery
@@ -158,7 +159,7 @@ async def test_whatever_a_voice_raises_is_a_failed_call(house: House) -> None:
     calls = await house.say(Raw(1), "Good night.")
     failure = await house.refused(Raw(9), "Good morning.")
 
-    assert [(SpeechOutcome.FAILED, "transport"), (SpeechOutcome.SUCCEEDED, "")] == [
+    assert [(common_pb2.ATTEMPT_OUTCOME_FAILED, "TRANSPORT"), (common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, "")] == [
         (call.outcome, call.reason) for call in calls
     ]
     assert (ProviderErrorKind.TRANSPORT, False) == (failure.kind, "morning" in failure.message)
@@ -256,7 +257,7 @@ async def test_too_many_calls_at_once_halve_the_limit_and_are_no_failure(house: 
     for number in range(6):
         await house.say(voice, f"Good night, number {number}.")
 
-    assert ["concurrency", ""] == [call.reason for call in calls]
+    assert ["CONCURRENCY", ""] == [call.reason for call in calls]
     assert 2 == halved
     assert 4 == house.gates.calls_at_once("one")
     assert 0 == house.circuit.failed_calls

@@ -12,12 +12,13 @@ from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.retry import RetryPolicy
+from tale.common.v1 import common_pb2
 from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.ports import MP3_44100_128, SegmentRequest, VoiceProvider
-from voice_service.synthesis.call import AudioBudget, CallRecord, Order, SpeechOutcome
+from voice_service.synthesis.call import AudioBudget, Order
 from voice_service.synthesis.calls import ProviderCalls
 from voice_service.synthesis.flight import Turn
 from voice_service.synthesis.gates import Allowance, Prober, ProviderGates
@@ -80,7 +81,7 @@ def _order(provider: VoiceProvider, request: SegmentRequest = REQUEST) -> Order:
     return Order(provider=provider, request=request, story_format=MP3_44100_128)
 
 
-def _no_late_call(call: CallRecord) -> None:
+def _no_late_call(call: common_pb2.Attempt) -> None:
     raise AssertionError(call)
 
 
@@ -100,7 +101,7 @@ async def test_what_was_made_is_stored_before_it_is_given(encoder: AudioEncoder)
     assert [(segment, "story")] == store.stored
     assert (len(audio), sha256(audio)) == (segment.size_bytes, segment.sha256)
     assert ("one", "one", "one-1") == (segment.provider, segment.voice_id, segment.model_id)
-    assert [SpeechOutcome.SUCCEEDED] == [call.outcome for call in spoken.calls]
+    assert [common_pb2.ATTEMPT_OUTCOME_SUCCEEDED] == [call.outcome for call in spoken.calls]
     assert not spoken.cached
 
 
@@ -164,7 +165,7 @@ async def test_a_story_that_was_deleted_is_the_reason(encoder: AudioEncoder) -> 
 
     assert isinstance(caught.value.error, DomainError)
     assert "STORY_NOT_FOUND" == caught.value.error.reason
-    assert [SpeechOutcome.SUCCEEDED] == [call.outcome for call in caught.value.calls]
+    assert [common_pb2.ATTEMPT_OUTCOME_SUCCEEDED] == [call.outcome for call in caught.value.calls]
 
 
 async def test_what_is_stored_is_given_though_no_more_can_be_made(encoder: AudioEncoder) -> None:
@@ -201,7 +202,9 @@ async def test_a_failure_reports_every_call_and_stores_nothing(encoder: AudioEnc
 
     assert isinstance(caught.value.error, ProviderError)
     assert ProviderErrorKind.TRUNCATED is caught.value.error.kind
-    assert [(SpeechOutcome.FAILED, "truncated")] * 2 == [(call.outcome, call.reason) for call in caught.value.calls]
+    assert [(common_pb2.ATTEMPT_OUTCOME_FAILED, "TRUNCATED")] * 2 == [
+        (call.outcome, call.reason) for call in caught.value.calls
+    ]
     assert [] == store.stored
 
 

@@ -17,8 +17,9 @@ from voice_service.synthesis.store import SegmentMissingError, store_unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tale.common.v1.common_pb2 import Attempt
     from voice_service.narration.intake import TextSegment
-    from voice_service.narration.messages import CallMade, NarrationRequest
+    from voice_service.narration.messages import NarrationRequest
     from voice_service.synthesis.store import SegmentStore
     from voice_service.synthesis.synthesize import Spoken
 
@@ -63,9 +64,9 @@ class Assembly:
         """Moves past a segment that the caller has."""
         self._go_on(before, cached=True)
 
-    def called(self, call: CallMade) -> CallMade:
+    def called(self, call: Attempt) -> Attempt:
         """Counts the characters of a call, and returns it."""
-        self._characters += call.record.characters
+        self._characters += call.characters
         return call
 
     async def place(self, text: TextSegment, spoken: Spoken) -> Placed:

@@ -6,7 +6,6 @@ Text positions are code points.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -14,9 +13,6 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1.segment_pb2 import SegmentWords
 from tale.voice.v1 import voice_pb2
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
-
-if TYPE_CHECKING:
-    from voice_service.synthesis.call import CallRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +72,15 @@ class NarrationRequest:
     provider_wait: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class CallMade:
-    """A call to a provider for that segment has ended."""
-
-    segment_index: int
-    record: CallRecord
-
-
 Event = (
     common_pb2.NarrationHeader
     | common_pb2.Problem
     | SpokenSegment
     | voice_pb2.AudioChunk
-    | CallMade
+    | common_pb2.Attempt
     | voice_pb2.SpeechSummary
 )
-"""What a narration yields; a problem is one that did not stop it."""
+"""What a narration yields; an attempt is a call to a provider that has ended, a problem one that did not stop it."""
 
 
 def duration_of(samples: int, sample_rate: int) -> Duration:

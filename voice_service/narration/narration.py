@@ -19,7 +19,7 @@ from voice_service.narration.errors import (
     waiting_for_provider,
 )
 from voice_service.narration.intake import TextIntake, text_too_long
-from voice_service.narration.messages import CallMade, VoiceChoice
+from voice_service.narration.messages import VoiceChoice
 from voice_service.narration.pipeline import SegmentPipeline
 from voice_service.narration.speaker import SpeakerChain, choose
 from voice_service.narration.succession import Succession
@@ -257,7 +257,7 @@ class Narration:
                 spoken = job.task.result()
             except SpeechError as failure:
                 for call in failure.calls:
-                    yield self._assembly.called(CallMade(job.segment.index, call))
+                    yield self._assembly.called(call)
                 is_stored = partial(self._is_stored, job.segment)
                 async with aclosing(speakers.continue_from(job.segment, failure, is_stored)) as warnings:
                     async for warning in warnings:
@@ -266,7 +266,7 @@ class Narration:
                 continue
             speakers.is_back = True
             for call in spoken.calls:
-                yield self._assembly.called(CallMade(job.segment.index, call))
+                yield self._assembly.called(call)
             # The next ones are made while this one is sent.
             self._fill(speakers)
             placed = await self._assembly.place(job.segment, spoken)

@@ -7,7 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voice_service.narration.messages import CallMade
 from voice_service.ports import Codec
 from voice_service.synthesis.call import Order
 from voice_service.synthesis.flight import Turn
@@ -16,10 +15,10 @@ from voice_service.synthesis.synthesize import AudioNeed, SpeechError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tale.common.v1.common_pb2 import Attempt
     from voice_service.narration.intake import TextIntake, TextSegment
     from voice_service.narration.messages import NarrationRequest
     from voice_service.narration.speaker import Speaker
-    from voice_service.synthesis.call import CallRecord
     from voice_service.synthesis.synthesize import SegmentSynthesizer, Spoken
 
 
@@ -60,10 +59,10 @@ class SegmentPipeline:
         self._jobs: deque[SegmentJob] = deque()
         self._turn = Turn()
         self._discarded: list[SegmentJob] = []
-        self._late: list[CallMade] = []
+        self._late: list[Attempt] = []
 
     @property
-    def late(self) -> Sequence[CallMade]:
+    def late(self) -> Sequence[Attempt]:
         """Calls of segments that were discarded."""
         return self._late
 
@@ -109,7 +108,7 @@ class SegmentPipeline:
 
     def _discard(self) -> None:
         for job in self._jobs:
-            self._late += [CallMade(job.segment.index, call) for call in _calls(job.task)]
+            self._late += _calls(job.task)
             job.task.cancel()
             self._discarded.append(job)
         self._jobs.clear()
@@ -127,16 +126,14 @@ class SegmentPipeline:
             story_format=self._request.story_format,
             deadline=self._deadline,
             number=self._number,
+            segment_index=segment.index,
         )
         story_id, need = self._request.story_id, self._need(segment)
         if not segment.spoken.audible:
             turn.pass_on()
             return await self._synthesizer.pause(order, story_id, need=need)
 
-        def late(call: CallRecord) -> None:
-            self._late.append(CallMade(segment.index, call))
-
-        spoken = await self._synthesizer.speak(order, story_id, turn, late, need=need)
+        spoken = await self._synthesizer.speak(order, story_id, turn, self._late.append, need=need)
         # A segment that failed passes nothing on: those behind it are made again, or not at all.
         turn.pass_on()
         return spoken
@@ -150,7 +147,7 @@ class SegmentPipeline:
         return AudioNeed.AT_HAND if placed else AudioNeed.NONE
 
 
-def _calls(task: asyncio.Task[Spoken]) -> Sequence[CallRecord]:
+def _calls(task: asyncio.Task[Spoken]) -> Sequence[Attempt]:
     """Returns the calls of a job that is done."""
     if not task.done() or task.cancelled():
         return ()

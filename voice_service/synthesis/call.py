@@ -1,16 +1,13 @@
-"""One call to a provider: what is ordered, what it sends within its timeouts, and the record of it."""
+"""One call to a provider: what is ordered, and what it sends within its timeouts."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, NativeFormat
 
@@ -18,51 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
-
-
-class SpeechOutcome(Enum):
-    """How a call ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(slots=True, kw_only=True)
-class CallRecord:
-    """One call to a provider. Times in nanoseconds since the epoch; `http_status` is 0 where there was none.
-
-    `characters` are those that were sent until the provider says what it bills. `cost_known` is false where the call
-    may have been billed and the provider does not say how much in money. `request_id` is the provider's.
-    """
-
-    provider: str
-    voice_id: str
-    model_id: str
-    characters: int
-    cost_known: bool
-    outcome: SpeechOutcome = SpeechOutcome.CANCELLED
-    reason: str = ProviderErrorKind.CANCELLED.value
-    http_status: int = 0
-    request_id: str = ""
-    started_ns: int = field(default_factory=time.time_ns)
-    ended_ns: int = 0
-    attempt_id: str = field(default_factory=new_id)
-
-    def note(self, facts: CallFacts) -> None:
-        """Adds what the provider reports of the call."""
-        self.request_id = facts.request_id or self.request_id
-        if facts.characters_billed is not None:
-            self.characters = facts.characters_billed
-
-    def failed(self, error: ProviderError) -> None:
-        """Records the failure."""
-        self.outcome, self.reason, self.http_status = SpeechOutcome.FAILED, error.kind.value, error.status
-        self.request_id = self.request_id or error.request_id
-
-    def seconds(self) -> float:
-        """Returns how long the call has taken so far, or took."""
-        return max(0, (self.ended_ns or time.time_ns()) - self.started_ns) / 1e9
 
 
 CHARACTERS_PER_SECOND: Final = 13
@@ -105,7 +57,8 @@ _SLACK: Final = 0.05
 class Order:
     """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none.
 
-    `number` counts the narrations: places at a provider are given to the oldest first.
+    `number` counts the narrations: places at a provider are given to the oldest first. `segment_index` is for the
+    record of its calls.
     """
 
     provider: VoiceProvider
@@ -113,6 +66,7 @@ class Order:
     story_format: StoryFormat
     deadline: float | None = None
     number: int = 0
+    segment_index: int = 0
 
     @property
     def estimated_bytes(self) -> float:

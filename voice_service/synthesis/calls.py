@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from servicekit.ids import new_id
 from servicekit.logging import log_defect
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from tale.common.v1 import common_pb2
 from voice_service.audio.verify import ImplausibleError
-from voice_service.synthesis.call import CallRecord, SpeechOutcome, collect
+from voice_service.synthesis.call import collect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from voice_service.audio.encoder import Sound
     from voice_service.audio.verify import SegmentFinisher
     from voice_service.metrics import VoiceMetrics
-    from voice_service.ports import WordTiming
+    from voice_service.ports import CallFacts, WordTiming
     from voice_service.synthesis.call import AudioBudget, Order
     from voice_service.synthesis.flight import Flight
     from voice_service.synthesis.gates import Gate, Prober, ProviderGates
@@ -66,7 +68,7 @@ class ProviderCalls:
     async def fetch(
         self,
         order: Order,
-        records: list[CallRecord],
+        records: list[common_pb2.Attempt],
         *,
         flight: Flight[Any],
         store: Callable[[Delivery], Awaitable[T]],
@@ -131,7 +133,7 @@ class ProviderCalls:
             return await store(delivery)
 
     async def _judged(
-        self, order: Order, gate: Gate, attempt: Attempt, records: list[CallRecord], flight: Flight[Any]
+        self, order: Order, gate: Gate, attempt: Attempt, records: list[common_pb2.Attempt], flight: Flight[Any]
     ) -> Delivery:
         """Makes the call; what it raises is what it says about the provider."""
         try:
@@ -151,15 +153,21 @@ class ProviderCalls:
         return delivery
 
     async def _call(
-        self, order: Order, gate: Gate, attempt: Attempt, records: list[CallRecord], flight: Flight[Any]
+        self, order: Order, gate: Gate, attempt: Attempt, records: list[common_pb2.Attempt], flight: Flight[Any]
     ) -> Delivery:
-        metadata, request = order.provider.metadata, order.request
+        metadata, request, began = order.provider.metadata, order.request, time.monotonic()
 
         def answered() -> None:
             attempt.answered()
             gate.proven.answered(request)
             flight.pass_on()
-            self._metrics.first_byte.labels(metadata.name).observe(record.seconds())
+            self._metrics.first_byte.labels(metadata.name).observe(time.monotonic() - began)
+
+        def note(facts: CallFacts) -> None:
+            if facts.request_id:
+                record.metadata["request_id"] = facts.request_id
+            if facts.characters_billed is not None:
+                record.characters = facts.characters_billed
 
         with self._recorded(order, attempt, records) as record:
             with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
@@ -167,9 +175,7 @@ class ProviderCalls:
                 if gate.hedge is not None:
                     # A stalled answer holds one of a few places.
                     timers = replace(timers, idle=min(timers.idle, gate.pauses.late))
-                got = await collect(
-                    order, timers, on_facts=record.note, on_first_byte=answered, on_pause=gate.pauses.add
-                )
+                got = await collect(order, timers, on_facts=note, on_first_byte=answered, on_pause=gate.pauses.add)
             # Encoding needs no place at the provider.
             await attempt.release()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio cannot be used", metadata.name):
@@ -179,26 +185,37 @@ class ProviderCalls:
         return Delivery(sound, got.words)
 
     @contextmanager
-    def _recorded(self, order: Order, attempt: Attempt, records: list[CallRecord]) -> Iterator[CallRecord]:
-        """Records the call, however it ends."""
+    def _recorded(
+        self, order: Order, attempt: Attempt, records: list[common_pb2.Attempt]
+    ) -> Iterator[common_pb2.Attempt]:
+        """Records the call, however it ends. The characters are those that were sent until the provider says more."""
         metadata, request = order.provider.metadata, order.request
-        record = CallRecord(
+        record = common_pb2.Attempt(
+            attempt_id=new_id(),
+            kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
             provider=metadata.name,
-            voice_id=request.voice_id,
-            model_id=request.model_id,
-            characters=len(request.text),
+            model=request.model_id,
+            outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED,
+            reason="CANCELLED",
             cost_known=not metadata.paid,
+            characters=len(request.text),
+            metadata={"voice_id": request.voice_id},
         )
+        began = time.time_ns()
+        record.start_time.FromNanoseconds(began)
         try:
             yield record
-            record.outcome, record.reason = SpeechOutcome.SUCCEEDED, ""
+            record.outcome, record.reason = common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, ""
         except ProviderError as error:
-            record.failed(error)
+            record.outcome, record.reason = common_pb2.ATTEMPT_OUTCOME_FAILED, error.kind.value.upper()
+            if error.request_id and "request_id" not in record.metadata:
+                record.metadata["request_id"] = error.request_id
             raise
         finally:
-            record.ended_ns = max(record.started_ns, time.time_ns())
+            record.end_time.FromNanoseconds(max(began, time.time_ns()))
             records.append(record)
-            attempt.ids.update(request_id=record.request_id, model=record.model_id, voice=record.voice_id)
+            request_id = record.metadata.get("request_id", "")
+            attempt.ids.update(request_id=request_id, model=record.model, voice=request.voice_id)
             self._metrics.characters.labels(record.provider).inc(record.characters)
 
 

@@ -19,10 +19,11 @@ from voice_service.synthesis.store import SegmentMissingError, segment_key, stor
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from tale.common.v1.common_pb2 import Attempt
     from voice_service.audio.encoder import AudioEncoder, Sound
     from voice_service.metrics import VoiceMetrics
     from voice_service.ports import WordTiming
-    from voice_service.synthesis.call import CallRecord, Order
+    from voice_service.synthesis.call import Order
     from voice_service.synthesis.calls import Delivery, ProviderCalls
     from voice_service.synthesis.flight import Flight, Turn
     from voice_service.synthesis.store import SegmentStore
@@ -56,14 +57,14 @@ class Spoken:
 
     segment: StoredSegment
     cached: bool
-    calls: tuple[CallRecord, ...] = ()
+    calls: tuple[Attempt, ...] = ()
     audio: bytes | None = None
 
 
 class SpeechError(Exception):
     """A segment could not be made: its provider failed for good, or the store did; `calls` are what was tried."""
 
-    def __init__(self, error: ProviderError | DomainError, calls: tuple[CallRecord, ...]) -> None:
+    def __init__(self, error: ProviderError | DomainError, calls: tuple[Attempt, ...]) -> None:
         super().__init__(str(error))
         self.error = error
         self.calls = calls
@@ -77,13 +78,16 @@ class _Made:
     audio: bytes | None = None
     """The bytes of `segment`, where they were made here."""
     error: ProviderError | DomainError | None = None
-    calls: list[CallRecord] = field(default_factory=list)
+    calls: list[Attempt] = field(default_factory=list)
     user: str = ""
     """Story that the store knows to use it."""
 
-    def take_calls(self) -> tuple[CallRecord, ...]:
+    def take_calls(self, segment_index: int) -> tuple[Attempt, ...]:
         calls = tuple(self.calls)
         self.calls.clear()
+        for call in calls:
+            # It may be another segment for each of those that waited.
+            call.segment_index = segment_index
         return calls
 
 
@@ -91,14 +95,15 @@ class _Made:
 class _Aloft:
     """The flight that a caller has started, if any; `late` is given its calls where no caller waits for them."""
 
-    late: Callable[[CallRecord], None]
+    late: Callable[[Attempt], None]
+    segment_index: int
     flight: Flight[_Made] | None = None
     made: _Made | None = None
 
     def left(self) -> None:
         """Called when the flight ends, and when the caller gives up."""
         if self.flight is not None and self.made is not None and not self.flight.waiters:
-            for call in self.made.take_calls():
+            for call in self.made.take_calls(self.segment_index):
                 self.late(call)
 
 
@@ -121,7 +126,7 @@ class SegmentSynthesizer:
         self._flights = FlightTable[_Made](max_flights)
 
     async def speak(
-        self, order: Order, story_id: str, turn: Turn, late: Callable[[CallRecord], None], *, need: AudioNeed
+        self, order: Order, story_id: str, turn: Turn, late: Callable[[Attempt], None], *, need: AudioNeed
     ) -> Spoken:
         """Returns the segment; the order's request names its voice and model.
 
@@ -129,10 +134,10 @@ class SegmentSynthesizer:
         caller waits for them go to `late`. Raises SpeechError.
         """
         key = _key(order)
-        calls: tuple[CallRecord, ...] = ()
+        calls: tuple[Attempt, ...] = ()
         for _ in range(_TRIES):
             made = await self._flown(key, order, story_id, turn, late)
-            calls += made.take_calls()
+            calls += made.take_calls(order.segment_index)
             if made.segment is None:
                 raise SpeechError(made.error or _lost(order), calls)
             try:
@@ -178,10 +183,8 @@ class SegmentSynthesizer:
         """Lets calls that were sent end, and their audio be stored, for `timeout` seconds."""
         await self._flights.drain(timeout)
 
-    async def _flown(
-        self, key: str, order: Order, story_id: str, turn: Turn, late: Callable[[CallRecord], None]
-    ) -> _Made:
-        aloft = _Aloft(late)
+    async def _flown(self, key: str, order: Order, story_id: str, turn: Turn, late: Callable[[Attempt], None]) -> _Made:
+        aloft = _Aloft(late, order.segment_index)
 
         async def make(flight: Flight[_Made]) -> _Made:
             aloft.flight, aloft.made = flight, _Made()

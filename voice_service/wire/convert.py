@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from servicekit.errors import FieldViolation, validation_failed
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
-from voice_service.narration.messages import CallMade, NarrationRequest, SpokenSegment, VoiceChoice, duration_of
+from voice_service.narration.messages import NarrationRequest, SpokenSegment, VoiceChoice, duration_of
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
 from voice_service.providers.registry import EMBEDDED
-from voice_service.synthesis.call import SpeechOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,13 +114,6 @@ def _samples(duration: Duration, sample_rate: int) -> int:
     return round(duration.ToNanoseconds() * sample_rate / 1_000_000_000)
 
 
-_OUTCOMES: Final = {
-    SpeechOutcome.SUCCEEDED: common_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
-    SpeechOutcome.FAILED: common_pb2.ATTEMPT_OUTCOME_FAILED,
-    SpeechOutcome.CANCELLED: common_pb2.ATTEMPT_OUTCOME_CANCELLED,
-}
-
-
 def speech_response(event: Event, parent_attempt_id: str) -> voice_pb2.SynthesizeSpeechResponse:
     """Returns the message for `event`; attempts are of the attempt `parent_attempt_id`."""
     match event:
@@ -131,8 +121,9 @@ def speech_response(event: Event, parent_attempt_id: str) -> voice_pb2.Synthesiz
             return voice_pb2.SynthesizeSpeechResponse(chunk=event)
         case SpokenSegment():
             return _segment(event)
-        case CallMade():
-            return voice_pb2.SynthesizeSpeechResponse(attempt=_attempt(event, parent_attempt_id))
+        case common_pb2.Attempt():
+            event.parent_attempt_id = parent_attempt_id
+            return voice_pb2.SynthesizeSpeechResponse(attempt=event)
         case common_pb2.NarrationHeader():
             return voice_pb2.SynthesizeSpeechResponse(header=event)
         case common_pb2.Problem():
@@ -162,25 +153,6 @@ def _segment(event: SpokenSegment) -> voice_pb2.SynthesizeSpeechResponse:
     return response
 
 
-def _attempt(event: CallMade, parent_attempt_id: str) -> common_pb2.Attempt:
-    record = event.record
-    return common_pb2.Attempt(
-        attempt_id=record.attempt_id,
-        parent_attempt_id=parent_attempt_id,
-        kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
-        provider=record.provider,
-        model=record.model_id,
-        outcome=_OUTCOMES[record.outcome],
-        reason=record.reason.upper(),
-        start_time=_timestamp(record.started_ns),
-        end_time=_timestamp(record.ended_ns),
-        cost_known=record.cost_known,
-        characters=record.characters,
-        segment_index=event.segment_index,
-        metadata={"voice_id": record.voice_id, **({"request_id": record.request_id} if record.request_id else {})},
-    )
-
-
 def _write_words(words: SegmentWords, segment: common_pb2.Segment) -> None:
     # Written in place: a story has some thousand words, and messages that are made to be copied take twice the time.
     add = segment.words.add
@@ -196,7 +168,3 @@ def _write_words(words: SegmentWords, segment: common_pb2.Segment) -> None:
 def _write_microseconds(microseconds: int, duration: Duration) -> None:
     seconds, rest = divmod(microseconds, 1_000_000)
     duration.seconds, duration.nanos = seconds, rest * 1_000
-
-
-def _timestamp(nanoseconds: int) -> Timestamp:
-    return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
