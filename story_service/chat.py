@@ -147,6 +147,13 @@ class OutOfTokensError(ProviderError):
         return replace(super().treatment, break_circuit=False)
 
 
+class OutOfTimeError(ProviderError):
+    """The answer took all the time that one may take, as the next one would."""
+
+    def __init__(self, *, provider: str) -> None:
+        super().__init__(ProviderErrorKind.TIMEOUT, "the answer took too long", provider=provider)
+
+
 class ChatModel(Protocol):
     """Chat models behind one key. Each method is at most one call upstream, except `generation_info`; none retries.
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from support.openrouter_fake import DONE, Event, Finish, Usage, error, story, stream
+from support.openrouter_fake import DONE, Event, Finish, Pause, Raw, Usage, error, pieces, story, stream
 from support.story_models import TITLE, WHOLE
 
 from compatibility.harness import Case
@@ -75,5 +75,47 @@ CASES: Final[tuple[Case, ...]] = (
         outcome="UPSTREAM_UNAVAILABLE",
         text="",
         request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="thoughts for ever",
+        answers=lambda _: stream(*[step for _ in range(400) for step in (Pause(10), _THOUGHT)]),
+        calls=2,
+        outcome="NETWORK_ERROR",
+        says="the answer took too long",
+        request=_WAITS,
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="status 503 while it loads the model, for ever",
+        answers=[error(503, message="Loading model")],
+        calls=400,
+        outcome="INVALID_CONFIGURATION",
+        says="still loads the model, after 20 minutes; see",
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="the same refusal of a field to every call, under 200",
+        answers=[error(400, code=None, message="streaming is not supported", http_status=200)],
+        calls=3,
+        outcome="UPSTREAM_REFUSED",
+        says='The provider says: "streaming is not supported".',
+    ),
+    Case(
+        kind="Calls that fail",
+        sends="the same refusal of a field to every call, under 500",
+        answers=[error(500, message="parameter temperature is not supported")],
+        calls=2,
+        outcome="UPSTREAM_REFUSED",
+        says="temperature",
+    ),
+    *(
+        Case(
+            kind="Ends of an answer",
+            sends=f"the whole story and a finish reason, then `{tail}`",
+            answers=[stream(*pieces(WHOLE), Finish(), Raw(f"data: {tail}\n\n".encode()), DONE)],
+            calls=1,
+        )
+        for tail in ('"[DONE]"', "[done]", '{"usage": {"cost": NaN}}', '{"error": {"message": "no usage"}}')
     ),
 )

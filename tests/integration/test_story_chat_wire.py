@@ -310,7 +310,7 @@ async def test_server_that_loads_its_model_is_waited_for(upstream: OpenRouterFak
 
 
 async def test_server_that_loads_for_too_long_is_given_up(upstream: OpenRouterFake) -> None:
-    """At the end of the total, with the server's own error; it cost nothing."""
+    """At the end of the total, with the server's own words; it cost nothing."""
     passed = 0.0
 
     async def sleep(seconds: float) -> None:
@@ -327,7 +327,8 @@ async def test_server_that_loads_for_too_long_is_given_up(upstream: OpenRouterFa
         await _read(model, request, ChatTimers(total=30, first_token=20))
     await model.aclose()
 
-    assert ProviderErrorKind.OVERLOAD == caught.value.kind
+    assert ProviderErrorKind.CONFIGURATION == caught.value.kind
+    assert "still loads the model" in caught.value.message
     assert "Loading model" == caught.value.said
     assert not caught.value.billed
     assert 10 == len(upstream.calls)

@@ -234,7 +234,6 @@ BREAKS: Final = {
         stream(Text(BEGUN), Event({"choices": [{"index": 0, "delta": {}, "error": {"code": 503}}]})),
         K.OVERLOAD,
     ),
-    "an error after the reason": (stream(Text(BEGUN), Finish(), Event({"error": {"code": 502}})), K.OVERLOAD),
     "no JSON": (stream(Text(BEGUN), Raw(b"data: {malformed\n\n")), K.TRANSPORT),
     "no object": (stream(Text(BEGUN), Raw(b"data: [1]\n\n")), K.TRANSPORT),
     "no number": (stream(Text(BEGUN), Raw(b'data: {"usage": {"cost": NaN}}\n\n')), K.TRANSPORT),

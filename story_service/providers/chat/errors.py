@@ -33,6 +33,7 @@ _MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
     _K.CANCELLED: "the call was cancelled",
 }
 _TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
+_STILL_LOADING: Final = "the server still loads the model, after {:.0f} minutes; see {{url}}"
 _CAPPED: Final = "the calls that are allowed in a time are used up"
 _NO_PROXY: Final = "no connection through the proxy; see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 _UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_FILE and {url}"
@@ -213,6 +214,11 @@ class Failures:
         self.answer: Sequence[str] = ()
         """The pieces of text that came, of which nothing is passed on either."""
 
+    @property
+    def provider(self) -> str:
+        """Name of the provider."""
+        return self._dialect.provider
+
     def of(
         self, kind: ProviderErrorKind, message: str = "", *, request_id: str = "", billed: bool = True
     ) -> ProviderError:
@@ -306,6 +312,11 @@ class Failures:
         if report.status in _REFUSING and kind in {_K.INVALID_INPUT, _K.OVERLOAD, _K.UNSUPPORTED}:
             error.refused = self._refused(report)
         return error
+
+    def note_repeated(self, error: ServerError, *, loading: float = 0.0) -> None:
+        """Notes that the call is not made again: the server has been `loading` for so many seconds, or refuses it."""
+        error.kind = _K.CONFIGURATION if loading else _K.INVALID_INPUT
+        error.message = self._worded(_STILL_LOADING.format(loading / 60) if loading else self._words(error.kind))
 
     def _refused(self, report: Report) -> frozenset[str]:
         """Returns the fields that the error names, and the ways of asking."""

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -28,7 +28,7 @@ _LONGEST_LOOK_SECONDS: Final = 2.0
 _LOADING_SECONDS: Final = 3.0
 _LONGEST_LOADING_SECONDS: Final = 10.0
 _LOADING: Final = ChatWorking(loading=True)
-_LATE: Final = frozenset({ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT})
+_MOST_LOADING_SECONDS: Final = 1_200.0
 
 
 class ServerChatModel:
@@ -75,33 +75,26 @@ class ServerChatModel:
         upstream = await self._loaded()
         failures = Failures(self._dialect, request)
         timeouts = StreamTimers(timers, failures, clock=self._clock)
-        plan = self._refusals.plan(request)
+        plan, loading = self._refusals.plan(request), 0.0
         while True:
             worked = False
             timeouts.restart(first_token=plan.first_token(timers))
             try:
-                async with AsyncExitStack() as stack:
-                    reply = await timeouts.within(stack.enter_async_context(upstream.chat(plan.body, failures)))
-                    payloads = Payloads(reply, failures)
-                    completion = Completion(request.model, reply.headers, failures)
-                    events: Iterable[ChatEvent] = completion.opened(streamed=payloads.streamed)
-                    while True:
-                        for event in events:
-                            heard = not isinstance(event, ChatStarted)
-                            worked = worked or heard
-                            self._refusals.accepted(plan)
-                            timeouts.pause()
-                            yield event
-                            timeouts.resume(heard=heard)
-                        if payloads.ended:
-                            break
-                        events = completion.events(await _read(payloads, completion, timeouts))
-                for event in completion.end(done=payloads.done):
-                    yield event
+                async with aclosing(_answer(upstream, plan, failures, timeouts)) as events:
+                    async for event in events:
+                        worked = worked or not isinstance(event, ChatStarted)
+                        self._refusals.accepted(plan)
+                        yield event
             except ProviderError as error:
-                wait = None if worked else _repeated_after(error, plan, timeouts)
-                if wait is None:
+                if worked or not isinstance(error, ServerError) or not (error.loading or plan.adapt(error)):
                     error.billed = error.billed or worked
+                    if plan.adapted and isinstance(error, ServerError) and error.refused:
+                        failures.note_repeated(error)
+                    raise
+                wait = _pause(error)
+                loading += wait
+                if loading >= min(timers.total, _MOST_LOADING_SECONDS):
+                    failures.note_repeated(error, loading=loading)
                     raise
             else:
                 return
@@ -203,28 +196,39 @@ class ServerChatModel:
         return upstream
 
 
-async def _read(payloads: Payloads, completion: Completion, timeouts: StreamTimers) -> list[bytes]:
-    """Returns the next payloads; none where only the cost of a complete text did not come."""
-    if completion.only_cost_missing:
-        timeouts.finishing()
-    try:
-        return await timeouts.within(payloads.read())
-    except ProviderError as error:
-        if completion.complete and error.kind in _LATE:
-            payloads.ended = True
-            return []
-        error.request_id = error.request_id or completion.generation_id
-        raise
+async def _answer(
+    upstream: "Upstream", plan: Plan, failures: Failures, timeouts: StreamTimers
+) -> AsyncGenerator[ChatEvent, None]:
+    """Calls once. What cannot be read behind a complete text, such as its cost, ends it."""
+    async with AsyncExitStack() as stack:
+        reply = await timeouts.within(stack.enter_async_context(upstream.chat(plan.body, failures)))
+        payloads = Payloads(reply, failures)
+        completion = Completion(plan.request.model, reply.headers, failures)
+        events: Iterable[ChatEvent] = completion.opened(streamed=payloads.streamed)
+        try:
+            while True:
+                for event in events:
+                    timeouts.pause()
+                    yield event
+                    timeouts.resume(heard=not isinstance(event, ChatStarted))
+                if payloads.ended:
+                    break
+                if completion.only_cost_missing:
+                    timeouts.finishing()
+                events = completion.events(await timeouts.within(payloads.read()))
+        except ProviderError as error:
+            if not completion.complete:
+                error.request_id = error.request_id or completion.generation_id
+                raise
+    for event in completion.end(done=payloads.done):
+        yield event
 
 
-def _repeated_after(error: ProviderError, plan: Plan, timeouts: StreamTimers) -> float | None:
-    """Returns the seconds until the same call is sent again, None where it is not."""
-    if not isinstance(error, ServerError):
-        return None
+def _pause(error: ServerError) -> float:
+    """Returns the seconds until the same call is sent again."""
     if not error.loading:
-        return 0.0 if plan.adapt(error) else None
-    wait = min(max(error.retry_after or _LOADING_SECONDS, 1.0), _LONGEST_LOADING_SECONDS)
-    return wait if wait < timeouts.left else None
+        return 0.0
+    return min(max(error.retry_after or _LOADING_SECONDS, 1.0), _LONGEST_LOADING_SECONDS)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from servicekit.resilience.errors import ProviderErrorKind
-from story_service.chat import ChatTimers
+from story_service.chat import ChatTimers, OutOfTimeError
 from story_service.providers.chat.errors import Failures
 
 T = TypeVar("T")
@@ -39,14 +39,9 @@ class StreamTimers:
             async with asyncio.timeout(self.deadline - self._clock()):
                 return await answer
         except TimeoutError:
-            late = self._end <= self._next
-            message = "the answer took too long" if late else self._waiting_for
-            raise self._failures.of(ProviderErrorKind.TIMEOUT, message) from None
-
-    @property
-    def left(self) -> float:
-        """Seconds until the total is over."""
-        return self._end - self._clock()
+            if self._end <= self._next:
+                raise OutOfTimeError(provider=self._failures.provider) from None
+            raise self._failures.of(ProviderErrorKind.TIMEOUT, self._waiting_for) from None
 
     def restart(self, *, first_token: float) -> None:
         """Starts the timer of the first text again: the call has not begun yet."""
