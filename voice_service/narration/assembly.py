@@ -7,17 +7,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tale.common.v1 import common_pb2
 from tale.storage.v1.segment_pb2 import SegmentWords, StoredSegment
 from tale.voice.v1 import voice_pb2
 from voice_service.audio.container import Position, lay_out
-from voice_service.narration.messages import SpokenSegment, duration_of
+from voice_service.narration.messages import duration_of, samples_in
 from voice_service.providers.registry import EMBEDDED
 from voice_service.synthesis.store import SegmentMissingError, store_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tale.common.v1.common_pb2 import Attempt
+    from google.protobuf.duration_pb2 import Duration
+
     from voice_service.narration.intake import TextSegment
     from voice_service.narration.messages import NarrationRequest
     from voice_service.synthesis.store import SegmentStore
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
 class Placed:
     """A segment at its place, with the bytes of the file that hold it, where the caller is to get them."""
 
-    segment: SpokenSegment
+    segment: common_pb2.Segment
     audio: bytes
 
     def chunks(self, most: int) -> Iterator[voice_pb2.AudioChunk]:
         """Cuts the audio into chunks of at most `most` bytes."""
         for begin in range(0, len(self.audio), most):
             data = self.audio[begin : begin + most]
-            yield voice_pb2.AudioChunk(offset=self.segment.audio_start + begin, data=data)
+            yield voice_pb2.AudioChunk(offset=self.segment.audio.start + begin, data=data)
 
 
 class Assembly:
@@ -60,11 +62,11 @@ class Assembly:
         """Bytes of the audio so far."""
         return self._end.size
 
-    def resume(self, before: SpokenSegment) -> None:
+    def resume(self, before: common_pb2.Segment) -> None:
         """Moves past a segment that the caller has."""
-        self._go_on(before, cached=True)
+        self._go_on(before, samples_in(before.duration, self._format.sample_rate), cached=True)
 
-    def called(self, call: Attempt) -> Attempt:
+    def called(self, call: common_pb2.Attempt) -> common_pb2.Attempt:
         """Counts the characters of a call, and returns it."""
         self._characters += call.characters
         return call
@@ -74,24 +76,24 @@ class Assembly:
         segment, audio = spoken.segment, spoken.audio
         if place := self._end.dependence(self._format.codec, last=text.last):
             segment, audio = await self._placed(segment, audio, place, last=text.last)
-        placed = SpokenSegment(
+        rate = self._format.sample_rate
+        placed = common_pb2.Segment(
             index=text.index,
-            text_start=text.start,
-            text_end=text.end,
-            audio_start=self._end.size,
-            audio_end=self._end.size + segment.size_bytes,
-            key=segment.key,
+            text=common_pb2.Span(start=text.start, end=text.end),
+            audio=common_pb2.Span(start=self._end.size, end=self._end.size + segment.size_bytes),
             provider=segment.provider,
             voice_id=segment.voice_id,
             model_id=segment.model_id,
             sha256=segment.sha256,
-            start=self._end.samples,
-            samples=segment.sample_count,
-            sample_rate=self._format.sample_rate,
+            duration=duration_of(segment.sample_count, rate),
+            start=duration_of(self._end.samples, rate),
             cached=spoken.cached,
-            words=self._words(text, segment.words) if self._request.word_timings else SegmentWords(),
+            key=segment.key,
+            embedded=segment.provider == EMBEDDED,
         )
-        self._go_on(placed, cached=spoken.cached)
+        if self._request.word_timings:
+            self._add_words(placed, text, segment.words)
+        self._go_on(placed, segment.sample_count, cached=spoken.cached)
         return Placed(placed, b"" if audio is None or self._request.stored else audio)
 
     def summary(self) -> voice_pb2.SpeechSummary:
@@ -108,8 +110,8 @@ class Assembly:
         summary.metadata.update({"segments_by_provider": dict(sorted(self._providers.items()))})
         return summary
 
-    def _go_on(self, segment: SpokenSegment, *, cached: bool) -> None:
-        self._end.go_on(segment.audio_end, segment.samples)
+    def _go_on(self, segment: common_pb2.Segment, samples: int, *, cached: bool) -> None:
+        self._end.go_on(segment.audio.end, samples)
         self._providers[segment.provider] += 1
         self._cached += cached
 
@@ -133,20 +135,21 @@ class Assembly:
         made.key, made.size_bytes, made.sha256 = key, len(laid), hashlib.sha256(laid).digest()
         return await self._store.put(made, laid, story_id, deadline=self._deadline), laid
 
-    def _words(self, text: TextSegment, words: SegmentWords) -> SegmentWords:
-        """Returns the words by their place in the content and in the audio."""
+    def _add_words(self, placed: common_pb2.Segment, text: TextSegment, words: SegmentWords) -> None:
+        """Adds the words by their place in the content and in the audio."""
         began = self._end.samples * 1_000_000 // self._format.sample_rate
-        starts: list[int] = []
-        ends: list[int] = []
-        heard: list[int] = []
-        over: list[int] = []
         for text_start, text_end, start, end in zip(
             words.text_starts, words.text_ends, words.start_us, words.end_us, strict=True
         ):
             first, beyond = text.spoken.original_span(text_start, text_end)
             if first < beyond:
-                starts.append(text.start + first)
-                ends.append(text.start + beyond)
-                heard.append(began + start)
-                over.append(began + end)
-        return SegmentWords(text_starts=starts, text_ends=ends, start_us=heard, end_us=over)
+                # Written in place: a story has some thousand words, and messages that are copied take twice the time.
+                word = placed.words.add()
+                word.text.start, word.text.end = text.start + first, text.start + beyond
+                _write_microseconds(began + start, word.start)
+                _write_microseconds(began + end, word.end)
+
+
+def _write_microseconds(microseconds: int, duration: Duration) -> None:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    duration.seconds, duration.nanos = seconds, rest * 1_000

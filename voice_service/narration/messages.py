@@ -1,18 +1,18 @@
-"""Request, events and segments of a narration.
-
-Text positions are code points.
-"""
+"""Request and events of a narration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
 
 from tale.common.v1 import common_pb2
-from tale.storage.v1.segment_pb2 import SegmentWords
 from tale.voice.v1 import voice_pb2
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,30 +23,6 @@ class VoiceChoice:
     voice_id: str = ""
     model_id: str = ""
     settings: VoiceSettings = field(default_factory=VoiceSettings)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpokenSegment:
-    """A segment of the narration. Audio positions are bytes; `start` and `samples` count samples of `sample_rate`.
-
-    `words` are code points of the content (of the title in its segment), and microseconds of the audio.
-    """
-
-    index: int
-    text_start: int
-    text_end: int
-    audio_start: int
-    audio_end: int
-    key: str
-    provider: str
-    voice_id: str
-    model_id: str
-    sha256: bytes
-    start: int
-    samples: int
-    sample_rate: int
-    cached: bool = False
-    words: SegmentWords = field(default_factory=SegmentWords)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +41,7 @@ class NarrationRequest:
     story_format: StoryFormat = MP3_44100_128
     title: str = ""
     pinned: VoiceChoice | None = None
-    spoken: tuple[SpokenSegment, ...] = ()
+    spoken: Sequence[common_pb2.Segment] = ()
     stored: bool = False
     word_timings: bool = False
     strict_language: bool = False
@@ -75,7 +51,7 @@ class NarrationRequest:
 Event = (
     common_pb2.NarrationHeader
     | common_pb2.Problem
-    | SpokenSegment
+    | common_pb2.Segment
     | voice_pb2.AudioChunk
     | common_pb2.Attempt
     | voice_pb2.SpeechSummary
@@ -87,3 +63,8 @@ def duration_of(samples: int, sample_rate: int) -> Duration:
     """Returns how long so many samples sound."""
     seconds, rest = divmod(samples, sample_rate)
     return Duration(seconds=seconds, nanos=rest * 1_000_000_000 // sample_rate)
+
+
+def samples_in(duration: Duration, sample_rate: int) -> int:
+    """Returns how many samples sound that long."""
+    return round(duration.ToNanoseconds() * sample_rate / 1_000_000_000)

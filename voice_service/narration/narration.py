@@ -240,7 +240,7 @@ class Narration:
             segment = await self._intake.peek()
             if segment is None:
                 raise segment_lost(before.index, "is not in this text")
-            if (segment.start, segment.end) != (before.text_start, before.text_end):
+            if (segment.start, segment.end) != (before.text.start, before.text.end):
                 raise segment_lost(before.index, "does not fit this text")
             self._intake.next()
             self._assembly.resume(before)

@@ -12,10 +12,10 @@ import structlog
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.validation import MAX_PAGE_SIZE
+from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
 from voice_service.narration.errors import stored_without_storage
-from voice_service.narration.messages import SpokenSegment
 from voice_service.wire.convert import narration_request, speech_response
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class NarrationReport:
         """Notes that an event has left."""
         if isinstance(event, voice_pb2.SpeechSummary):
             self._summary = event
-        elif isinstance(event, SpokenSegment) and not self._sounded:
+        elif isinstance(event, common_pb2.Segment) and not self._sounded:
             self._sounded = True
             self._metrics.narration_first_byte.labels(self._narration.provider).observe(time.monotonic() - self._began)
 
