@@ -154,6 +154,9 @@ def like_title(line: str, *, stopped: bool) -> bool:
         return False
     if _DRESSED.match(line):
         return True
-    if any(end < len(line) for end in sentence_ends(line)) or (not stopped and line.endswith(_STOPS)):
+    unstopped = line.rstrip("*_ ")[-1:].isalnum()  # "Dr. Owl and Mr. Mouse"
+    if (not unstopped and any(end < len(line) for end in sentence_ends(line))) or (
+        not stopped and line.endswith(_STOPS)
+    ):
         return False
     return len(line.split()) <= (_MOST_WORDS // 2 if line.endswith(_STOPS) else _MOST_WORDS)

@@ -75,7 +75,7 @@ _GENERIC: Final = re.compile(
     re.IGNORECASE,
 )
 _SUBTITLE: Final = re.compile(
-    rf"(?:[*_]{{1,3}}|[(\[])\W*(?:an?|the|your)\b[^.!?]{{0,40}}{WORK}[^.!?]{{0,60}}[*_)\]]{{1,3}}", re.IGNORECASE
+    rf"(?:[*_](?![*_])|[(\[])\W*(?:an?|the|your)\b[^.!?]{{0,40}}{WORK}[^.!?]{{0,60}}[*_)\]]{{1,3}}", re.IGNORECASE
 )
 _ENDS_SENTENCE: Final = re.compile(r"[.!\u2026\u3002\uff01:\uff1a][\s*_\"'\u201d)]*\Z")
 _FULL_STOPS: Final = (".", "\u2026", "\u3002", ":", "\uff1a")
@@ -233,12 +233,13 @@ class Opening:
         places = [
             place
             for place, line in enumerate(lines)
-            if line
+            if any(map(str.isalnum, line))
             and weights[place] >= 0
             and rest[place + 1] >= _LEAST_WORDS
             and len(line) <= _SHORT
             and _in_one_sentence(line)
             and not is_item(line)
+            and not is_frame(line)
             and (not place or not lines[place - 1] or _is_heading(line))
         ]
         if not places:

@@ -136,6 +136,16 @@ _QUOTED: Final = re.compile(
     re.MULTILINE,
 )
 """Direct speech: what a character says."""
+_SAID: Final = re.compile(
+    r"(?:\A|[,!?])[\s*_]*(?:i |he |she |it )?(?:said|says|told|cried|whispered|asked|answered|replied|thought|called"
+    r"|sighed|muttered|growled|sagte|rief|fragte|dachte|antwortete|flüsterte|seufzte|brummte|murmelte|meinte|dit|disait|répondit"
+    r"|demanda|pensa|murmura|s['’]écria|dijo|respondió|preguntó|pensó|susurró|gritó|disse|diceva|rispose|chiese|pensò"
+    r"|respondeu|perguntou|pensou|сказал\w*|говорил\w*|ответил\w*|спросил\w*|подумал\w*|прошептал\w*|воскликнул\w*"
+    r"|сказав|відповів|zei|riep|vroeg|dacht|powiedział\w*|odpowiedział\w*|zapytał\w*|pomyślał\w*|de(?:di|miş)|sa|sade"
+    r"|řekl\w*)\b",
+    re.IGNORECASE,
+)
+"""That a character says it; not all writers set speech in quotation marks."""
 _BOUNDARY: Final = re.compile(r"(?<=[.!?。！？।؟…])[\s*_]*|\n+")
 _SORRY_RE, _CANNOT_RE, _ACT_RE, _TASK_RE, _RULES_RE, _REDIRECTION_RE = (
     re.compile(words, re.IGNORECASE) for words in (_SORRY, _CANNOT, _ACT, _TASK, _RULES, _REDIRECTION)
@@ -149,6 +159,8 @@ def refusal_in(text: str) -> Refusal:
     its rules or offers something else; what has less of that can be a story in the first person.
     """
     sentences = list(_narrated(text[:_READ]))[:_SENTENCES]
+    if any(map(_SAID.search, sentences[:_FIRST])):
+        return Refusal.NONE
     first = " ".join(sentences[:_FIRST])
     if _CANNOT_RE.search(first):
         about = bool(_ACT_RE.search(first) and _TASK_RE.search(first))

@@ -51,4 +51,19 @@ CASES: Final[tuple[Case, ...]] = (
             "Wenn du willst, kannst du ihn noch heute hören.",
         )
     ),
+    Case(
+        kind="Around the story",
+        sends="a story that begins: “Sorry, I can't help you, said the owl”",
+        answers=[story(f"{TITLE}\n\nSorry, I can't help you with this story, said the owl.\n\n{TEXT}")],
+        text=f"Sorry, I can't help you with this story, said the owl.\n\n{TEXT}",
+        request={"length_minutes": 2},
+        calls=1,
+    ),
+    Case(
+        kind="Around the story",
+        sends="a title that speaks of a story: “**The Tale of the Brave Fox**”",
+        answers=[story(f"**The Tale of the Brave Fox**\n\n{TEXT}")],
+        title="The Tale of the Brave Fox",
+        calls=1,
+    ),
 )

@@ -390,3 +390,21 @@ def test_last_sentence_of_an_answer_is_dropped(sentence: str, break_: str) -> No
 def test_line_of_marks_is_read_in_linear_time(mark: str) -> None:
     """Ten thousand marks in a row take no longer than words: else this test would not end."""
     assert _read(f"Mia\n\nShe swam.\n\n{mark * 10_000} a\n\nShe slept.", step=50)[1].text.endswith("\n\nShe slept.")
+
+
+@pytest.mark.parametrize(
+    "title", ["The Tale of the Brave Fox", "The Story That Could Not End", "Dr. Owl and Mr. Mouse", "1. The Beginning"]
+)
+@pytest.mark.parametrize("dress", ["{}", "**{}**", "# {}", "Sure! Here's a story for Mia:\n\n**{}**"])
+def test_title_may_speak_of_a_story_and_have_full_stops(dress: str, title: str) -> None:
+    """It is neither a subtitle nor the first sentence."""
+    assert normalise_title(_read(f"{dress.format(title)}\n\nA fox ran.")[0]) == title
+
+
+def test_rules_and_labels_behind_thoughts_are_no_titles() -> None:
+    """The title is what follows them."""
+    thought = "Okay, the user wants a bedtime story of around 150 words."
+    title, answer = _read(f"{thought}\n\n---\n\n**Story:**\n\n# The Fox\n\n{_LONG.strip()}\n\n---\n\nDo you like it?")
+
+    assert title == "The Fox"
+    assert answer.text.startswith(_LONG.strip())

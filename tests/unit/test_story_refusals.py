@@ -210,3 +210,20 @@ def test_unfit_answer_says_nothing_of_the_providers_health() -> None:
     treatment = UnfitError("too short", provider="fake", request_id="").treatment
 
     assert (False, True, True) == (treatment.break_circuit, treatment.fail_over, treatment.retry)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sorry, I can't help you with this story, said the owl, and closed her eyes.",
+        "I'm just an AI, said the robot, and I can't tell you a story. I'm sorry, but I can't.",
+        "I cannot write stories! cried the snail. I am sorry, but I can't.",
+        "Ich kann das nicht, rief die Prinzessin, und diese Bitte kann ich leider nicht erfüllen!",
+        "Je suis désolé, mais je ne peux pas écrire cette histoire, dit le phare.",
+        "Извини, но я не могу написать эту сказку, сказал ёж.",
+        "Przykro mi, ale nie mogę napisać tej bajki, powiedział jeż.",
+    ],
+)
+def test_speech_without_quotation_marks_is_no_refusal(text: str) -> None:
+    """A character says it."""
+    assert refusal_in(f"The Owl\n\n{text} The moon rose over the hill.") is Refusal.NONE
