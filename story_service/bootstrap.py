@@ -171,6 +171,7 @@ def build(
             default_model=settings.default_model if chooser is None else chooser.default_model,
             fallback_models=settings.fallback_models,
             providers=upstreams,
+            trouble=lambda: "" if chooser is None else chooser.trouble,
         ),
         writers={OFFLINE: _embedded_writer(engine, settings), **writers},
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),

@@ -11,6 +11,7 @@ from servicekit.reasons import Reason
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
 from story_service.assignment import MAX_CONTENT_LENGTH
 from story_service.chat import OutOfTokensError
+from story_service.models.names import id_at_provider
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
 _OPEN: Final = "CIRCUIT_OPEN"
@@ -234,7 +235,9 @@ def _domain_error(tried: Tried, now: datetime) -> DomainError:
     message = known.message
     if error.kind is ProviderErrorKind.UNSUPPORTED:
         known = not_found("MODEL_NOT_FOUND", "")
-        message = f"{error.provider} does not offer {tried.model} now. Use a model that `tale models` lists."
+        message = (
+            f"{error.provider} does not offer {id_at_provider(tried.model)} now. Use a model that `tale models` lists."
+        )
     elif isinstance(error, UnfitError | OutOfTokensError):
         stated = Reason(known.code.name, "Choose another model.", retryable=known.retryable)
     said = f' The provider says: "{error.said[:_MAX_SAID]}".' if error.said else ""

@@ -298,7 +298,9 @@ class ModelFallback:
         away = {waited: model for waited, model in self._away.items() if self._may_call(model)}
         async with aclosing(self._waits.wait(away)) as notices:
             async for first in notices:
-                yield waiting_notice(away[first], provider=first.provider, seconds=first.retry_after)
+                model = away[first]
+                cause = self._tried[model].error.message
+                yield waiting_notice(model, provider=first.provider, seconds=first.retry_after, why=cause)
         if self._waits.ready is not None:
             self._models, self._probe = [self._away.pop(self._waits.ready)], True
         # The story continues with one that was announced, or that replaces none.

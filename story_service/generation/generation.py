@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from servicekit.resilience.circuit_queue import Circuit
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
@@ -17,6 +17,9 @@ from story_service.generation.selection import ModelSelector, Notice
 from story_service.metrics import StoryMetrics
 from story_service.models.names import provider_of
 from story_service.ports import AttemptStarted, ModelCall, ModelWriter, Spending
+
+_NOTICE_SECONDS: Final = 10.0
+"""Seconds between two notices while a story waits for the list of models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,13 @@ class StoryGenerator:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
         `story_service.errors.all_failed` when the last model has failed.
         """
-        selection = await self._selector.select(assignment)
+        selecting = asyncio.create_task(self._selector.select(assignment), name="models of a story")
+        try:
+            while not (await asyncio.wait([selecting], timeout=_NOTICE_SECONDS))[0]:
+                yield self._selector.waiting_notice()
+        finally:
+            selecting.cancel()
+        selection = selecting.result()
         assignment = replace(assignment, order=asyncio.get_running_loop().time())
         content, ledger = Content(assignment), CostLedger(self._generations, wait=self._wait)
         fallback = ModelFallback(

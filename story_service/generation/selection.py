@@ -50,8 +50,13 @@ class ModelSelector:
         default_model: str | Callable[[float], Awaitable[str]],
         fallback_models: Sequence[str],
         providers: Collection[str],
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """`default_model` is its name, or finds it within some seconds. `providers` are those that are configured."""
+        """`default_model` is its name, or finds it within some seconds. `providers` are those that are configured.
+
+        `trouble` says why the models of the default one cannot be listed now.
+        """
+        self._trouble = trouble
         self._default_model = default_model
         self._fallback_models = tuple(fallback_models)
         self._providers = frozenset(providers)
@@ -73,6 +78,15 @@ class ModelSelector:
                 raise model_not_configured(name, _VARIABLES[provider_of(name)])
         paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
         return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
+
+    def waiting_notice(self) -> Notice:
+        """Returns what is shown while `select` waits for the list of models; it is over with the text."""
+        why = self._trouble() or "The list of models is not there yet."
+        return Notice(
+            reason="WAITING_FOR_PROVIDER",
+            message=f"The story waits for a model, since STORY_MODEL is not set. {why}",
+            metadata={"provider": CHAT, "ended": "text"},
+        )
 
     def _can_be_called(self, model: str) -> bool:
         return provider_of(model) in self._providers
@@ -117,12 +131,12 @@ def fallback_notice(model: str, *, failed: str, reason: str) -> Notice:
     )
 
 
-def waiting_notice(model: str, *, provider: str, seconds: float) -> Notice:
-    """The story waits for `model`, which is called again in `seconds`; the notice is over with the text."""
+def waiting_notice(model: str, *, provider: str, seconds: float, why: str) -> Notice:
+    """The story waits for `model`, which failed for `why` and is called again in `seconds`; over with the text."""
     soon = f"in {math.ceil(seconds)} s" if seconds else "as soon as there is a place"
     return Notice(
         reason="WAITING_FOR_PROVIDER",
-        message=f"The story waits for {provider}: {model} is not available now and is called again {soon}.",
+        message=f"The story waits for {provider}: {why}. {model} is called again {soon}.",
         metadata={"provider": provider, "model": model, "ended": "text"},
     )
 

@@ -46,7 +46,29 @@ def _list(sends: str, *models: str, outcome: str = "READY", says: str = "") -> C
     )
 
 
+def _away(telling: Telling, _: OpenRouterFake) -> None:
+    """It says what it waits for while it does."""
+    notice = next(each for each in telling.warnings if "CHAT_BASE_URL" in each.message)
+    assert "WAITING_FOR_PROVIDER" == notice.reason
+    assert "no connection to the server" in notice.message
+
+
 CASES: Final[tuple[Case, ...]] = (
+    *(
+        Case(
+            kind="Lists of models, without `STORY_MODEL`" if not model else "Calls that fail",
+            sends="nothing: no server is there, to a story that may wait for a minute",
+            answers=[story(WHOLE)],
+            settings={"chat_base_url": "http://127.0.0.1:9/v1", "model": model},
+            request={"provider_wait": 60},
+            servers=_CHAT,
+            calls=0,
+            outcome="NETWORK_ERROR",
+            says="no connection to the server. Is it running? CHAT_BASE_URL=",
+            check=_away,
+        )
+        for model in ("", "a/first")
+    ),
     _named("openai/gpt-4o", servers=(Server.OPENROUTER, Server.CHAT)),
     _named("llama3.2:3b", servers=_CHAT),
     _named("qwen2.5-7b-instruct", servers=_CHAT),

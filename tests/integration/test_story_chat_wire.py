@@ -633,3 +633,18 @@ async def test_model_that_cannot_be_loaded_is_not_waited_for(upstream: OpenRoute
         await _told(model)
 
     assert K.UNSUPPORTED == caught.value.kind
+
+
+async def test_server_without_https_is_a_wrong_setting(upstream: OpenRouterFake) -> None:
+    """It is not waited for as a server that is away."""
+    url = upstream.base_url.replace("http:", "https:")
+    model = ServerChatModel(chat_server(url), SecretSource(None, name="CHAT_API_KEY"))
+    request = ChatRequest(model="x", messages=(Message("user", "Tell."),))
+
+    with pytest.raises(ProviderError) as caught:
+        await _read(model, request, ChatTimers(total=30, first_token=20))
+    await model.aclose()
+
+    assert ProviderErrorKind.CONFIGURATION == caught.value.kind
+    assert f"CHAT_BASE_URL={url}" in caught.value.message
+    assert not caught.value.billed

@@ -37,6 +37,7 @@ _STILL_LOADING: Final = "the server still loads the model, after {:.0f} minutes;
 _CAPPED: Final = "the calls that are allowed in a time are used up"
 _NO_PROXY: Final = "no connection through the proxy; see HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 _UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_FILE and {url}"
+_NO_TLS: Final = "the server does not speak https; see {url}={address}"
 _UNREACHABLE: Final = "no connection to the server. Is it running? {url}={address}"
 
 _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
@@ -238,6 +239,10 @@ class Failures:
     def untrusted(self) -> ProviderError:
         """Returns that of a server with a certificate of an authority that is not known."""
         return self.of(_K.CONFIGURATION, _UNTRUSTED, billed=False)
+
+    def no_tls(self) -> ProviderError:
+        """Returns that of a server at which https is no protocol."""
+        return self.of(_K.CONFIGURATION, _NO_TLS, billed=False)
 
     def of_body(
         self,

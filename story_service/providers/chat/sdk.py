@@ -19,6 +19,7 @@ _BROKEN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, http
 # To the SDK a server that hangs up after it has got the request is one that cannot be connected to, too.
 _UNREACHED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _OF_THE_PROXY: Final = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
+_NO_TLS: Final = frozenset({"HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "WRONG_VERSION_NUMBER"})
 _CONNECT_SECONDS: Final = 10.0
 _KEEP_SECONDS: Final = 60.0
 _MAX_ERROR_BYTES: Final = 65_536
@@ -155,6 +156,9 @@ def _translated(error: Exception, failures: Failures) -> ProviderError:
         return failures.unreachable(by_proxy=True)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return failures.untrusted()
+    # aiohttp's own SSL error has no reason.
+    if any(isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in _NO_TLS for cause in causes):
+        return failures.no_tls()
     if any(isinstance(cause, _UNREACHED) for cause in causes):
         return failures.unreachable()
     # The transport's own error says that a timer ran out, which those around it may not.
