@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from story_service.answer.markup import Escapes, Markup, with_line_feeds, without_controls
 from story_service.answer.structured import Structured
 from story_service.answer.tokens import RESTART, Tokens
+
+_GATHERED: Final = 20
+"""Code points of a line that are read at once: single tokens would cost four times the CPU. An end of a sentence is
+decided later than that anyway."""
 
 
 class _Characters:
@@ -32,6 +38,7 @@ class StreamText:
 
     def __init__(self, *, title_wanted: bool = True) -> None:
         self._markup = Markup()
+        self._gathered = ""
         self._stages = (_Characters(), Tokens(), Structured(title_wanted=title_wanted), Escapes(), self._markup)
 
     @property
@@ -41,13 +48,18 @@ class StreamText:
 
     def feed(self, text: str) -> str:
         """Takes more; returns what is certain of it."""
+        text = self._gathered + text
+        if len(text) < _GATHERED and "\n" not in text:
+            self._gathered = text
+            return ""
+        self._gathered = ""
         for stage in self._stages:
             text = stage.feed(text)
         return text
 
     def finish(self) -> str:
         """Returns what was held at the end of the answer."""
-        text = ""
+        text, self._gathered = self._gathered, ""
         for stage in self._stages:
             text = stage.feed(text) + stage.finish()
         return text
