@@ -38,6 +38,7 @@ _ESCAPE: Final = re.compile(
     r"|(?<=[A-Z])\u0120(?=[a-z]|[A-Z][a-z])|(?<![^\n])\u0120(?=[A-Z]))|(?P<lines>(?<=[^\sA-Z])\u010a)"
     r"|(?P<opening>(?<!`)``(?=[^\s`]))|(?P<closing>(?<!')''(?!'))"
 )
+_ESCAPE_SIGN: Final = re.compile(r"[&\\`'\u2581\u0120\u010a]")
 _ESCAPE_HELD: Final = re.compile(
     r"(?:&(?:amp;){0,3}#?\w{0,32}|\\{1,3}(?:u[0-9a-fA-F]{0,4}|x[0-9a-fA-F]{0,2}|r\\{0,2}|t)?"
     r"|\\{1,2}u[dD][89abAB][0-9a-fA-F]{2}(?:\\{1,2}(?:u[0-9a-fA-F]{0,3})?)?|\u0120[A-Z]?|(?<!`)`{1,2}|(?<!')'{1,2})\Z"
@@ -79,7 +80,7 @@ class Escapes(Scanner):
     r"""Returns what escapes stand for: `&#39;`, `\n`, `\u00e9`, the blanks of a tokenizer, the quotes of LaTeX."""
 
     def __init__(self) -> None:
-        super().__init__(_ESCAPE, _ESCAPE_HELD, 60)
+        super().__init__(_ESCAPE, _ESCAPE_HELD, 60, _ESCAPE_SIGN)
 
     def replaced(self, found: re.Match[str]) -> str:
         """Returns what an escape stands for."""
@@ -106,6 +107,7 @@ _MARKUP: Final = re.compile(
     rf"|(?<=[^\s\[(<])(?:[ ]?{_NUMBERS}){{2,12}}|(?<=[^\s\[(<])\[\^?\d{{1,3}}(?:\s?[,\u2013-]\s?\d{{1,3}}){{0,8}}\]"
     rf"|{_AFTER}[ ]{_NUMBERS}(?!\S)|(?<=[^\s\d\[(])\^\[?\d{{1,3}}\]?\^?|{_AFTER}{_POWERS}"
 )
+_MARKUP_SIGN: Final = re.compile(r"[<\[(^\u3010\u00b9\u00b2\u00b3\u2070-\u2079]")
 _MARKUP_HELD: Final = re.compile(
     r"(?:<(?:[/!]?[A-Za-z!-][^<>\n]{0,280}|[/!]?)|[ ]?\(?!?\[[^\]\[\n]{0,200}(?:\](?:\([^)\n]{0,300}\)?)?)?"
     rf"|(?:[ ]?{_NUMBERS}){{1,12}}(?:[ ]?\[?\^?\d{{0,3}})|[ ]?\([^\W\d_]{{0,10}}\s?"
@@ -131,7 +133,7 @@ class Markup(Scanner):
     """Leaves out tags and citations; of tags that separate lines a line feed remains, of links what they show."""
 
     def __init__(self) -> None:
-        super().__init__(_MARKUP, _MARKUP_HELD, _LONGEST_LINK)
+        super().__init__(_MARKUP, _MARKUP_HELD, _LONGEST_LINK, _MARKUP_SIGN)
         self.cited = False
         """True after a citation."""
 

@@ -16,9 +16,13 @@ class Scanner:
     are bounded, so that a match is the same however the text is cut.
     """
 
-    def __init__(self, found: re.Pattern[str], held: re.Pattern[str], longest: int) -> None:
-        """`longest` is the maximum length of what `held` matches."""
+    def __init__(self, found: re.Pattern[str], held: re.Pattern[str], longest: int, sign: re.Pattern[str]) -> None:
+        """`longest` is the maximum length of what `held` matches; `sign` matches something in every match of `found`.
+
+        Text without a sign, as most is, is not searched further, which takes a fraction of the time.
+        """
         self._found = found
+        self._sign = sign
         self._held_pattern = held
         self._longest = longest
         self._held = ""
@@ -47,7 +51,7 @@ class Scanner:
         whole, start = self._before + text, len(self._before)
         end = start + certain
         parts = []
-        for found in self._found.finditer(whole, start):
+        for found in self._found.finditer(whole, start) if self._sign.search(whole, start) else ():
             if found.start() >= end:
                 break
             if found.start() > start:

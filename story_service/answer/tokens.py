@@ -45,6 +45,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<final>assistantfinal|(?<![^\n])\.{3} ?done thinking\.?)"
     r"|(?P<turn>(?<=[^\s-])assistant(?=\n\n))"
 )
+_SIGN: Final = re.compile(r"[<\[\]`\u25c1]|assistant|analysis|commentary|\.{3}")
 _HELD: Final = re.compile(
     r"(?:(?:<0x[0-9A-Fa-f]{2}>){1,7}(?:<(?:0(?:x[0-9A-Fa-f]{0,2})?)?)?|(?:<0x[0-9A-Fa-f]{2}>){8}"
     r"|<(?:0(?:x[0-9A-Fa-f]{0,2})?|[^\W\d_|\uff5c][^<>\n]{0,280}|[|\uff5c/\s][^<>\n]{0,280})?|<<[/SY]{0,4}>?"
@@ -68,7 +69,7 @@ class Tokens(Scanner):
     """Leaves the text of the answer: what a model says first, in its own turn, and does not only think."""
 
     def __init__(self) -> None:
-        super().__init__(_TOKEN, _HELD, _LONGEST)
+        super().__init__(_TOKEN, _HELD, _LONGEST, _SIGN)
         self._depth = 0
         """Thoughts, or the turn of another speaker, that the present text is in."""
         self._fenced = False
