@@ -25,7 +25,8 @@ class AioTransport:
     """A channel of grpc.aio; see Transport. It is opened and closed on the event loop that uses it."""
 
     def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None, connect_timeout: float) -> None:
-        self._target = target
+        self.target = target
+        self.offload: Offload = in_thread
         self._credentials = credentials
         self._connect_timeout = connect_timeout
         self._channel: grpc.aio.Channel | None = None
@@ -33,25 +34,15 @@ class AioTransport:
     def open(self) -> None:
         """Opens the channel."""
         if self._credentials is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=CHANNEL_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(self.target, options=CHANNEL_OPTIONS)
         else:
-            self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=CHANNEL_OPTIONS)
+            self._channel = grpc.aio.secure_channel(self.target, self._credentials, options=CHANNEL_OPTIONS)
 
     async def close(self) -> None:
         """Closes the channel and ends its calls."""
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
-
-    @property
-    def target(self) -> str:
-        """See Transport."""
-        return self._target
-
-    @property
-    def offload(self) -> Offload:
-        """See Transport."""
-        return in_thread
 
     def clock(self) -> float:
         """See Transport."""
@@ -67,7 +58,7 @@ class AioTransport:
             async with asyncio.timeout(self._connect_timeout):
                 await self._opened().channel_ready()
         except TimeoutError:
-            raise unreachable(self._target) from None
+            raise unreachable(self.target) from None
 
     async def call(
         self,

@@ -39,7 +39,8 @@ class BlockingTransport:
         connect_timeout: float,
         channel: grpc.Channel | None = None,
     ) -> None:
-        self._target = target
+        self.target = target
+        self.offload: Offload = in_place
         self._connect_timeout = connect_timeout
         self._own = channel is None
         # A probe costs a round trip, so it is made only before the first call and after a lost connection.
@@ -55,16 +56,6 @@ class BlockingTransport:
         """Closes the channel and ends its calls, unless it is the caller's."""
         if self._own:
             self._channel.close()
-
-    @property
-    def target(self) -> str:
-        """See Transport."""
-        return self._target
-
-    @property
-    def offload(self) -> Offload:
-        """See Transport."""
-        return in_place
 
     def clock(self) -> float:
         """See Transport."""
@@ -93,7 +84,7 @@ class BlockingTransport:
                 # Any other status shows that the gateway answers.
             self._connected = True
             return
-        raise unreachable(self._target)
+        raise unreachable(self.target)
 
     async def call(
         self,

@@ -85,15 +85,10 @@ class ResponseStream(Protocol[MessageT_co]):
 class Transport(Protocol):
     """A channel to the gateway. Failed calls raise TaleError."""
 
-    @property
-    def target(self) -> str:
-        """Address of the gateway."""
-        ...
-
-    @property
-    def offload(self) -> Offload:
-        """Runs functions that use the disk."""
-        ...
+    target: str
+    """Address of the gateway."""
+    offload: Offload
+    """Runs functions that use the disk."""
 
     def clock(self) -> float:
         """Returns the seconds of a monotonic clock."""
