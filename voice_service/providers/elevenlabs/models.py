@@ -7,10 +7,9 @@ Limits and languages come from their list of models; the tables here are used wh
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from voice_service.ports import VoiceSettings
 from voice_service.providers.elevenlabs.api import Endpoint
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from elevenlabs.types import Model
 
-    from voice_service.ports import SegmentRequest
+    from voice_service.ports import SegmentRequest, VoiceSettings
     from voice_service.providers.elevenlabs.api import ElevenLabsConfig
 
 
@@ -225,16 +224,6 @@ def speech_call(
 
 
 def _settings(asked: VoiceSettings, default: VoiceSettings, model_id: str) -> VoiceSettings:
-    boost = default.use_speaker_boost if asked.use_speaker_boost is None else asked.use_speaker_boost
-    speed = _first(asked.speed, default.speed)
-    return VoiceSettings(
-        stability=stability_of(model_id, _first(asked.stability, default.stability)),
-        similarity_boost=_first(asked.similarity_boost, default.similarity_boost),
-        style=_first(asked.style, default.style),
-        use_speaker_boost=boost,
-        speed=None if speed is None else min(max(speed, _SPEEDS[0]), _SPEEDS[1]),
-    )
-
-
-def _first(asked: float | None, default: float | None) -> float | None:
-    return default if asked is None else asked
+    both = replace(default, **{name: value for name, value in asdict(asked).items() if value is not None})
+    speed = None if both.speed is None else min(max(both.speed, _SPEEDS[0]), _SPEEDS[1])
+    return replace(both, stability=stability_of(model_id, both.stability), speed=speed)
