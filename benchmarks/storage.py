@@ -22,13 +22,13 @@ from storage_service.backends import SystemClock
 from storage_service.embedded.database import Database
 from storage_service.embedded.removals import SqliteRemovalStore
 from storage_service.embedded.stories import SqliteStoryStore
-from storage_service.records import Lease, Position
+from storage_service.records import Position
 from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc, storage_pb2, storage_pb2_grpc
 
 TIMES = 50
-LEASE = Lease(30_000_000)
+LEASE = 30_000_000
 SIZES = (30_000, *([397_500] * 12))
 """A title and twelve pieces, five minutes at 128 kbit/s: 4.8 MB."""
 WORDS = segment_pb2.SegmentWords(

@@ -11,12 +11,12 @@ from google.protobuf.duration_pb2 import Duration
 from servicekit.ids import new_id
 from storage_service.errors import audio_corrupt, audio_url_unsupported, check_digest
 from storage_service.ports import ANY_BYTES, ObjectNotes, SegmentStore
-from storage_service.records import Blob, Digest, Lease, NewStory, ObjectKey, ObjectKind, RepeatKey, SignedUrl
+from storage_service.records import Blob, Digest, NewStory, ObjectKey, ObjectKind, RepeatKey, SignedUrl
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 
 SECOND = 1_000_000
-LEASE = Lease(30 * SECOND)
+LEASE = 30 * SECOND
 FINGERPRINT = hashlib.sha256(b"a dragon who cannot sleep").digest()
 
 
@@ -127,7 +127,7 @@ def new_story(
     story_id: str | None = None,
     request_id: str = "",
     fingerprint: bytes = FINGERPRINT,
-    lease: Lease | None = None,
+    lease: int | None = None,
     **changes: object,
 ) -> NewStory:
     """Returns a story to create through the port."""

@@ -12,7 +12,6 @@ from storage_service.records import (
     Change,
     Digest,
     EvictResult,
-    Lease,
     Manifest,
     NewStory,
     ObjectKey,
@@ -112,9 +111,9 @@ class StoryStore(Protocol):
         """
 
     async def claim(
-        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
+        self, lease: int, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
     ) -> Sequence[storage_pb2.ClaimedStory]:
-        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first.
+        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first, for `lease`.
 
         Not of those whose lease has expired, unless `expired`, which is asked last: the call may have waited for the
         store. A lease that has more than twice its duration left has expired too: it was taken before the clock was set

@@ -12,13 +12,6 @@ from tale.storage.v1 import segment_pb2
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """A lease that is asked for, and for how long."""
-
-    duration: int
-
-
-@dataclass(frozen=True, slots=True)
 class RepeatKey:
     """What makes a request repeatable: the caller's id for it and the SHA-256 of what it asks."""
 
@@ -28,13 +21,16 @@ class RepeatKey:
 
 @dataclass(frozen=True, slots=True)
 class NewStory:
-    """A story to store. `story` holds the snapshots and resolved defaults, `spec` what was asked."""
+    """A story to store. `story` holds the snapshots and resolved defaults, `spec` what was asked.
+
+    `lease` is the duration of one that is asked for, here and below.
+    """
 
     story_id: str
     spec: common_pb2.StorySpec
     story: common_pb2.Story
     repeat: RepeatKey | None = None
-    lease: Lease | None = None
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Retry:
     """Continues a failed story."""
 
     repeat: RepeatKey | None = None
-    lease: Lease | None = None
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class Narrate:
 
     voice: common_pb2.VoiceSelection
     repeat: RepeatKey | None = None
-    lease: Lease | None = None
+    lease: int | None = None
 
 
 Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)

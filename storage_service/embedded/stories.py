@@ -27,7 +27,6 @@ from storage_service.records import (
     SCAN_PAGE,
     Cancel,
     Change,
-    Lease,
     Narrate,
     NewStory,
     ObjectKey,
@@ -164,21 +163,21 @@ def _close_manifest(tx: Transaction, story_id: str, voice: common_pb2.VoiceSelec
     tx.execute("UPDATE story_bodies SET voice = ? WHERE story_id = ?", (voice.SerializeToString(), story_id))
 
 
-def _take(tx: Transaction, story_id: str, lease: Lease | None) -> None:
+def _take(tx: Transaction, story_id: str, lease: int | None) -> None:
     if lease is not None:
         take_lease(tx, story_id, lease)
 
 
-def take_lease(tx: Transaction, story_id: str, lease: Lease) -> storage_pb2.ClaimedStory:
+def take_lease(tx: Transaction, story_id: str, lease: int) -> storage_pb2.ClaimedStory:
     """Takes the lease of a story that is known to be free. The first claim and one after a hand-over do not count."""
-    row = tx.execute(_TAKE, {"id": story_id, "now": tx.now, "duration": lease.duration}).fetchone()
+    row = tx.execute(_TAKE, {"id": story_id, "now": tx.now, "duration": lease}).fetchone()
     return storage_pb2.ClaimedStory(
         story_id=row["id"], owner=row["owner"], lease_token=row["lease_token"], pickup_count=row["pickup_count"]
     )
 
 
 def claim_stories(
-    tx: Transaction, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
+    tx: Transaction, lease: int, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
 ) -> Sequence[storage_pb2.ClaimedStory]:
     """Takes the leases of unfinished stories that no run holds, oldest first."""
     chosen = " AND id IN (SELECT value FROM json_each(:ids))" if story_ids else ""

@@ -6,7 +6,6 @@ from typing import Final, TypeVar
 import structlog
 
 from storage_service.ports import Clock
-from storage_service.records import Lease
 
 T = TypeVar("T")
 
@@ -39,10 +38,10 @@ class Absence:
         self._back = self._written = self._clock.steady()
         self._failed = None
 
-    def holds_back(self, lease: Lease) -> bool:
+    def holds_back(self, lease: int) -> bool:
         """Returns True where no expired lease may be claimed yet by a run that asks for `lease`."""
         self._check_clock()
-        hold = min(_LONGEST_HOLD, lease.duration // 2)
+        hold = min(_LONGEST_HOLD, lease // 2)
         since = self._back if self._failed is None else max(self._back, self._failed)
         return self._clock.steady() < since + hold
 

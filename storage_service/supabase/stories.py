@@ -14,7 +14,6 @@ from storage_service.records import (
     AttachResult,
     Cancel,
     Change,
-    Lease,
     Manifest,
     Narrate,
     NewStory,
@@ -242,7 +241,7 @@ class SupabaseStoryStore(SupabaseStore):
             story=from_new(new),
             problems=from_problems(new.story.problems),
             request=from_repeat("CreateStory", new.repeat),
-            lease_us=new.lease and new.lease.duration,
+            lease_us=new.lease,
             on_retry=lambda: repeated.append(True),
         )
         record = to_record(answer["record"])
@@ -271,7 +270,7 @@ class SupabaseStoryStore(SupabaseStore):
         """Makes a change."""
         given: dict[str, object] = {"kind": type(change).__name__}
         repeat: RepeatKey | None = None
-        lease: Lease | None = None
+        lease: int | None = None
         match change:
             case Rate(rating):
                 given["rating"] = rating
@@ -289,7 +288,7 @@ class SupabaseStoryStore(SupabaseStore):
             story_id=story_id,
             change=given,
             request=from_repeat(type(change).__name__, repeat),
-            lease_us=lease and lease.duration,
+            lease_us=lease,
             expected_revision=expected_revision,
         )
         if answer.get("refused") == "WRONG_STATE":
@@ -312,13 +311,13 @@ class SupabaseStoryStore(SupabaseStore):
         return to_answer(positions, answer, max_bytes=max_bytes)
 
     async def claim(
-        self, lease: Lease, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
+        self, lease: int, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
     ) -> Sequence[storage_pb2.ClaimedStory]:
         """Takes leases. Not repeated where it may have been done: the leases that were taken then just run out."""
         claimed = await self._connection.timed_rpc(
             "claim_stories",
             safe=False,
-            duration_us=lease.duration,
+            duration_us=lease,
             most=most,
             story_ids=sorted(story_ids) or None,
             expired=expired(),

@@ -16,7 +16,6 @@ from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
     Change,
-    Lease,
     Narrate,
     NewStory,
     ObjectKind,
@@ -137,7 +136,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> storage_pb2.ClaimStoriesResponse:
         """Hands out work."""
         del context
-        lease, story_ids = _lease(request.lease), frozenset(request.story_ids)
+        lease, story_ids = request.lease.duration.ToMicroseconds(), frozenset(request.story_ids)
         claim = self._stories.claim(
             lease,
             most=request.max_count,
@@ -228,9 +227,5 @@ def _repeat_key(asked: _Repeatable) -> RepeatKey | None:
     return RepeatKey(asked.request_id, asked.fingerprint) if asked.request_id else None
 
 
-def _lease_of(asked: _Repeatable) -> Lease | None:
-    return _lease(asked.lease) if asked.HasField("lease") else None
-
-
-def _lease(lease: storage_pb2.LeaseRequest) -> Lease:
-    return Lease(lease.duration.ToMicroseconds())
+def _lease_of(asked: _Repeatable) -> int | None:
+    return asked.lease.duration.ToMicroseconds() if asked.HasField("lease") else None

@@ -106,7 +106,7 @@ async def begun(store: StoryStore, owner: str = ME, **changes: object) -> str:
 
 async def kept(store: StoryStore, made: storage_pb2.StoryCheckpoint) -> None:
     """A checkpoint that holds."""
-    (result,) = await store.checkpoint(LEASE.duration, [made])
+    (result,) = await store.checkpoint(LEASE, [made])
     assert "" == result.error.reason
 
 

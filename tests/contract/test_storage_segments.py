@@ -104,9 +104,9 @@ async def test_segments_of_unfinished_stories_are_never_evicted(stores: Stores, 
     if by == "checkpoint":
         given.narration.audio_id = new_id()
         given.segments.append(one.place)
-    await stores.stories.checkpoint(LEASE.duration, [given])
+    await stores.stories.checkpoint(LEASE, [given])
     assert (await stores.segments.evict(0)).stored_bytes == 100
-    await stores.stories.checkpoint(LEASE.duration, [checkpoint(story_id, state=states.READY_WITHOUT_AUDIO)])
+    await stores.stories.checkpoint(LEASE, [checkpoint(story_id, state=states.READY_WITHOUT_AUDIO)])
     assert (await stores.segments.evict(0)).stored_bytes == 0
 
 

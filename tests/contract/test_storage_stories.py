@@ -12,7 +12,6 @@ from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkp
 from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
-    Lease,
     Narrate,
     Position,
     Rate,
@@ -46,7 +45,7 @@ async def created(store: StoryStore, owner: str = ME, **changes: object) -> str:
 
 async def checked(store: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> list[str]:
     """The reasons of a batch, "" for what was stored."""
-    results = await store.checkpoint(LEASE.duration, checkpoints)
+    results = await store.checkpoint(LEASE, checkpoints)
     assert [one.story_id for one in checkpoints] == [result.story_id for result in results]
     return [result.error.reason for result in results]
 
@@ -112,13 +111,13 @@ async def test_racing_creates_make_one_story(store: StoryStore) -> None:
 async def test_a_lease_can_be_taken_while_creating(store: StoryStore, clock: ManualClock) -> None:
     """The first token is 1, and a repeated call takes nothing."""
     record, _ = await store.create(ME, new_story(request_id="r-1", lease=LEASE))
-    assert (1, clock.now() + LEASE.duration, 0, 0) == (
+    assert (1, clock.now() + LEASE, 0, 0) == (
         record.run.lease_token,
         record.run.lease_expire_time.ToMicroseconds(),
         record.run.work_duration.ToMicroseconds(),
         record.run.pickup_count,
     )
-    again, _ = await store.create(ME, new_story(request_id="r-1", lease=Lease(SECOND)))
+    again, _ = await store.create(ME, new_story(request_id="r-1", lease=SECOND))
     assert record == again
 
 
@@ -310,8 +309,8 @@ async def test_a_checkpoint_renews_the_lease(store: StoryStore, clock: ManualClo
     story_id = await created(store)
     before = await store.get(ME, story_id, full=False)
     clock.advance(20)
-    (result,) = await store.checkpoint(LEASE.duration, [checkpoint(story_id)])
-    assert clock.now() + LEASE.duration == result.lease_expire_time.ToMicroseconds()
+    (result,) = await store.checkpoint(LEASE, [checkpoint(story_id)])
+    assert clock.now() + LEASE == result.lease_expire_time.ToMicroseconds()
     after = await store.get(ME, story_id, full=False)
     assert before.story == after.story
     assert result.lease_expire_time == after.run.lease_expire_time
@@ -364,8 +363,8 @@ async def test_lease_does_not_outlast_a_clock_that_is_set_back(store: StoryStore
     """Its run renews it by the new time; one that is not renewed is claimed within twice its duration."""
     orphan, renewed = await created(store), await created(store)
     clock.set_forward(-3600)
-    (result,) = await store.checkpoint(LEASE.duration, [checkpoint(renewed)])
-    assert clock.now() + LEASE.duration == result.lease_expire_time.ToMicroseconds()
+    (result,) = await store.checkpoint(LEASE, [checkpoint(renewed)])
+    assert clock.now() + LEASE == result.lease_expire_time.ToMicroseconds()
     assert [orphan] == [one.story_id for one in await store.claim(LEASE, most=9, story_ids=())]
     assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
 

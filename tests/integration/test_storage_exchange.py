@@ -41,7 +41,6 @@ from storage_service.exchange.lines import Counts, ExchangeError
 from storage_service.ports import HistoryStore, ObjectStore, StoryStore
 from storage_service.records import (
     Cancel,
-    Lease,
     ObjectKey,
     ObjectKind,
     Rate,
@@ -138,7 +137,7 @@ async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes
 
 async def checked(backend: Backend, made: storage_pb2.StoryCheckpoint) -> None:
     """A checkpoint that holds."""
-    (result,) = await backend.records.stories.checkpoint(LEASE.duration, [made])
+    (result,) = await backend.records.stories.checkpoint(LEASE, [made])
     assert "" == result.error.reason
 
 
@@ -272,7 +271,7 @@ async def test_imported_stories_can_be_continued(request: pytest.FixtureRequest,
     async with opened(await embedded(request, tmp_path / "b"), clock) as new:
         await imported_from(file, new)
         stories = new.records.stories
-        claimed = {one.story_id: one for one in await stories.claim(Lease(SECOND), most=10, story_ids=())}
+        claimed = {one.story_id: one for one in await stories.claim(SECOND, most=10, story_ids=())}
         assert {ids["running"]: (2, 0), ids["sequel"]: (1, 0)} == {
             story_id: (one.lease_token, one.pickup_count) for story_id, one in claimed.items()
         }

@@ -125,7 +125,7 @@ async def test_a_request_to_go_on_that_comes_twice_at_once_is_one(
     change = again(RepeatKey("r-1", FINGERPRINT), LEASE)
     ended = states.FAILED if isinstance(change, Retry) else states.READY
     end = checkpoint(new.story_id, state=ended, text=(0, "Once."), content_complete=True)
-    await stories.checkpoint(LEASE.duration, [end])
+    await stories.checkpoint(LEASE, [end])
     answers = await asyncio.gather(
         *(stories.update(ME, new.story_id, change, expected_revision=None) for _ in range(AT_ONCE))
     )
@@ -145,7 +145,7 @@ async def test_batches_that_name_the_same_stories_never_wait_for_each_other_for_
         batch = [checkpoint(one.story_id, text=(len(text), "Once upon ")) for one in new]
         text += "Once upon "
         orders = [batch, batch[::-1], batch[10:] + batch[:10], batch[::2] + batch[1::2]]
-        answers = await asyncio.gather(*(stories.checkpoint(LEASE.duration, order) for order in orders))
+        answers = await asyncio.gather(*(stories.checkpoint(LEASE, order) for order in orders))
         assert {""} == {result.error.reason for answer in answers for result in answer}
     assert {text} == {(await stories.get(ME, one.story_id, full=False)).story.content for one in new}
 
@@ -156,7 +156,7 @@ async def test_a_run_that_is_cancelled_while_it_writes_stays_cancelled(stories: 
         new = new_story(lease=LEASE)
         await stories.create(ME, new)
         writes = [
-            stories.checkpoint(LEASE.duration, [checkpoint(new.story_id, text=(0, "Once upon a time."[:length]))])
+            stories.checkpoint(LEASE, [checkpoint(new.story_id, text=(0, "Once upon a time."[:length]))])
             for length in (4, 9, 17)
         ]
         reasons = await outcomes(*writes, stories.update(ME, new.story_id, Cancel(), expected_revision=None))
@@ -338,8 +338,8 @@ async def test_checkpoints_and_deletions_of_shared_segments_never_wait_for_each_
             checkpoint(one.story_id, narration=narration(), segments=[piece.place for piece in spoken]) for one in new
         ]
         some, others, _ = await asyncio.gather(
-            stories.checkpoint(LEASE.duration, batch[:2]),
-            stories.checkpoint(LEASE.duration, batch[:1:-1]),
+            stories.checkpoint(LEASE, batch[:2]),
+            stories.checkpoint(LEASE, batch[:1:-1]),
             asyncio.gather(*(stories.delete(ME, one.story_id) for one in old)),
         )
         results = [*some, *others]

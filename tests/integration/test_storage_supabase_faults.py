@@ -216,7 +216,7 @@ async def test_a_story_whose_answer_was_lost_is_new_all_the_same(store: Store, f
 async def test_what_may_have_been_done_is_not_done_twice(store: Store, faults: Proxy) -> None:
     """A claim, a deletion, a retry: where the answer is lost the caller is told, and one request was made."""
     story_id = await store.story()
-    await store.stories.checkpoint(LEASE.duration, [checkpoint(story_id, state=states.FAILED)])
+    await store.stories.checkpoint(LEASE, [checkpoint(story_id, state=states.FAILED)])
     cases: list[tuple[str, Awaitable[object]]] = [
         ("claim_stories", store.stories.claim(LEASE, most=1, story_ids=())),
         ("update_story", store.stories.update(ME, story_id, Retry(RepeatKey("r-2", FINGERPRINT)), expected_revision=1)),
@@ -241,7 +241,7 @@ async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(store: Store, fau
     """Repeating it changes nothing."""
     story_id = await store.story()
     faults.plan(Fault("reset", at="checkpoint_stories", late=True))
-    (result,) = await store.stories.checkpoint(LEASE.duration, [checkpoint(story_id, text=(0, "Once"))])
+    (result,) = await store.stories.checkpoint(LEASE, [checkpoint(story_id, text=(0, "Once"))])
     assert "" == result.error.reason
     assert "Once" == (await store.stories.get(ME, story_id, full=False)).story.content
 

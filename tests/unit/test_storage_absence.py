@@ -4,7 +4,6 @@ import pytest
 
 from servicekit.errors import DomainError, unavailable
 from standins.storage_kit import LEASE, SECOND, ManualClock
-from storage_service.records import Lease
 from storage_service.stories.absence import Absence
 
 
@@ -56,7 +55,7 @@ def test_start_of_the_service_holds_back_for_three_seconds(clock: ManualClock) -
 
 def test_short_leases_are_held_back_for_half_of_one(clock: ManualClock) -> None:
     """Runs renew them more often."""
-    absence, lease = Absence(clock), Lease(2 * SECOND)
+    absence, lease = Absence(clock), 2 * SECOND
     clock.advance(0.9)
     assert absence.holds_back(lease)
     clock.advance(0.1)

@@ -44,12 +44,12 @@ class Narration:
             await self.stores.segments.add(one.stored, key, self.story_id)
         made = checkpoint(self.story_id, text=(0, "x" * 10), content_complete=True, narration=header)
         made.segments.extend(one.place for one in spoken)
-        await self.stores.stories.checkpoint(LEASE.duration, [made])
+        await self.stores.stories.checkpoint(LEASE, [made])
 
     async def finish(self) -> None:
         """The story is READY, and its segments make room."""
         await self.finisher.finish(self.story_id, 1, self.audio_id)
-        await self.stores.stories.checkpoint(LEASE.duration, [checkpoint(self.story_id, state=states.READY)])
+        await self.stores.stories.checkpoint(LEASE, [checkpoint(self.story_id, state=states.READY)])
         await self.objects.drop((await self.stores.segments.evict(0)).dropped)
 
     async def delete(self) -> None:
