@@ -1,7 +1,9 @@
 """One call to a chat model, from its events to the items of the port."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,13 @@ _NOT_SENT_OR_NOT_TAKEN: Final = 400
 _MAYBE_TAKEN: Final = frozenset(
     {ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT, ProviderErrorKind.TRUNCATED, ProviderErrorKind.CANCELLED}
 )
+_ERROR: Final = re.compile(
+    r"\s*\n\W{0,3}(?:error\s*(?:\d{3}\b|[:\]])|an? (?:\w+ ){0,2}error (?:has )?occurred|internal server error|"
+    r"bad gateway|service unavailable|gateway time-?out|too many requests|rate limit exceeded|"
+    r"(?:upstream|api|server|network|stream|connection|request)\b.{0,40}\b(?:error|timed.out|aborted|failed|lost)\b)",
+    re.IGNORECASE,
+)
+"""Begins a paragraph that a server wrote in place of the model's."""
 
 
 class WritingAttempt:
@@ -176,6 +185,8 @@ class WritingAttempt:
         if ended and not answer.text:
             self._opening.no_story(read_text(self.raw_text))
         *read, last = answer.items or (AttemptText(""),)
+        if isinstance(last, AttemptText) and self._released and _ERROR.match(last.text) is not None:
+            last, event, ended = AttemptText(""), replace(event, mark=EndMark.NONE), False
         items = [item for each in read for item in self._checked(each)]
         if isinstance(last, AttemptTitle):
             items, last = [*items, *self._checked(last)], AttemptText("")
@@ -215,6 +226,8 @@ class WritingAttempt:
                 return [item]
             self._titles.append(item)
             return []
+        if self._released and _ERROR.match(item.text) is not None:
+            raise self._unfit("an error stands in the answer")
         # Without a stop it may be the last, and unfinished.
         before, self._unclosed = self._unclosed, item.text
         if is_closed(item.text):

@@ -210,4 +210,17 @@ CASES: Final[tuple[Case, ...]] = (
         calls=2,
         text=TEXT.replace(joined(4), f"{joined(4)} The owl was very quiet.", 1),
     ),
+    *(
+        Case(
+            kind="Stories that break off",
+            sends=f"eight sentences, then `{words}` as if it were text, then the rest",
+            answers=[_ends(f"{TITLE}\n\n{joined(8)}\n\n{words}", "stop"), story(rest(joined(8)))],
+            calls=2,
+        )
+        for words in (
+            "An error occurred: upstream timed out.",
+            "[Error: the connection to the model was lost.]",
+            "Internal Server Error.",
+        )
+    ),
 )

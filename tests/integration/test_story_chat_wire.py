@@ -648,3 +648,16 @@ async def test_server_without_https_is_a_wrong_setting(upstream: OpenRouterFake)
     assert ProviderErrorKind.CONFIGURATION == caught.value.kind
     assert f"CHAT_BASE_URL={url}" in caught.value.message
     assert not caught.value.billed
+
+
+async def test_id_that_repeats_the_request_is_none(upstream: OpenRouterFake) -> None:
+    """Ids are logged, and an upstream may put anything into its own."""
+    upstream.default = lambda call: stream(Event({"id": call.model}), Text("Once."), Finish(), DONE, header_id=False)
+    model = ServerChatModel(chat_server(upstream.base_url), SecretSource(None, name="CHAT_API_KEY"))
+    ended = [
+        (await _read(model, ChatRequest(model=name, messages=(Message("user", "For Zora."),)), ChatTimers(total=9)))[-1]
+        for name in ("chatcmpl-1", "chat-zora-1")
+    ]
+    await model.aclose()
+
+    assert ["chatcmpl-1", ""] == [event.generation_id for event in ended if isinstance(event, ChatEnded)]

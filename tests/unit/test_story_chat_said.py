@@ -79,6 +79,14 @@ def test_escapes_hide_nothing(said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "said", ["TWlhIGxpa2VzIGZveGVz", "Zm94ZXM=", "666f786573", "f.o.x.e.s", "f-o-x-e-s", "f o x e s"]
+)
+def test_encoded_and_spelled_words_do_not_get_out(said: str) -> None:
+    """Whatever they say."""
+    assert "Invalid input: …" == CLEANER.clean(f"Invalid input: {said}")
+
+
+@pytest.mark.parametrize(
     "secret",
     [
         "sk-or-v1-0123456789abcdef",

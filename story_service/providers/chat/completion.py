@@ -8,7 +8,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, ChatWorking, EndMark
 from story_service.ports import Spending, money
-from story_service.providers.chat.errors import Failures, safe_id
+from story_service.providers.chat.errors import Failures
 from story_service.providers.chat.repeats import Repeats
 from story_service.providers.chat.report import decoded, is_error
 
@@ -33,7 +33,7 @@ class Completion:
     """Reads events one by one. Names of `headers` are in lower case, or the mapping ignores case."""
 
     def __init__(self, model: str, headers: Mapping[str, str], failures: Failures) -> None:
-        self.generation_id = safe_id(headers.get("x-generation-id"))
+        self.generation_id = failures.known_id(headers.get("x-generation-id"))
         """The provider's id of the call, "" until it is known."""
         self._headers = headers
         self._failures = failures
@@ -159,7 +159,7 @@ class Completion:
 
     def _identify(self, event: dict[str, Any]) -> None:
         if not self._model:
-            self.generation_id = self.generation_id or safe_id(event.get("id"))
+            self.generation_id = self.generation_id or self._failures.known_id(event.get("id"))
             self._model = printable(event.get("model"))
             created = event.get("created")
             self._created = created if isinstance(created, int) and 0 <= created < 2**53 else 0

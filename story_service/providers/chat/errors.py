@@ -7,6 +7,7 @@ server says in words decides where they say too little.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from servicekit.resilience.errors import OF_THE_PACE, ProviderError, ProviderErrorKind, wait_asked
@@ -46,6 +47,7 @@ _STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
     403: _K.AUTH,
     404: _K.UNSUPPORTED,
     405: _K.CONFIGURATION,
+    407: _K.CONFIGURATION,
     408: _K.TIMEOUT,
     425: _K.OVERLOAD,
     429: _K.RATE,
@@ -228,9 +230,20 @@ class Failures:
             kind,
             self._worded(message or self._words(kind)),
             provider=self._dialect.provider,
-            request_id=safe_id(request_id),
+            request_id=self.known_id(request_id),
             billed=billed,
         )
+
+    def known_id(self, value: object) -> str:
+        """Returns `value` if it is an id that may be logged, "" also where a word of the request is a part of it."""
+        known = safe_id(value)
+        parts = {part.casefold() for part in re.split("[._:-]", known) if part.isalpha()}
+        return known if parts.isdisjoint(self._request_words) else ""
+
+    @cached_property
+    def _request_words(self) -> frozenset[str]:
+        messages = self._request.messages if self._request is not None else ()
+        return frozenset(re.findall(r"[^\W\d_]{3,}", " ".join(each.content for each in messages).casefold()))
 
     def unreachable(self, *, by_proxy: bool = False) -> ProviderError:
         """Returns that of a server that cannot be connected to, or not through a proxy."""
@@ -258,7 +271,7 @@ class Failures:
         A `whole` body of words that say nothing known, such as "Ollama is running", is of no chat server.
         """
         text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-        if text.startswith(b"<") and status < 500 and status not in {401, 402, 403, 407, 429}:
+        if text.startswith(b"<") and status < 500 and status not in {401, 402, 403, 407, 413, 429}:
             return self._made(Report(status), _K.CONFIGURATION, headers, request_id, billed=False)
         try:
             value = decoded(text)
@@ -300,6 +313,8 @@ class Failures:
         kind, wait = _paced(kind, report, headers)
         if kind is _K.INVALID_INPUT and "context" in report.text.casefold():
             message = message or _TOO_LONG
+        elif report.status == 407:
+            message = _NO_PROXY
         elif kind is _K.QUOTA and wait is not None:
             message = message or _CAPPED
         error = ServerError(
@@ -308,7 +323,7 @@ class Failures:
             provider=self._dialect.provider,
             retry_after=wait,
             status=report.status,
-            request_id=safe_id(request_id),
+            request_id=self.known_id(request_id),
             said=self._cleaned(report.text),
             billed=kind not in _UNBILLED if billed is None else billed,
         )

@@ -22,6 +22,12 @@ _KEY: Final = re.compile(
     r"\b(?:sk|pk|rk|gsk|hf|xai|nvapi|org|user|proj|acct|key|api)[-_][\w*.…-]*(?:\d|\*|…)[\w*.…-]*", re.IGNORECASE
 )
 _LONG: Final = re.compile(r"(?<![\w/])(?=[\w+/=.~-]*(?:\d|[a-z][A-Z]))[\w+/=.~-]{20,}")
+_ENCODED: Final = re.compile(
+    r"(?<![\w/])(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])[A-Za-z0-9+/]{8,}={0,2}|[A-Za-z0-9+/]{6,}={1,2}|"
+    r"(?=\w*\d)(?:[0-9a-fA-F]{2}){4,})(?![\w=])"
+)
+"""Looks like base64 or hexadecimal digits, which may hold a name."""
+_SPELLED: Final = re.compile(r"(?<![^\W_])[^\W\d_](?:[\W_]{1,3}[^\W\d_](?![^\W_])){3,}")
 _QUOTES: Final = (("“", "”"), ("„", "“"), ("«", "»"), ("‘", "’"), ("「", "」"), ("`", "`"), ('"', '"'), ("'", "'"))
 _QUOTED: Final = re.compile("|".join(rf"(?<!\w){start}[^{start}{end}]*(?:{end}|$)" for start, end in _QUOTES))
 _LONGEST_QUOTE: Final = 40
@@ -100,7 +106,9 @@ class Cleaner:
         text = _folded(said[:_MOST_READ])
         for pattern, kept in ((_URL, r"\1\2"), (_EMAIL, _GAP), (_BEARER, _GAP), (_KEY, _GAP)):
             text = pattern.sub(kept, text)
-        text = _LONG.sub(lambda found: found.group() if self._is_model(found.group()) else _GAP, text)
+        for pattern in (_LONG, _ENCODED):
+            text = pattern.sub(lambda found: found.group() if self._is_model(found.group()) else _GAP, text)
+        text = _SPELLED.sub(_GAP, text)
         text = self._unquoted(_QUOTED.sub(_short_quote, text))
         parts, start = list[str](), 0
         for field in (*_FIELD.finditer(text), None):
