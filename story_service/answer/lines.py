@@ -24,6 +24,7 @@ _REFERENCE: Final = re.compile(
     r"\W*(?:\d{1,3}[.)\]:]*\s*)?[^\n]{0,60}\b(?:https?://|www\.)\S|\[\^\d{1,3}\]:?\s"
     r"|[\u00b9\u00b2\u00b3\u2070-\u2079]{1,6}\s"
 )
+_ASIDE: Final = re.compile(r"[*_]*\[[^\].!?]{1,60}\][*_]*\Z")
 _NUMBERED: Final = re.compile(r"\[\d{1,3}\]:?\s")
 _ITEM: Final = re.compile(r"[\s>]*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.)\]:]|\[\^?\d{1,3}\]|[a-z]\))\s+\S")
 _TURN: Final = re.compile(
@@ -54,7 +55,7 @@ class LineKind(Enum):
     CLOSING = "closing"
     """"The End", or words to the person who asked."""
     REFERENCE = "reference"
-    """An address, a footnote, or a row of a table."""
+    """An address, a footnote, a row of a table, or a direction such as "[Soft music]"."""
     TURN = "turn"
     """It begins with the name of a speaker of a conversation with a model."""
 
@@ -91,7 +92,7 @@ def read_line(line: str) -> Line:
     turn = _TURN.match(head)
     if CLOSING.match(head) or (whole and (THE_END.match(head) or ABOUT_LENGTH.fullmatch(head))):
         kind = LineKind.CLOSING
-    elif _TABLE.match(head) or _REFERENCE.match(head):
+    elif _TABLE.match(head) or _REFERENCE.match(head) or (whole and _ASIDE.match(head)):
         kind = LineKind.REFERENCE
     elif turn is not None and (turn["certain"] is None or whole):
         kind = LineKind.TURN

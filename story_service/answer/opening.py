@@ -50,7 +50,7 @@ _HEADING: Final = re.compile(
     r"#{1,6}\s|\s*(?:\*\*|__)[^*_]+(?:\*\*|__)[\s.!]*\Z|={2,}\s*[^=]+={2,}\s*\Z|\s*<|[\u300a\u3010\u300e]"
 )
 _SAID: Final = re.compile(r"[\"\u201c\u201e\u00ab\u300c][^\"\u201d\u201c\u00bb\u300d\n]*[\"\u201d\u201c\u00bb\u300d]?")
-_ASIDE: Final = re.compile(r"[*_]{1,2}[a-z][^*_.!?\n]{2,60}[*_]{1,2}\Z|[*_]*\[[^\].!?]{1,60}\][*_]*\Z")
+_ASIDE: Final = re.compile(r"[*_]{1,2}[a-z][^*_.!?\n]{2,60}[*_]{1,2}\Z")
 _ROLE_LABEL: Final = re.compile(rf"[#*_ ]*{MACHINE}[*_ ]*(?:[:\uff1a][*_ ]*|\s*\Z)", re.IGNORECASE)
 _SPOKEN: Final = re.compile(rf"[\s#*_>`=~-]*(?:{YES}|{HERE})\b", re.IGNORECASE)
 _YES: Final = re.compile(rf"{YES}[\s.!,]*\Z", re.IGNORECASE)
@@ -229,7 +229,8 @@ class Opening:
     def _behind_thoughts(self, lines: list[str]) -> Found | None:
         """Returns the title and the text behind thoughts that nothing marks: where least is said about the task."""
         weights = [_weight(line) for line in lines]
-        rest = [*accumulate(reversed(weights), initial=0)][::-1]
+        # A note behind the text weighs nothing.
+        rest = [*accumulate(reversed(weights), lambda rest, weight: weight + max(rest, 0), initial=0)][::-1]
         places = [
             place
             for place, line in enumerate(lines)
@@ -377,6 +378,8 @@ def _is_thought(line: str) -> bool:
         return False
     if thought is not None and thought["named"]:
         return True
+    if _in_capitals(line):
+        return False
     kinds = _kinds(line)
     return ("sure" in kinds or (thought is not None and "soft" in kinds)) and (
         thought is not None or about_task(line) > _SURE

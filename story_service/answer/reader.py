@@ -243,7 +243,8 @@ class AnswerReader:
         begins = line.kind is LineKind.REFERENCE
         match line.kind:
             case LineKind.TURN:
-                begins = speaker_of(self._head) not in self._speakers
+                # Riddles have answers.
+                begins = self._speakers.isdisjoint({"Question", speaker_of(self._head)})
             case LineKind.FENCE:
                 begins = self._opening.fenced
             case LineKind.TEXT:

@@ -137,8 +137,8 @@ _QUOTED: Final = re.compile(
 )
 """Direct speech: what a character says."""
 _SAID: Final = re.compile(
-    r"(?:\A|[,!?])[\s*_]*(?:i |he |she |it )?(?:said|says|told|cried|whispered|asked|answered|replied|thought|called"
-    r"|sighed|muttered|growled|sagte|rief|fragte|dachte|antwortete|flüsterte|seufzte|brummte|murmelte|meinte|dit|disait|répondit"
+    r"(?:\A|[,!?])[\s*_]*(?:i |he |she |it )?(?:said|says|t(?:old|ells)|cried|whispered|asked|answered|replied|thought"
+    r"|called|sighed|muttered|growled|sagte|rief|fragte|dachte|antwortete|flüsterte|seufzte|brummte|murmelte|meinte|dit|disait|répondit"
     r"|demanda|pensa|murmura|s['’]écria|dijo|respondió|preguntó|pensó|susurró|gritó|disse|diceva|rispose|chiese|pensò"
     r"|respondeu|perguntou|pensou|сказал\w*|говорил\w*|ответил\w*|спросил\w*|подумал\w*|прошептал\w*|воскликнул\w*"
     r"|сказав|відповів|zei|riep|vroeg|dacht|powiedział\w*|odpowiedział\w*|zapytał\w*|pomyślał\w*|de(?:di|miş)|sa|sade"

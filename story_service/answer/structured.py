@@ -166,6 +166,8 @@ def _story(text: str, *, title_wanted: bool) -> str:
         if leaf.path in parts or (leaf.listed and leaf.path[:-1] == best[:-1] and is_title_key(leaf.path[-1:]))
     ]
     story = "\n\n".join(leaf.text for leaf in chosen)
+    if _OBJECT.match(story):
+        return _story(story, title_wanted=title_wanted) or story
     title = _title(leaves, best, chosen) if title_wanted else ""
     return f"# {title}\n\n{story}" if title else story
 
@@ -173,15 +175,16 @@ def _story(text: str, *, title_wanted: bool) -> str:
 def _title(leaves: list[_Leaf], best: tuple[str, ...], chosen: list[_Leaf]) -> str:
     """Returns the text of a key for titles, a key that is one, or a short text before the story."""
     others = [leaf for leaf in leaves if leaf not in chosen and len(leaf.text) <= _MAX_TITLE and "\n" not in leaf.text]
-    for leaf in others:
-        if is_title_key(leaf.path[-1:]):
-            return leaf.text
+    titles = [leaf for leaf in others if is_title_key(leaf.path[-1:])]
+    if titles:
+        # "name" may be that of a function, whose arguments are the story.
+        return max(titles, key=lambda leaf: leaf.path[:-1] == best[:-1]).text
     if not _PLAIN_KEY.fullmatch(chosen[0].key):
         return chosen[0].key
     first = leaves.index(chosen[0])
     before = [leaf for leaf in others if leaves.index(leaf) < first and leaf.path[:-1] == best[:-1]]
-    titles = [leaf.text for leaf in before if not _no_story(leaf) and (" " in leaf.text or not leaf.text.isascii())]
-    return titles[-1] if titles else ""
+    short = [leaf.text for leaf in before if not _no_story(leaf) and (" " in leaf.text or not leaf.text.isascii())]
+    return short[-1] if short else ""
 
 
 def _no_story(leaf: _Leaf) -> bool:

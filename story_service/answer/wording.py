@@ -178,7 +178,7 @@ _CHANGE: Final = (
     r"|казк\w*|напи[шс]\w*|измени\w*|ещё одн\w|\w*geschichte\w*|märchen|ä?nder\w*|anpass\w*|fassung|schreib\w*"
     r"|erzählen|cuento|historia|histoire|conte|storia|racconto|fiaba|favola|história|conto|versi[oó]n\w*|versão"
     r"|modifi\w+|chang(?:er|é\w*|ements?)|cambi\w*|adapt(?:ar|er|o)|escrib\w+|escrev\w+|scriv\w+|écri\w+"
-    r"|verhaal\w*|schrijv\w*|aanpass\w*|bajk\w*|histori\w*|opowie\w*|napi(?:sz|sa)\w*|zmieni\w*|masal\w*|hikaye\w*)\b"
+    r"|verhaal\w*|schrijv\w*|aanpass\w*|bajk\w*|histori\w*|opowie\w*|napi(?:sz|sa)\w*|więcej|zmieni\w*|masal\w*|hikaye\w*)\b"
     r"|お話|物語|書け|書き|قصة|القصة|تعديل|أكتب|أخبرني|कहानी|लिख"
 )
 CLOSING: Final = re.compile(

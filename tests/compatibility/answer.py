@@ -46,7 +46,7 @@ CASES: Final[tuple[Case, ...]] = (
             calls=1,
         )
         for end in (
-            "I kept the shell, and it hums to this day.",
+            "I have the shell still, and I can make it sing.",
             "If you want to hear it, just close your eyes.",
             "Wenn du willst, kannst du ihn noch heute hören.",
         )

@@ -3,7 +3,9 @@
 # ruff: noqa: RUF001 - Russian, Chinese and Japanese
 
 import itertools
+import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -393,7 +395,14 @@ def test_line_of_marks_is_read_in_linear_time(mark: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["The Tale of the Brave Fox", "The Story That Could Not End", "Dr. Owl and Mr. Mouse", "1. The Beginning"]
+    "title",
+    [
+        "The Prompt in the Theatre",
+        "The Tale of the Brave Fox",
+        "The Story That Could Not End",
+        "Dr. Owl and Mr. Mouse",
+        "1. The Beginning",
+    ],
 )
 @pytest.mark.parametrize("dress", ["{}", "**{}**", "# {}", "Sure! Here's a story for Mia:\n\n**{}**"])
 def test_title_may_speak_of_a_story_and_have_full_stops(dress: str, title: str) -> None:
@@ -408,3 +417,26 @@ def test_rules_and_labels_behind_thoughts_are_no_titles() -> None:
 
     assert title == "The Fox"
     assert answer.text.startswith(_LONG.strip())
+
+
+def test_riddles_with_questions_and_answers_are_text() -> None:
+    """Where a line of the text begins with "Question:", "Answer:" is no second turn."""
+    text = "Question: What flies without wings?\n\nAnswer: a cloud, said Tom.\n\nQuestion: And now?\n\nHe slept."
+
+    assert _read(f"Three Riddles\n\n{text}")[1].text == text
+
+
+@pytest.mark.parametrize("behind", ["[Soft music fades]", "*[Image: a sleeping fox]*", "[End of transmission]"])
+def test_direction_behind_a_story_is_dropped(behind: str) -> None:
+    """It is no unfinished sentence either."""
+    assert _read(f"T\n\nA fox ran.\n\n{behind}")[1].text == "A fox ran."
+
+
+@pytest.mark.parametrize("arguments", [dict, json.dumps], ids=["object", "text"])
+def test_arguments_of_a_function_are_the_story(arguments: Callable[..., object]) -> None:
+    """The name of the function is no title."""
+    story = {"title": "The Fox", "story": f"{_LONG * 3}"}
+    title, answer = _read(json.dumps({"name": "write_story", "arguments": arguments(story)}))
+
+    assert title == "The Fox"
+    assert answer.text == (_LONG * 3).strip()
