@@ -46,6 +46,7 @@ EXCEPTIONS: Final = frozenset(
     {
         # What models write when they refuse.
         ("story_service/answer/refusals.py", "can not"),
+        ("story_service/answer/refusals.py", "told"),
         # What models write when they think, and about what they wrote.
         ("story_service/answer/wording.py", "we"),
         ("story_service/answer/wording.py", "kept"),
