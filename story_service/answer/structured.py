@@ -149,8 +149,11 @@ def _leaves(text: str) -> list[_Leaf]:
     return leaves
 
 
-def _story(text: str, *, title_wanted: bool) -> str:
-    """Returns the title, as a heading, and the story: the longest text, whatever its key is; "" where there is none."""
+def _story(text: str, *, title_wanted: bool, nested: bool = False) -> str:
+    """Returns the title, as a heading, and the story: the longest text, whatever its key is; "" where there is none.
+
+    `nested`: `text` is a text of JSON itself, and no JSON is looked for in it.
+    """
     leaves = [leaf for leaf in _leaves(text) if leaf.text]
     told = [leaf for leaf in leaves if not is_title_key(leaf.path[-1:]) and not _no_story(leaf)] or leaves
     lengths: dict[tuple[str, ...], int] = {}
@@ -166,8 +169,8 @@ def _story(text: str, *, title_wanted: bool) -> str:
         if leaf.path in parts or (leaf.listed and leaf.path[:-1] == best[:-1] and is_title_key(leaf.path[-1:]))
     ]
     story = "\n\n".join(leaf.text for leaf in chosen)
-    if _OBJECT.match(story):
-        return _story(story, title_wanted=title_wanted) or story
+    if not nested and _OBJECT.match(story):
+        return _story(story, title_wanted=title_wanted, nested=True) or story
     title = _title(leaves, best, chosen) if title_wanted else ""
     return f"# {title}\n\n{story}" if title else story
 

@@ -440,3 +440,11 @@ def test_arguments_of_a_function_are_the_story(arguments: Callable[..., object])
 
     assert title == "The Fox"
     assert answer.text == (_LONG * 3).strip()
+
+
+@pytest.mark.parametrize("begin", ['{"', '["', '{"a":"'])
+def test_json_in_json_is_read_once(begin: str) -> None:
+    """However often it begins, the answer is read to its end."""
+    title, _ = _read(f"Mia\n\nShe swam.\n\n{begin * 2_000}", step=50)
+
+    assert title in {None, "", "Mia"}
