@@ -198,14 +198,17 @@ def why(error: ProviderError | DomainError) -> str:
     return error.treatment.reason if isinstance(error, CircuitOpenError) else error.kind.name
 
 
-def all_failed(tried: Sequence[Tried], *, now: datetime | None = None) -> DomainError:
+def all_failed(tried: Sequence[Tried], *, called: bool = False, now: datetime | None = None) -> DomainError:
     """Returns the error for the caller when no model is left: the first real cause. Its metadata says what was tried.
 
     A refused or exhausted key decides, since only the operator can fix it; else the first failure, unless no call was
-    made because of failures before it.
+    made because of failures before it. `called`: the story made calls, perhaps in an earlier attempt, so what opened a
+    circuit breaker is its cause too.
     """
     if not tried:
         return generation_failed("CALLS_USED_UP", "The calls for one story (STORY_MAX_CALLS) are used up.")
+    if called:
+        tried = [replace(each, error=_opened_by(each.error)) for each in tried]
     only = tried[0].error if len(tried) == 1 else None
     if isinstance(only, DomainError):
         return only
@@ -223,6 +226,12 @@ def all_failed(tried: Sequence[Tried], *, now: datetime | None = None) -> Domain
         retry_after=min(hints, default=None) if chosen.retryable else chosen.retry_after,
         stated=Reason(chosen.code.name, chosen.remedy, retryable=chosen.retryable),
     )
+
+
+def _opened_by(error: ProviderError | DomainError) -> ProviderError | DomainError:
+    if not isinstance(error, CircuitOpenError):
+        return error
+    return ProviderError(error.cause, error.message, provider=error.provider, retry_after=error.retry_after)
 
 
 def _domain_error(tried: Tried, now: datetime) -> DomainError:

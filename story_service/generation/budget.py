@@ -34,6 +34,11 @@ class CallBudget:
         self._tries: Counter[str] = Counter()
 
     @property
+    def any_made(self) -> bool:
+        """True where a model was called, now or in an earlier attempt."""
+        return self._made > 0
+
+    @property
     def used_up(self) -> bool:
         """True where no model may be called any more."""
         return self._made >= self._most

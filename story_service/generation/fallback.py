@@ -121,7 +121,7 @@ class ModelFallback:
     def outcome(self) -> AttemptStarted:
         """Returns the model that completed the story. Raises DomainError where all failed."""
         if not self._complete:
-            failure = all_failed(list(self._tried.values()))
+            failure = all_failed(list(self._tried.values()), called=self._calls.any_made)
             _log.error("all models failed", reason=failure.reason, models=len(self._tried), attempts=self._attempts)
             raise failure
         # Of a story that was continued when its calls were used up no model is known.

@@ -233,3 +233,11 @@ async def test_call_that_was_not_sent_is_not_audited(items: int, audited: list[s
             await anext(attempt)
         await attempt.aclose()
     assert audited == [line["status"] for line in logs if line["event"] == "upstream call"]
+
+
+def test_a_story_that_made_calls_fails_for_what_opened_the_circuit() -> None:
+    """As when its run was killed: the error of the call itself is not known any more."""
+    failure = all_failed(_tried(_OPEN), called=True)
+
+    assert failure.reason == all_failed(_tried(_error(_OPEN.cause))).reason
+    assert 42 == failure.retry_after
