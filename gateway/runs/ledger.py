@@ -112,8 +112,17 @@ class Ledger:
         attempt.ClearField("generation_info")
         self._note(attempt)
 
-    def wrote(self, model: str) -> None:
-        """Notes that text of `model` is about to be stored."""
+    def wrote(self, model: str, characters: int) -> None:
+        """Notes that text of `model` is about to be stored.
+
+        The call that wrote it is a call with text from now on, although the run may be killed before its end is known.
+        """
+        for line in reversed(self._attempts.values()):
+            if line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL and line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED:
+                if not line.characters:
+                    line.characters = characters
+                    self._note(line)
+                break
         if self._generation.model_used != model:
             self._generation.model_used = model
             self._generation_unsaved = True
@@ -170,7 +179,7 @@ class Ledger:
     def fill_calls(self, request: story_pb2.GenerateStoryRequest) -> None:
         """Sets the calls to models that were made since the text was requested last.
 
-        A call whose end is unknown counts as one that was billed and released nothing.
+        A call whose end is unknown counts as one that was billed.
         """
         lines = list(self._attempts.values())
         first = max((index for index, line in enumerate(lines) if _REQUESTED in line.metadata), default=0)

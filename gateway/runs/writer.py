@@ -213,7 +213,7 @@ class Writer:
         if text:
             checkpoint.text.offset = len(live.text)
             checkpoint.text.text = text
-            ledger.wrote(inbox.model)
+            ledger.wrote(inbox.model, len(text))
             if inbox.embedded:
                 checkpoint.embedded_parts.append("writer")
         # That the embedded writer wrote is a fact of the story (`embedded_parts`), not a problem.

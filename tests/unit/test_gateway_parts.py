@@ -113,6 +113,20 @@ def test_calls_are_counted_from_the_last_request_on() -> None:
     assert {"chat:a": 2} == dict(request.calls_without_text)
 
 
+def test_a_run_that_is_killed_in_the_text_uses_up_no_model() -> None:
+    """Its call released text, which the record knows although the call never ended."""
+    ledger = Ledger()
+    attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="a", requested=True)
+    ledger.add(attempt, call("c", provider="chat", model="a", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED))
+    ledger.wrote("a", 12)
+    later = Ledger(common_pb2.Story(attempts=saved(ledger).attempts))
+    later.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, "RUN_LOST")
+    request = story_pb2.GenerateStoryRequest()
+    later.fill_calls(request)
+    assert 1 == request.calls_made
+    assert {} == dict(request.calls_without_text)
+
+
 def test_attempt_without_a_reported_call_makes_the_cost_unknown() -> None:
     """What a crash may have cost is visible: the attempt stays, and the sum is not called complete."""
     ledger = Ledger()
@@ -152,7 +166,7 @@ def test_generation_record_covers_the_attempts_of_all_runs() -> None:
     ledger = Ledger()
     ledger.add("w", call("one", "first"))
     ledger.add("w", call("two", "second"))
-    ledger.wrote("m")
+    ledger.wrote("m", 5)
     before = saved(ledger)
     assert not any(line.HasField("response") or line.HasField("generation_info") for line in before.attempts)
     story = common_pb2.Story(
