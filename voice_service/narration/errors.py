@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from servicekit.resilience.errors import CircuitOpenError, ProviderError
-    from voice_service.narration.speaker import Speaker
     from voice_service.providers.registry import Skipped
 
 _RETRY_AFTER: Final = 5.0
@@ -32,14 +31,13 @@ def warned(reason: str, message: str, **metadata: str) -> common_pb2.Problem:
     return explained(common_pb2.Problem(reason=reason, message=message, time=now, metadata=metadata))
 
 
-def handed_over(error: ProviderError, following: Speaker, segment_index: int) -> common_pb2.Problem:
-    """Returns the warning PROVIDER_FAILED: `following` continues from a segment that a provider failed at for good."""
-    name = following.provider.metadata.name
+def handed_over(error: ProviderError, following: str, segment_index: int) -> common_pb2.Problem:
+    """Returns the warning PROVIDER_FAILED: a provider failed at a segment for good, and `following` continues there."""
     return warned(
         "PROVIDER_FAILED",
-        f"The voice provider {error.provider} failed ({error.message}); {name} continues.",
+        f"The voice provider {error.provider} failed ({error.message}); {following} continues.",
         provider=error.provider,
-        next=name,
+        next=following,
         why=error.kind.value,
         segment_index=str(segment_index),
     )

@@ -122,7 +122,7 @@ class Succession:
             following = await self._next(is_stored)
         if following.name != self.speaker.name:
             self._metrics.fallbacks.labels(error.provider, following.name, error.kind.value).inc()
-            yield handed_over(error, following, segment.index)
+            yield handed_over(error, following.provider.metadata.name, segment.index)
         self._speaker = following
 
     async def _next(self, is_stored: Callable[[Speaker], Awaitable[bool]]) -> Speaker | None:
