@@ -187,9 +187,15 @@ class ContinuationGuard:
         too_little = len(new) < _LEAST_WORDS and len(self._held) < _LEAST_CHARACTERS
         return "" if too_little or self._may_overlap(new) else self._decided(new, new_paragraph=new_paragraph)
 
-    def finish(self, *, new_paragraph: bool = False) -> str:
-        """Returns what is still held at the end of the attempt. Raises as `feed` does."""
-        return "" if self._open else self._decided(words(self._held), new_paragraph=new_paragraph)
+    def finish(self, *, new_paragraph: bool = False, cut: bool = False) -> str:
+        """Returns what is still held at the end of the attempt; of a `cut` one not what may repeat the text.
+
+        Raises as `feed` does.
+        """
+        new = words(self._held)
+        if self._open or (cut and self._may_overlap(new)):
+            return ""
+        return self._decided(new, new_paragraph=new_paragraph)
 
     def _opens(self, new: Sequence[Word]) -> bool:
         """Returns whether `new` begins as the story did."""
@@ -310,14 +316,14 @@ class OutputGuard:
         new = self._continuation.feed(text, new_paragraph=new_paragraph)
         return self._opening.feed(self._bounded(self._repetition.feed(new))) if new else []
 
-    def finish(self, *, ended: bool, new_paragraph: bool = False) -> list[str]:
+    def finish(self, *, ended: bool, cut: bool = False, new_paragraph: bool = False) -> list[str]:
         """Returns what is still held at the end of the attempt. Raises as `feed` does.
 
-        `ended`: the model has finished, and was not cut. Of a cut attempt nothing is released that may repeat the text.
+        `ended`: the story may end here. Of a `cut` attempt nothing is released that may repeat the text.
         """
         held: list[str] = []
         if ended:
-            new = self._continuation.finish(new_paragraph=new_paragraph)
+            new = self._continuation.finish(new_paragraph=new_paragraph, cut=cut)
             held = [*(self._repetition.feed(new) if new else []), *self._repetition.finish()]
         return [*self._opening.feed(self._bounded(held)), *self._opening.finish(ended=ended)]
 

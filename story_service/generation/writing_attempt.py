@@ -195,7 +195,7 @@ class WritingAttempt:
         whole = is_whole(self._assignment.written_so_far + answer.text) and (ended or has_paired_quotes(last_text))
         items += self._passed(before + last_text if whole else before)
         items += self._texts(
-            self._guard.finish(ended=ended or self._may_end, new_paragraph=self._reader.opens_paragraph)
+            self._guard.finish(ended=ended or self._may_end, cut=not ended, new_paragraph=self._reader.opens_paragraph)
         )
         added = bool(self._released) or any(isinstance(item, AttemptText) for item in items)
         share = self._guard.words / words_asked(self._assignment)

@@ -54,6 +54,16 @@ def test_short_beginning_may_come_again_whole(cut: int) -> None:
     assert "".join(_STORY[cut:]) == _joined("".join(_STORY[:cut]), _attempt(0))
 
 
+@given(cut=st.integers(6, len(_STORY)), overlap=st.integers(2, 4), came=st.integers(1, 3))
+def test_attempt_that_is_cut_within_what_it_repeats_adds_nothing(cut: int, overlap: int, came: int) -> None:
+    """The sentences that came stand in the text already, and it did not come to the new ones."""
+    joint = ContinuationGuard("".join(_STORY[:cut]))
+    start = cut - overlap
+    out = [joint.feed(piece) for piece in _STORY[start : start + min(came, overlap - 1)]]
+
+    assert "" == "".join([*out, joint.finish(cut=True)]).strip()
+
+
 def test_case_and_punctuation_make_no_difference() -> None:
     """The overlap is found by words alone."""
     written = "".join(_STORY[:6])
