@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -127,24 +127,6 @@ class UpstreamModel:
     completion_usd_per_million_tokens: float | None = None
     context_length: int | None = None
     max_completion_tokens: int | None = None
-
-
-class OutOfTokensError(ProviderError):
-    """The answer was cut at its maximum of tokens. `spending` is what the provider reported of its cost."""
-
-    def __init__(self, *, provider: str, request_id: str, spending: Spending) -> None:
-        super().__init__(
-            ProviderErrorKind.TRUNCATED,
-            "the answer was cut at its maximum of tokens",
-            provider=provider,
-            request_id=request_id,
-        )
-        self.spending = spending
-
-    @property
-    def treatment(self) -> Treatment:
-        """Returns that of a cut answer, but the circuit breaker does not count it."""
-        return replace(super().treatment, break_circuit=False)
 
 
 class OutOfTimeError(ProviderError):

@@ -10,7 +10,6 @@ from servicekit.errors import DomainError, not_found, provider_failed, unavailab
 from servicekit.reasons import Reason
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
 from story_service.assignment import MAX_CONTENT_LENGTH
-from story_service.chat import OutOfTokensError
 from story_service.models.names import id_at_provider
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
@@ -51,6 +50,13 @@ class BrokenOffError(UnfitError):
 
     def __init__(self, *, provider: str, request_id: str) -> None:
         super().__init__("the answer broke off", provider=provider, request_id=request_id)
+
+
+class OutOfTokensError(UnfitError):
+    """The answer was cut at its maximum of tokens."""
+
+    def __init__(self, *, provider: str, request_id: str) -> None:
+        super().__init__("the answer was cut at its maximum of tokens", provider=provider, request_id=request_id)
 
 
 class WrongLanguageError(UnfitError):
@@ -247,7 +253,7 @@ def _domain_error(tried: Tried, now: datetime) -> DomainError:
         message = (
             f"{error.provider} does not offer {id_at_provider(tried.model)} now. Use a model that `tale models` lists."
         )
-    elif isinstance(error, UnfitError | OutOfTokensError):
+    elif isinstance(error, UnfitError):
         stated = Reason(known.code.name, "Choose another model.", retryable=known.retryable)
     said = f' The provider says: "{error.said[:_MAX_SAID]}".' if error.said else ""
     return DomainError(

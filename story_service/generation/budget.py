@@ -6,10 +6,10 @@ from typing import Final
 
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError
-from story_service.chat import OutOfTimeError, OutOfTokensError
+from story_service.chat import OutOfTimeError
 from story_service.errors import UnfitError
 
-USELESS: Final = (OutOfTimeError, OutOfTokensError, UnfitError)
+USELESS: Final = (OutOfTimeError, UnfitError)
 """Errors of an answer that came, was billed, and is no story: the next one is likely to be none, too."""
 _MOST_USELESS: Final = 2
 

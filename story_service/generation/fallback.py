@@ -13,8 +13,7 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
-from story_service.chat import OutOfTokensError
-from story_service.errors import BrokenOffError, Tried, all_failed, generation_failed, why
+from story_service.errors import BrokenOffError, OutOfTokensError, Tried, all_failed, generation_failed, why
 from story_service.generation.budget import USELESS, CallBudget
 from story_service.generation.selection import (
     FALLBACK,

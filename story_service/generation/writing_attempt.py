@@ -16,8 +16,8 @@ from story_service.answer.reader import AnswerItem, AnswerReader
 from story_service.answer.sentences import count_words
 from story_service.answer.stream_text import read_text
 from story_service.assignment import Assignment
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, EndMark, OutOfTokensError
-from story_service.errors import BrokenOffError, UnfitError, WrongLanguageError, why
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatStarted, EndMark
+from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError, why
 from story_service.generation.endings import Verdict, has_paired_quotes, is_whole, judge
 from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError
 from story_service.generation.opening import OpeningGuard, OtherLanguageError, RefusedError
@@ -213,7 +213,7 @@ class WritingAttempt:
         if verdict is Verdict.BROKE_OFF:
             return BrokenOffError(provider=self._provider, request_id=self.generation_id)
         if verdict is Verdict.OUT_OF_TOKENS:
-            return OutOfTokensError(provider=self._provider, request_id=event.generation_id, spending=event.spending)
+            return OutOfTokensError(provider=self._provider, request_id=event.generation_id)
         if verdict is Verdict.FILTERED:
             return self._failed(ProviderErrorKind.CONTENT_POLICY, "a content filter refused it")
         if verdict is Verdict.CUT:
@@ -246,8 +246,6 @@ class WritingAttempt:
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:
             spending = self._ended.spending
-        elif isinstance(error, OutOfTokensError):
-            spending = error.spending
         elif error is not None and not self.generation_id and not _maybe_taken(error):
             return Spending()
         else:

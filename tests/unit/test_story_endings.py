@@ -18,8 +18,8 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from standins.virtual_time import run_virtually
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
-from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatTimers, EndMark, OutOfTokensError
-from story_service.errors import BrokenOffError, UnfitError
+from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatTimers, EndMark
+from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError
 from story_service.generation.endings import Verdict, is_whole, judge
 from story_service.generation.guards import RepeatedError, RepetitionGuard
 from story_service.generation.writing_attempt import WritingAttempt

@@ -11,8 +11,7 @@ from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
 from story_service.assignment import Assignment, Listener
-from story_service.chat import OutOfTokensError
-from story_service.errors import BrokenOffError, UnfitError, WrongLanguageError, cost_unknown
+from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError, cost_unknown
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
 from story_service.generation.selection import ModelSelector, Notice
@@ -23,7 +22,6 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
-    Spending,
 )
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_FAILED, ATTEMPT_OUTCOME_SUCCEEDED
 
@@ -221,7 +219,7 @@ async def test_call_for_which_there_was_no_room_is_not_waited_for_twice() -> Non
 
 
 _UNFIT = UnfitError("too short", provider="fake", request_id="")
-_OUT_OF_TOKENS = OutOfTokensError(provider="fake", request_id="", spending=Spending())
+_OUT_OF_TOKENS = OutOfTokensError(provider="fake", request_id="")
 
 
 @pytest.mark.parametrize("error", [_UNFIT, _OUT_OF_TOKENS], ids=["unfit", "all thought"])
