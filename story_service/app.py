@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.app import App, Description
-from story_service.models.names import provider_of
-from story_service.ports import CHAT, OFFLINE, OPENROUTER
+from story_service.models.names import VARIABLES, provider_of
+from story_service.ports import CHAT, OFFLINE
 from tale.common.v1 import status_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from story_service.wire.servicer import StoryServicer
 
 _log: Final = structlog.stdlib.get_logger("story_service")
-_VARIABLES: Final = {OPENROUTER: "OPENROUTER_API_KEY", CHAT: "CHAT_BASE_URL"}
-"""Providers, in the order in which they are shown, and the settings that bring them."""
 
 
 class StoryApp(App):
@@ -40,7 +38,7 @@ class StoryApp(App):
         default_model: Callable[[], str],
         warnings: Sequence[str],
         monitors: Sequence[ProviderMonitor] = (),
-        generations: Sequence[Generations] = (),
+        generations: Generations | None = None,
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,
         languages: LanguageDetector | None = None,
@@ -53,7 +51,7 @@ class StoryApp(App):
         self._default_model = default_model
         self._warnings = tuple(warnings)
         self._monitors = {monitor.server.provider: monitor for monitor in monitors}
-        self._generations = tuple(generations)
+        self._generations = generations
         self.metrics = metrics
         self.circuits = circuits
         self._languages = languages
@@ -78,8 +76,8 @@ class StoryApp(App):
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        for generations in self._generations:
-            await generations.aclose()
+        if self._generations is not None:
+            await self._generations.aclose()
         for monitor in self._monitors.values():
             await monitor.stop()
 
@@ -91,7 +89,7 @@ class StoryApp(App):
         return Description(
             embedded_parts=(self._embedded_writer(),) if default == OFFLINE else (),
             providers=(
-                *(self._provider(name, variable, is_default=name == default) for name, variable in _VARIABLES.items()),
+                *(self._provider(name, variable, is_default=name == default) for name, variable in VARIABLES.items()),
                 status_pb2.ProviderStatus(name=OFFLINE, configured=True, available=True, is_default=default == OFFLINE),
             ),
             warnings=(*self._warnings, *(warning for each in self._monitors.values() for warning in each.warnings)),
@@ -111,5 +109,5 @@ class StoryApp(App):
         )
 
     def _embedded_writer(self) -> status_pb2.EmbeddedPart:
-        variables = ("STORY_MODEL",) if self._monitors else tuple(_VARIABLES.values())
+        variables = ("STORY_MODEL",) if self._monitors else tuple(VARIABLES.values())
         return status_pb2.EmbeddedPart(part="writer", implementation=OFFLINE, environment_variables=variables)

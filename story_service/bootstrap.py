@@ -145,9 +145,9 @@ def build(
         )
         for each in upstreams.values()
     ]
-    generations = [
-        Generations(each.chat, breakers=breakers, audit=audit, metrics=story_metrics) for each in upstreams.values()
-    ]
+    generations = Generations(
+        *(each.chat for each in upstreams.values()), breakers=breakers, audit=audit, metrics=story_metrics
+    )
     prompts, languages = _prompts(settings), LanguageDetector()
     writers = {
         each.server.provider: ChatWriter(
@@ -155,7 +155,7 @@ def build(
             requests=_requests(settings, each, prompts),
             breakers=breakers,
             limits=ProviderLimits(each.concurrency, settings.requests_per_minute, each.server.provider, clock=clock),
-            generations=report,
+            generations=generations,
             audit=audit,
             metrics=story_metrics,
             paces=paces[each.server.provider],
@@ -163,7 +163,7 @@ def build(
             free=each.server.is_free,
             languages=languages,
         )
-        for each, report in zip(upstreams.values(), generations, strict=True)
+        for each in upstreams.values()
     }
     chooser = next((each for each in monitors if not settings.default_model), None)
     generator = StoryGenerator(
@@ -176,7 +176,7 @@ def build(
         writers={OFFLINE: _embedded_writer(engine, settings), **writers},
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
         budget=budget or RetryBudget(concurrency=settings.concurrency, clock=clock),
-        generations=next(iter(generations), None),
+        generations=generations,
         metrics=story_metrics,
         generation_info_wait=generation_info_wait,
         max_calls=settings.max_calls,

@@ -24,12 +24,11 @@ ENDPOINT: Final = "generation"
 
 
 class Generations:
-    """Asks the provider once about each generation, in the background. At most `most` at a time."""
+    """Asks the providers that report them once about each generation, in the background. At most `most` at a time."""
 
     def __init__(
         self,
-        chat: ChatModel,
-        *,
+        *chats: ChatModel,
         breakers: BreakerManager,
         audit: AuditLog,
         metrics: StoryMetrics,
@@ -37,10 +36,14 @@ class Generations:
         most: int = 512,
     ) -> None:
         """`timeout` is how long a provider is polled until it knows the generation, in seconds."""
-        self._chat = chat
-        self._protected = breakers.protect(
-            f"{chat.provider}:{ENDPOINT}", provider=chat.provider, endpoint=ENDPOINT, audit=audit
-        )
+        self._reporting = {
+            chat.provider: (
+                chat,
+                breakers.protect(f"{chat.provider}:{ENDPOINT}", provider=chat.provider, endpoint=ENDPOINT, audit=audit),
+            )
+            for chat in chats
+            if chat.reports_generations
+        }
         self._metrics = metrics
         self._timeout = timeout
         self._most = most
@@ -51,7 +54,7 @@ class Generations:
 
         The task returns the call unchanged where the provider reports nothing in time.
         """
-        reported = self._chat.reports_generations and call.provider == self._chat.provider and call.generation_id
+        reported = call.provider in self._reporting and call.generation_id
         if not reported or len(self._tasks) >= self._most:
             self._metrics.settled(call.model, call.spending)
             return None
@@ -72,9 +75,10 @@ class Generations:
 
     async def _completed(self, call: ModelCall) -> ModelCall:
         info: Mapping[str, Any] = {}
+        chat, protected = self._reporting[call.provider]
         try:
-            answer = await self._protected.run(
-                lambda: self._chat.generation_info(call.generation_id, timeout=self._timeout),
+            answer = await protected.run(
+                lambda: chat.generation_info(call.generation_id, timeout=self._timeout),
                 key=call.generation_id,
                 ids={"generation_id": call.generation_id, "model": call.model},
             )

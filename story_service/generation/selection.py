@@ -7,15 +7,13 @@ from typing import Final
 
 from story_service.assignment import Assignment
 from story_service.errors import model_not_configured, model_not_found
-from story_service.models.names import ModelNames, provider_of
-from story_service.ports import CHAT, OFFLINE, OPENROUTER
+from story_service.models.names import VARIABLES, ModelNames, provider_of
+from story_service.ports import CHAT, OFFLINE
 
 FALLBACK: Final = "MODEL_FALLBACK"
 """Reason of the notice of a model fallback."""
 _LIST_SECONDS: Final = 20.0
 """Seconds for which a story waits at least for the list from which its model is taken."""
-_VARIABLES: Final = {OPENROUTER: "OPENROUTER_API_KEY", CHAT: "CHAT_BASE_URL"}
-"""Settings that bring the models of a provider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class ModelSelector:
             return Selection((OFFLINE,), (no_provider_notice(model),))
         for name in (model, *asked):
             if name != OFFLINE and not self._can_be_called(name):
-                raise model_not_configured(name, _VARIABLES[provider_of(name)])
+                raise model_not_configured(name, VARIABLES[provider_of(name)])
         paid = [name for name in (model, *asked, *self._fallback_models) if name != OFFLINE]
         return Selection(tuple(dict.fromkeys((*paid, *((OFFLINE,) if offline else ())))))
 

@@ -12,6 +12,8 @@ from story_service.models.known_models import KNOWN_MODELS
 from story_service.ports import CHAT, OFFLINE, OPENROUTER
 
 MAX_MODEL_ID_LENGTH: Final = 200
+VARIABLES: Final = {OPENROUTER: "OPENROUTER_API_KEY", CHAT: "CHAT_BASE_URL"}
+"""The providers, in the order in which they are shown, and the settings that bring their models."""
 
 _CHAT_PREFIX: Final = f"{CHAT}:"
 _OPENROUTER_PREFIX: Final = f"{OPENROUTER}:"
