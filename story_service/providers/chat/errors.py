@@ -172,28 +172,6 @@ _REFUSING: Final = frozenset({0, 400, 422, 500, 501})
 _UNBILLED: Final = frozenset(
     {_K.INVALID_INPUT, _K.UNSUPPORTED, _K.AUTH, _K.CONFIGURATION, _K.QUOTA, _K.CONCURRENCY, _K.RATE}
 )
-_COMPLAINT: Final = re.compile(
-    r"support|recogni|unknown|unexpected|extra|permit|allow|additional|invalid|cannot|forbidden|deprecat|disabled|"
-    r"should|must|instead|too (?:large|high)|at most|exceed|less than",
-    re.IGNORECASE,
-)
-_FIELD: Final = re.compile(
-    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream)\b(?!_)|"
-    r"[\"'`](\w+)[\"'`]|(?:parameter|field|argument|property|input)s?:? (\w+)",
-    re.IGNORECASE,
-)
-_INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
-_STREAMING: Final = re.compile(
-    r"\bstreaming\b.{0,60}(?:support|allow|disabled|available|implement)|support stream", re.IGNORECASE
-)
-_ROLES: Final = re.compile(
-    r"\b(?:system|developer)\b.{0,40}\b(?:role|message|prompt|instruction)|\brole\b.{0,40}\b(?:system|developer)\b|"
-    r"roles? must alternate|only user and assistant roles",
-    re.IGNORECASE,
-)
-_PREFILL: Final = re.compile(
-    r"prefill|(?:last|final) message.{0,60}(?:user|assistant)|assistant message.{0,60}(?:last|final|end)", re.IGNORECASE
-)
 
 
 class ServerError(ProviderError):
@@ -330,28 +308,13 @@ class Failures:
         loads = _LOADING.search(report.text) is not None or "estimated_time" in report.waits
         error.loading = loads and report.status in _LOADS and _LOADED_BADLY.search(report.text) is None
         if report.status in _REFUSING and kind in {_K.INVALID_INPUT, _K.OVERLOAD, _K.UNSUPPORTED}:
-            error.refused = self._refused(report)
+            error.refused = report.refused
         return error
 
     def note_repeated(self, error: ServerError, *, loading: float = 0.0) -> None:
         """Notes that the call is not made again: the server has been `loading` for so many seconds, or refuses it."""
         error.kind = _K.CONFIGURATION if loading else _K.INVALID_INPUT
         error.message = self._worded(_STILL_LOADING.format(loading / 60) if loading else self._words(error.kind))
-
-    def _refused(self, report: Report) -> frozenset[str]:
-        """Returns the fields that the error names, and the ways of asking."""
-        names, text = set(report.fields), report.text
-        if _COMPLAINT.search(text) is not None:
-            names.update(name.lower() for found in _FIELD.findall(text) for name in found if name)
-        if "max_tokens" in names and _INSTEAD.search(text) is not None:
-            names.discard("max_completion_tokens")
-        for name, other in (("include_usage", "stream_options"), ("role", "system"), ("developer", "system")):
-            if name in names:
-                names.add(other)
-        for name, pattern in (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL)):
-            if pattern.search(text) is not None:
-                names.add(name)
-        return frozenset(names)
 
     def _words(self, kind: ProviderErrorKind) -> str:
         return self._dialect.words.get(kind) or _MESSAGES[kind]

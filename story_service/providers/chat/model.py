@@ -82,8 +82,9 @@ class ServerChatModel:
             try:
                 async with aclosing(_answer(upstream, plan, failures, timeouts)) as events:
                     async for event in events:
-                        worked = worked or not isinstance(event, ChatStarted)
-                        self._refusals.accepted(plan)
+                        if not worked:
+                            self._refusals.accepted(plan)
+                            worked = not isinstance(event, ChatStarted)
                         yield event
             except ProviderError as error:
                 if worked or not isinstance(error, ServerError) or not (error.loading or plan.adapt(error)):

@@ -53,6 +53,30 @@ def is_error(event: Mapping[str, Any]) -> bool:
     ]
 
 
+_COMPLAINT: Final = re.compile(
+    r"support|recogni|unknown|unexpected|extra|permit|allow|additional|invalid|cannot|forbidden|deprecat|disabled|"
+    r"should|must|instead|too (?:large|high)|at most|exceed|less than",
+    re.IGNORECASE,
+)
+_FIELD: Final = re.compile(
+    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream)\b(?!_)|"
+    r"[\"'`](\w+)[\"'`]|(?:parameter|field|argument|property|input)s?:? (\w+)",
+    re.IGNORECASE,
+)
+_INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
+_STREAMING: Final = re.compile(
+    r"\bstreaming\b.{0,60}(?:support|allow|disabled|available|implement)|support stream", re.IGNORECASE
+)
+_ROLES: Final = re.compile(
+    r"\b(?:system|developer)\b.{0,40}\b(?:role|message|prompt|instruction)|\brole\b.{0,40}\b(?:system|developer)\b|"
+    r"roles? must alternate|only user and assistant roles",
+    re.IGNORECASE,
+)
+_PREFILL: Final = re.compile(
+    r"prefill|(?:last|final) message.{0,60}(?:user|assistant)|assistant message.{0,60}(?:last|final|end)", re.IGNORECASE
+)
+
+
 @dataclass(slots=True)
 class Report:
     """An error: its `status` (0 for none), names of codes and types, words, and the fields that it names.
@@ -66,6 +90,22 @@ class Report:
     fields: set[str] = field(default_factory=set)
     metadata: dict[str, Any] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The fields of the request that it refuses, and the ways of asking: "system", "prefill", "stream"."""
+        names = set(self.fields)
+        if _COMPLAINT.search(self.text) is not None:
+            names.update(name.lower() for found in _FIELD.findall(self.text) for name in found if name)
+        if "max_tokens" in names and _INSTEAD.search(self.text) is not None:
+            names.discard("max_completion_tokens")
+        for name, other in (("include_usage", "stream_options"), ("role", "system"), ("developer", "system")):
+            if name in names:
+                names.add(other)
+        for name, pattern in (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL)):
+            if pattern.search(self.text) is not None:
+                names.add(name)
+        return frozenset(names)
 
     def read(self, value: object, depth: int = 0) -> None:
         """Reads an error object, a list of them, or words. What repeats a request (`input`) is left out."""
