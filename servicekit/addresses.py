@@ -40,7 +40,11 @@ def check_address(address: str) -> str:
 
 def is_loopback(listen: str) -> bool:
     """Returns whether only this machine can reach what listens on `listen` ("host:port")."""
-    host, _ = split_address(listen)
+    return is_loopback_host(split_address(listen)[0])
+
+
+def is_loopback_host(host: str) -> bool:
+    """Returns whether `host`, a name or an address without brackets, is this machine."""
     if host == "localhost":
         return True
     try:
@@ -81,9 +85,7 @@ def check_base_url(url: str, *, allow_plain_http: bool = False) -> str:
     not loopback unless `allow_plain_http`.
     """
     parts = _split_url(url)
-    host = parts.hostname or ""
-    place = f"[{host}]:80" if ":" in host else f"{host}:80"
-    if parts.scheme == "http" and not allow_plain_http and not is_loopback(place):
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback_host(parts.hostname or ""):
         raise ValueError("must be https, or set UPSTREAM_ALLOW_PLAIN_HTTP=1 where the network is trusted")
     return url.rstrip("/")
 

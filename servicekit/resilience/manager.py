@@ -128,6 +128,11 @@ class BreakerManager:
         """Returns the state of all breakers, by name."""
         return [self._breakers[name].snapshot() for name in sorted(self._breakers)]
 
+    def snapshot(self, name: str) -> BreakerSnapshot | None:
+        """Returns the state of a breaker; None where there is none, and none is created."""
+        breaker = self._breakers.get(name)
+        return None if breaker is None else breaker.snapshot()
+
     def reset(self, name: str) -> BreakerSnapshot:
         """Closes a breaker by hand and returns its state then; KeyError for an unknown name."""
         breaker = self._breakers[name]

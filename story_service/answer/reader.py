@@ -43,7 +43,7 @@ AnswerItem: TypeAlias = AttemptTitle | AttemptText
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
 """A longer first line is text, or thought: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
-_COMPLETE: Final = 0.8
+NEARLY_WHOLE: Final = 0.8
 """Share of the requested words from which on a text can be the whole story."""
 _MAX_PARTING: Final = 2_000
 _MAX_SPEAKERS: Final = 100
@@ -133,7 +133,7 @@ class AnswerReader:
             self._line_ended()
         self._resume()
         added = self._addition
-        early = self._words_asked is not None and self._words < _COMPLETE * self._words_asked
+        early = self._words_asked is not None and self._words < NEARLY_WHOLE * self._words_asked
         only = self._title_wanted and not self._text
         if added is not None and (added.is_story or (early and added.is_chapter) or only):
             self._release()
@@ -253,7 +253,7 @@ class AnswerReader:
             case LineKind.RULE:
                 # A second rule shows that they are scene breaks.
                 asked = self._words_asked
-                begins = not self._ruled and asked is not None and self._words >= _COMPLETE * asked
+                begins = not self._ruled and asked is not None and self._words >= NEARLY_WHOLE * asked
         return begins and self._part is _Part.TEXT
 
     def _found(self, found: Found | None) -> None:

@@ -9,8 +9,9 @@ from statistics import median
 from typing import Final
 
 from servicekit.sentences import CLOSERS, is_closed
+from story_service.answer.reader import NEARLY_WHOLE
 from story_service.chat import EndMark
-from story_service.prompting.length import NEARLY_WHOLE, TOO_SHORT
+from story_service.prompting.length import TOO_SHORT
 
 
 class Verdict(Enum):

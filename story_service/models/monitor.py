@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from servicekit.addresses import is_loopback, is_own_network
+from servicekit.addresses import is_loopback_host, is_own_network
 from servicekit.logging import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
@@ -59,7 +59,7 @@ class Server:
 
 def _hint(url: str) -> str:
     host = urlsplit(url).hostname or ""
-    if not is_loopback(f"[{host}]:80" if ":" in host else f"{host}:80"):
+    if not is_loopback_host(host):
         return ""
     inside = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
     return f" This is a container: {host} is the container itself, see docs/local.md." if inside else ""

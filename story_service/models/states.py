@@ -59,8 +59,7 @@ class ModelStates:
         monitor = self._monitors.get(provider)
         if monitor is None:
             return ModelFacts()
-        name = circuit_of(provider, model_id)
-        circuit = next((each for each in self._breakers.snapshots() if each.name == name), None)
+        circuit = self._breakers.snapshot(circuit_of(provider, model_id))
         state = circuit.state if circuit is not None else "closed"
         reason = monitor.trouble
         if not reason and circuit is not None and state == "open":

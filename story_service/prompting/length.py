@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from offline_writer import WORDS_PER_MINUTE
+from story_service.answer.reader import NEARLY_WHOLE
 from story_service.answer.sentences import count_words
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ _ENDING_WORDS: Final = 60
 """A story that has its length but no end needs some words for it."""
 _LEAST_WORDS_LEFT: Final = 20
 
-NEARLY_WHOLE: Final = 0.8
-"""Share of the requested words from which on a text can be the whole story."""
 TOO_SHORT: Final = 0.2
 """Models write half of the requested length now and then; a fifth is no story of that length."""
 _LONGEST: Final = 1.5
