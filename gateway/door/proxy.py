@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,6 +18,8 @@ from tale.voice.v1 import voice_pb2
 
 UNARY_SECONDS: Final = 10.0
 UPLOAD_SECONDS: Final = 120.0
+CONNECT_SECONDS: Final = 3.0
+"""Longest wait for a peer service that is starting; a channel finds it within a second."""
 
 _PROFILE: Final[ServiceDescriptor] = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"]
 _VOICE: Final[ServiceDescriptor] = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"]
@@ -54,6 +57,7 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
 
     async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UNARY_SECONDS)
+        await _connected(channel, timeout)
         response: bytes = await forward(request, timeout=timeout, metadata=call_metadata())
         return response
 
@@ -65,6 +69,7 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
 
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UPLOAD_SECONDS)
+        await _connected(channel, timeout)
         call = forward(timeout=timeout, metadata=call_metadata())
         async with _Forwarder(requests, call) as forwarder:
             try:
@@ -77,6 +82,13 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
         return response
 
     return grpc.stream_unary_rpc_method_handler(handle)
+
+
+async def _connected(channel: grpc.aio.Channel, timeout: float) -> None:
+    """Returns once the peer service can be reached, or after a while: then the call fails with the reason."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(min(CONNECT_SECONDS, timeout)):
+            await channel.channel_ready()
 
 
 class _Forwarder:

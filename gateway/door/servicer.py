@@ -144,7 +144,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.RateStoryResponse:
         """Stores a rating."""
         change = converted(storage_pb2.UpdateStoryRequest, request)
-        updated = await invoke(self._storage.UpdateStory, change, timeout=_seconds_left(context))
+        updated = await invoke(self._storage.UpdateStory, change, timeout=_seconds_left(context), wait_for_ready=True)
         return gateway_pb2.RateStoryResponse(story=basic(updated.record.story))
 
     async def DeleteStory(  # noqa: N802
@@ -152,7 +152,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.DeleteStoryResponse:
         """Deletes a story with its audio, and stops its run."""
         wanted = converted(storage_pb2.DeleteStoryRequest, request)
-        await invoke(self._storage.DeleteStory, wanted, timeout=_seconds_left(context))
+        await invoke(self._storage.DeleteStory, wanted, timeout=_seconds_left(context), wait_for_ready=True)
         await self._runs.stop(request.story_id)
         return gateway_pb2.DeleteStoryResponse()
 
@@ -257,7 +257,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             if lease is not None:
                 requested.lease.CopyFrom(lease)
             since = time.monotonic()
-            updated = await invoke(self._storage.UpdateStory, change, timeout=timeout)
+            updated = await invoke(self._storage.UpdateStory, change, timeout=timeout, wait_for_ready=True)
             if updated.changed and lease is not None:
                 # The run needs the ledger and the earlier responses as well.
                 record = await read_story(self._storage, change.story_id, full=True)

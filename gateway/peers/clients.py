@@ -50,15 +50,17 @@ async def invoke(
     *,
     timeout: float = CALL_SECONDS,
     repeatable: bool = False,
+    wait_for_ready: bool = False,
 ) -> A:
     """Returns the response of a unary method within `timeout` seconds.
 
-    A `repeatable` call waits for a service that is starting, and is repeated when the connection breaks; any call is
-    repeated if an overloaded service did not begin it. Raises `grpc.aio.AioRpcError`, and UPSTREAM_UNAVAILABLE when no
-    response came in time.
+    With `wait_for_ready` it waits for a service that is starting. A `repeatable` call does too, and is repeated when
+    the connection breaks; any call is repeated if an overloaded service did not begin it. Raises
+    `grpc.aio.AioRpcError`, and UPSTREAM_UNAVAILABLE when no response came in time.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
+    wait = repeatable or wait_for_ready
     attempts = AsyncRetrying(
         retry=retry_if_exception(
             lambda error: (
@@ -74,7 +76,7 @@ async def invoke(
         async for attempt in attempts:
             with attempt:
                 left = max(0.0, deadline - loop.time())
-                return await call(request, timeout=left, metadata=call_metadata(), wait_for_ready=repeatable)
+                return await call(request, timeout=left, metadata=call_metadata(), wait_for_ready=wait)
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not respond.") from error

@@ -1,7 +1,9 @@
 """Stories for stored children, about stored heroes, and sequels: what is resolved, stored and sent to the writer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -164,3 +166,17 @@ async def test_repeated_request_outlives_its_child(home: Home) -> None:
     await home.profiles.DeleteChild(profile_pb2.DeleteChildRequest(child_id=child.id), timeout=10)
     assert first.id == (await home.house.create(wish(child_id=child.id), request_id)).id
     assert (grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND") == await refused(home.house.create(wish(child_id=child.id)))
+
+
+async def test_calls_wait_for_a_storage_service_that_comes_back(tmp_path: Path) -> None:
+    """The channel of the gateway has failed and tries again within a second; no call is refused in that time."""
+    async with house(tmp_path, story=ScriptedStories("The Owl", "An owl slept."), gate=True) as it:
+        at_home = Home(it, ScriptedStories("", ""), profile_pb2_grpc.ProfileServiceStub(it.channel))
+        story = (await it.tell(wish(child_id=(await at_home.child()).id))).story_id
+        it.proxies["storage"].leave()
+        assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == await refused(at_home.child())
+        it.proxies["storage"].come_back()
+        rating = gateway_pb2.RateStoryRequest(story_id=story, rating=5)
+        child, rated = await asyncio.gather(at_home.child(), it.stub.RateStory(rating, timeout=10))
+        assert "Mia" == child.name
+        assert 5 == rated.story.rating
