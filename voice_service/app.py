@@ -74,7 +74,7 @@ class VoiceApp(App):
 
     async def describe(self) -> Description:
         """Returns the state of the providers, and whether the embedded voice speaks."""
-        providers = await self._catalogue.providers()
+        providers = await self._catalogue.providers(asked_for=True)
         first = next((each for each in providers if each.is_default), None)
         parts, warnings = [], [*self._notes, *_warnings(providers)]
         if first is None:
@@ -112,14 +112,14 @@ class VoiceApp(App):
             if isinstance(provider, _Warmable):
                 provider.warm_up()
         self._account.start()
-        for warning in (*self._notes, *_warnings(await self._catalogue.providers())):
+        for warning in (*self._notes, *_warnings(await self._catalogue.providers(asked_for=True))):
             _log.warning(warning)
 
 
 def _warnings(providers: Sequence[voice_pb2.Provider]) -> list[str]:
-    """Names providers that are configured in part, or are to fall back and cannot."""
+    """Names providers that are to speak and cannot."""
     return [
         f"The voice provider {each.provider_name} is not used: {each.unavailable_reason}."
         for each in providers
-        if each.unavailable_reason and (each.supported_formats or each.fallback_position)
+        if each.unavailable_reason
     ]

@@ -20,7 +20,7 @@ from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
 from voice_service.narration.admission import Admission
 from voice_service.narration.narration import Narration, NarrationPolicy
-from voice_service.providers.factory import ANNOUNCED, make_providers, offline_workers
+from voice_service.providers.factory import ANNOUNCED, BY_NAME, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
 from voice_service.settings import Tuning
 from voice_service.synthesis.call import AudioBudget, Timers
@@ -179,11 +179,11 @@ def _store(settings: VoiceServiceSettings) -> SegmentStore:
 def _registry(
     settings: VoiceServiceSettings, providers: Sequence[VoiceProvider | Announced], gates: ProviderGates
 ) -> ProviderRegistry:
-    default = settings.first_provider
+    default, brought = settings.default_provider, [each for each in providers if not isinstance(each, Announced)]
     registry = ProviderRegistry(
         default,
         settings.provider_fallback,
-        preferred=[each.name for each in ANNOUNCED],
+        preferred=[name for each in brought if (name := each.metadata.name) not in BY_NAME],
         closed_reason=gates.closed_reason,
     )
     for provider in providers:
@@ -194,7 +194,7 @@ def _registry(
     for announced in ANNOUNCED:
         registry.announce(announced)
     known = ", ".join(sorted(registry.names))
-    if not registry.knows(default):
+    if default and not registry.knows(default):
         raise ConfigurationError(f"DEFAULT_VOICE_PROVIDER must be one of {known}")
     if not all(map(registry.knows, settings.provider_fallback)):
         raise ConfigurationError(f"VOICE_PROVIDER_FALLBACK must be a comma-separated list of {known}")

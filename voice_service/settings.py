@@ -31,8 +31,8 @@ class VoiceServiceSettings(SharingSettings):
     narrations for a gateway, which asks for delivery STORED, are refused
     """
     default_provider: str = Field("", validation_alias="DEFAULT_VOICE_PROVIDER")
-    """Voice provider that is tried first: elevenlabs, speech, offline, mock or an added one; unset: elevenlabs, or
-    speech where SPEECH_BASE_URL is set and no key of ElevenLabs
+    """Voice provider that is tried first: elevenlabs, speech, offline, mock or an added one; unset: the first that is
+    set up of elevenlabs, speech, those of SPEECH_PROVIDERS and added ones
     """
     provider_fallback: CommaList = ()
     """Voice providers that are tried in this order if the first fails; `offline` only if named"""
@@ -109,12 +109,6 @@ class VoiceServiceSettings(SharingSettings):
     """Seconds to the first byte after which a call of a streaming provider counts as slow; if most are, its circuit
     breaker opens
     """
-
-    @property
-    def first_provider(self) -> str:
-        """Returns the name of the voice provider that is tried first."""
-        keyless = self.elevenlabs_api_key is None and self.elevenlabs_api_key_file is None
-        return self.default_provider or ("speech" if keyless and self.speech_base_url else "elevenlabs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,7 +221,7 @@ async def test_voices_are_listed_page_by_page() -> None:
             voice.stub.ListVoices(foreign, timeout=5)
         )
 
-    assert (["two", "mock", "one"], "", 0) == (seen, token, len(none.voices))
+    assert (["two", "one", "mock"], "", 0) == (seen, token, len(none.voices))
 
 
 async def test_bad_requests_for_lists_are_refused() -> None:
@@ -254,10 +254,17 @@ async def test_stored_delivery_without_a_storage_service_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("providers", "default", "parts"),
-    [(["offline"], "elevenlabs", ["voice"]), (["offline", "mock"], "mock", []), (["mock"], "elevenlabs", [])],
+    ("providers", "default", "parts", "warns"),
+    [
+        (["offline"], "", ["voice"], False),
+        (["offline"], "elevenlabs", ["voice"], True),
+        (["offline", "mock"], "mock", [], False),
+        (["mock"], "", [], True),
+    ],
 )
-async def test_the_service_says_what_is_embedded(providers: list[str], default: str, parts: list[str]) -> None:
+async def test_the_service_says_what_is_embedded(
+    providers: list[str], default: str, parts: list[str], warns: bool
+) -> None:
     """GetStatus names the embedded voice only while it is the one that speaks; with none at all it warns."""
     async with voice_service(*map(NamedVoice, providers), default_provider=default) as voice:
         stub = status_pb2_grpc.StatusServiceStub(voice.service.channel)
@@ -265,7 +272,33 @@ async def test_the_service_says_what_is_embedded(providers: list[str], default: 
 
     assert parts == [part.part for part in status.embedded_parts]
     assert not parts or [*BRING_REAL_VOICE] == status.embedded_parts[0].environment_variables
-    assert (default == "elevenlabs" and not parts) is bool(status.warnings)
+    assert warns is bool(status.warnings)
+
+
+@pytest.mark.parametrize("fallback", [(), ("kokoro",), ("offline",), ("kokoro", "offline")])
+async def test_a_provider_that_no_setting_asks_for_is_not_missed(
+    fallback: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server of SPEECH_PROVIDERS alone speaks before the embedded voice, and nothing warns of ElevenLabs."""
+    voices = map(NamedVoice, ("offline", "mock", "kokoro"))
+    async with voice_service(*voices, default_provider="", provider_fallback=fallback) as voice:
+        told = await voice.tell(STORY)
+        stub = status_pb2_grpc.StatusServiceStub(voice.service.channel)
+        status = (await stub.GetStatus(status_pb2.GetStatusRequest(), timeout=5)).status
+
+    assert {"kokoro"} == {segment.provider for segment in told.segments}
+    assert [] == told.warnings
+    assert ["kokoro"] == [each.name for each in status.providers if each.is_default]
+    assert "elevenlabs" not in f"{status} {caplog.text}".lower()
+
+
+async def test_with_nothing_set_up_the_embedded_voice_says_so_once() -> None:
+    """One warning, and what to set."""
+    async with voice_service(NamedVoice("offline"), NamedVoice("mock"), default_provider="") as voice:
+        told = await voice.tell(STORY)
+
+    assert ["EMBEDDED_VOICE"] == [warning.reason for warning in told.warnings]
+    assert "SPEECH_BASE_URL" in told.warnings[0].remedy
 
 
 def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,8 @@ BUILT_IN: Final = (
 """The providers of this package, in the order in which they are tried where nothing else is chosen."""
 ANNOUNCED: Final = tuple(each.announced for each in BUILT_IN if each.variable)
 """Providers that are known by name whether they are set up or not."""
+BY_NAME: Final = frozenset(each.name for each in BUILT_IN if not each.variable)
+"""Providers that speak only where they are named, or, the embedded voice, where no other is set up."""
 BRING_REAL_VOICE: Final = tuple(each.variable for each in BUILT_IN if each.variable)
 """Variables that bring a provider other than the embedded one, by provider."""
 

@@ -115,7 +115,7 @@ class Chain:
 
 
 class ProviderRegistry:
-    """Providers by name, with a default and an order of fallback.
+    """Providers by name, with a default ("": the first of `preferred` that is registered) and an order of fallback.
 
     `preferred` are tried in this order where neither the default nor a fallback is configured. `closed_reason` returns
     by a provider's name why a configured provider is not called now, else "".
@@ -183,7 +183,7 @@ class ProviderRegistry:
     def list_providers(self) -> list[VoiceProvider | Announced]:
         """All that are registered or announced, in the order in which they would be tried."""
         everything: dict[str, VoiceProvider | Announced] = {**self._announced, **self._providers}
-        first = [name for name in (self._default, *self.fallback, *self._preferred) if name in everything]
+        first = [name for name in (*self._asked(), *self._preferred) if name in everything]
         return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
 
     async def list_available_providers(self) -> list[VoiceProvider]:
@@ -192,8 +192,8 @@ class ProviderRegistry:
         return [provider for provider in listed if not await self.unavailable_reason(provider.metadata.name)]
 
     def get_default_provider_name(self) -> str:
-        """Name of the provider that is tried first, configured or not."""
-        return self._default
+        """Name of the provider that is tried first, configured or not; "" where none is asked for."""
+        return self._default or next((name for name in self._preferred if name in self._providers), "")
 
     def set_default_provider(self, name: str) -> None:
         """Changes the provider that is tried first. NOT_FOUND / PROVIDER_NOT_FOUND."""
@@ -240,7 +240,7 @@ class ProviderRegistry:
         """
         if requested and not self.knows(requested):
             raise self._not_found(requested)
-        names = [requested, self._default, *self.fallback] if requested else [self._default, *self.fallback]
+        names = [requested, *self._asked()] if requested else self._asked()
         if requested and self._default == EMBEDDED and requested != EMBEDDED and EMBEDDED not in self.fallback:
             names.remove(EMBEDDED)
         providers, skipped = await self._configured(names)
@@ -259,6 +259,15 @@ class ProviderRegistry:
             raise invalid_configuration(skipped) if requested else no_providers_available(skipped)
         unavailable = frozenset(each.metadata.name for each in providers if self.closed_reason(each.metadata.name))
         return Chain(tuple(providers), tuple(skipped), stand_in, unavailable)
+
+    def is_asked_for(self, name: str) -> bool:
+        """Returns whether a setting brings the provider or names it."""
+        announced = self._announced.get(name)
+        return announced is None or announced.is_set or name in self._asked()
+
+    def _asked(self) -> list[str]:
+        """Names of those that the settings ask for, in order."""
+        return [self.get_default_provider_name(), *self.fallback]
 
     async def _configured(self, names: Sequence[str]) -> tuple[list[VoiceProvider], list[Skipped]]:
         providers, skipped = [], []

@@ -33,14 +33,19 @@ class VoiceCatalogue:
         self._registry = registry
         self._circuit_state = circuit_state
 
-    async def providers(self) -> list[voice_pb2.Provider]:
-        """All providers, in the order in which they would be tried; one that is only announced has no formats."""
+    async def providers(self, *, asked_for: bool = False) -> list[voice_pb2.Provider]:
+        """All providers, in the order in which they would be tried; one that is only announced has no formats.
+
+        With `asked_for` those alone that a setting brings or names: no other one is missed.
+        """
         fallback = self._registry.fallback
         default = await self._first()
         found = []
         for listed in self._registry.list_providers():
             metadata = listed if isinstance(listed, Announced) else listed.metadata
             name = metadata.name
+            if asked_for and not self._registry.is_asked_for(name):
+                continue
             missing = await self._registry.missing_reason(name)
             unavailable = missing or self._registry.closed_reason(name)
             provider = voice_pb2.Provider(
