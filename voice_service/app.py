@@ -10,6 +10,7 @@ import structlog
 from servicekit.app import App, Description
 from tale.common.v1 import status_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
+from voice_service.ports import Reducible
 from voice_service.providers.factory import BRING_REAL_VOICE
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ class VoiceApp(App):
         """Returns the state of the providers, and whether the embedded voice speaks."""
         providers = await self._catalogue.providers(asked_for=True)
         first = next((each for each in providers if each.is_default), None)
-        parts, warnings = [], [*self._notes, *_warnings(providers)]
+        parts, warnings = [], await self._warnings(providers)
         if first is None:
             warnings.append("No voice provider is available: narration fails.")
         elif first.embedded:
             parts.append(
                 status_pb2.EmbeddedPart(
-                    part="voice", implementation="espeak-ng", environment_variables=BRING_REAL_VOICE
+                    part="voice", implementation=first.display_name, environment_variables=BRING_REAL_VOICE
                 )
             )
         statuses = [
@@ -112,8 +113,17 @@ class VoiceApp(App):
             if isinstance(provider, _Warmable):
                 provider.warm_up()
         self._account.start()
-        for warning in (*self._notes, *_warnings(await self._catalogue.providers(asked_for=True))):
+        for warning in await self._warnings(await self._catalogue.providers(asked_for=True)):
             _log.warning(warning)
+
+    async def _warnings(self, providers: Sequence[voice_pb2.Provider]) -> list[str]:
+        speaking = {each.provider_name for each in providers if each.available}
+        reduced = [
+            await each.reduced()
+            for each in self._providers
+            if isinstance(each, Reducible) and each.metadata.name in speaking
+        ]
+        return [*self._notes, *_warnings(providers), *filter(None, reduced)]
 
 
 def _warnings(providers: Sequence[voice_pb2.Provider]) -> list[str]:

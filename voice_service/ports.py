@@ -239,6 +239,14 @@ class Probing(Protocol):
 
 
 @runtime_checkable
+class Reducible(Protocol):
+    """A provider that reads on with less than all of its parts."""
+
+    async def reduced(self) -> str:
+        """Returns a sentence that says what is missing and what that means; "" where nothing is."""
+
+
+@runtime_checkable
 class Metered(Protocol):
     """A provider whose account has so many characters."""
 

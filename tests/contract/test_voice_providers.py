@@ -8,6 +8,7 @@ import pytest
 from support.elevenlabs_fake import elevenlabs_on_aimock, elevenlabs_provider
 from support.speech_fake import aimock_speech_provider, speech_provider
 from support.voice_kit import NamedVoice
+from support.voice_processes import without_neural
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder, Sound
@@ -19,7 +20,16 @@ from voice_service.providers.offline.provider import OfflineVoiceProvider
 TEXT = "The fox ran home, and she was very tired. Then she slept until the morning came."
 
 
-PROVIDERS = ("mock", "named", "elevenlabs", "elevenlabs on aimock", "speech", "speech on aimock", "offline")
+PROVIDERS = (
+    "mock",
+    "named",
+    "elevenlabs",
+    "elevenlabs on aimock",
+    "speech",
+    "speech on aimock",
+    "offline",
+    "offline with espeak-ng",
+)
 WITHOUT_TIMINGS = ("elevenlabs on aimock", "speech", "speech on aimock")
 # aimock says the same to every request.
 PACED = [name for name in PROVIDERS if not name.endswith("on aimock")]
@@ -50,8 +60,10 @@ async def provider(request: pytest.FixtureRequest) -> AsyncIterator[VoiceProvide
             made = MockVoiceProvider()
         case "named":
             made = NamedVoice("other")
-        case _:
+        case "offline":
             made = OfflineVoiceProvider(workers=1)
+        case _:
+            made = without_neural()
     yield made
     await made.aclose()
 

@@ -21,7 +21,7 @@ from voice_service.audio.mp3 import walk
 from voice_service.bootstrap import assemble
 from voice_service.ports import MP3_44100_128, AudioChunk, NativeFormat, ProviderMetadata, SegmentRequest, SpeechItem
 from voice_service.providers.offline.provider import OfflineVoiceProvider
-from voice_service.providers.offline.workers import WorkerPool
+from voice_service.providers.offline.workers import WorkerProcess
 
 TONE_SECONDS_PER_CHARACTER = 1 / 15
 
@@ -83,7 +83,7 @@ async def test_a_story_of_many_voices_is_one_file(
     assert ["first", "second", "third"] == [warning.metadata["provider"] for warning in told.warnings]
     assert dict(Counter(speakers)) == MessageToDict(told.summary.metadata)["segments_by_provider"]
     assert {(each.provider, each.voice_id) for each in told.segments} == {
-        ("first", "first"), ("second", "second"), ("third", "third"), ("offline", "en-gb+f2"),
+        ("first", "first"), ("second", "second"), ("third", "third"), ("offline", "heart"),
     }  # fmt: skip
     samples, complaint = await asyncio.to_thread(decode, told.audio, container)
     assert ("", samples) == (complaint, round(told.summary.duration.ToNanoseconds() * sample_rate / 1e9))
@@ -96,39 +96,34 @@ async def test_a_story_of_many_voices_is_one_file(
         )
 
 
-async def test_a_worker_killed_in_mid_sentence_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kill -9 of espeak-ng while it speaks, twice in a story: only that sentence is asked for again."""
+@pytest.mark.parametrize("voice_id", ["heart", "en-gb+f2"])
+async def test_a_worker_killed_in_mid_sentence_is_not_heard(monkeypatch: pytest.MonkeyPatch, voice_id: str) -> None:
+    """kill -9 of either engine while it speaks, twice in a story: only that sentence is asked for again."""
     killed: list[int] = []
-    speak = WorkerPool._take_worker
+    speak = WorkerProcess.speak
 
-    async def take(self: WorkerPool) -> Any:
-        worker = await speak(self)
-        if len(killed) < 2 and worker.pid not in killed:
-            killed.append(worker.pid)
-            said = worker.speak
+    async def say(self: WorkerProcess, request: dict[str, Any]) -> Any:
+        speaking = asyncio.ensure_future(speak(self, request))
+        if len(killed) < 2:
+            killed.append(self.pid)
+            # Its request is written; the process group is the worker and the fork that speaks.
+            await asyncio.sleep(0)
+            os.killpg(self.pid, signal.SIGKILL)
+        return await speaking
 
-            async def say(request: dict[str, Any]) -> Any:
-                speaking = asyncio.ensure_future(said(request))
-                # Its request is written; the process group is the worker and the fork that speaks.
-                await asyncio.sleep(0)
-                os.killpg(worker.pid, signal.SIGKILL)
-                return await speaking
-
-            worker.speak = say  # type: ignore[method-assign]
-        return worker
-
-    espeak = OfflineVoiceProvider(workers=1)
     chosen = settings(default_provider="offline", segments_ahead=0)
-    async with running(
-        assemble(chosen, [OfflineVoiceProvider(workers=1)]), settings=chosen, service="voice"
-    ) as service:
-        expected = await Voice(service).tell(STORY, word_timings=True)
-    monkeypatch.setattr(WorkerPool, "_take_worker", take)
-    async with running(assemble(chosen, [espeak]), settings=chosen, service="voice") as service:
-        told = await Voice(service).tell(STORY, word_timings=True)
+    choice = common_pb2.VoiceSelection(provider="offline", voice_id=voice_id)
+    told = []
+    for patched in (False, True):
+        if patched:
+            monkeypatch.setattr(WorkerProcess, "speak", say)
+        service_app = assemble(chosen, [OfflineVoiceProvider(workers=1)])
+        async with running(service_app, settings=chosen, service="voice") as service:
+            told.append(await Voice(service).tell(STORY, word_timings=True, voice=choice))
+    expected, actual = told
 
-    assert told.error is None
+    assert actual.error is None
     assert 2 == len(killed)
-    assert ["TRANSPORT", "TRANSPORT"] == [each.reason for each in told.attempts if each.reason]
-    assert expected.audio == told.audio
-    assert [*expected.segments] == [*told.segments]
+    assert ["TRANSPORT", "TRANSPORT"] == [each.reason for each in actual.attempts if each.reason]
+    assert expected.audio == actual.audio
+    assert [*expected.segments] == [*actual.segments]

@@ -12,7 +12,7 @@ import pytest
 from support.voice_processes import gone, scripted_worker
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.providers.offline.workers import WorkerPool, WorkerRefusedError
+from voice_service.providers.offline.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ async def make_pool(tmp_path: Path) -> AsyncIterator[PoolMaker]:
             "max_waiting": 100,
             **settings,
         }
-        pools.append(WorkerPool(command or scripted_worker(tmp_path), provider="offline", **chosen))
+        pools.append(WorkerPool(command or scripted_worker(tmp_path), **chosen))
         return pools[-1]
 
     yield make
@@ -223,7 +223,7 @@ async def test_refusal_keeps_the_worker(make_pool: PoolMaker) -> None:
     await pool.check()
     before = pool.idle_pids
 
-    with pytest.raises(WorkerRefusedError, match="voice"):
+    with pytest.raises(ProviderError, match="does not know this voice"):
         await said(pool, "refuse")
 
     assert before == pool.idle_pids

@@ -1,4 +1,4 @@
-"""The offline voice, with espeak-ng."""
+"""The embedded voice, with espeak-ng alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from support.voice_processes import gone
+from support.voice_processes import gone, without_neural
 from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -22,13 +22,15 @@ from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher, verify_pcm
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings
 from voice_service.providers.mock.provider import MockVoiceProvider
-from voice_service.providers.offline.provider import OfflineVoiceProvider, worker_command
+from voice_service.providers.offline.espeak import worker_command
 from voice_service.providers.offline.voices import EspeakVoices, UnknownVoiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SAMPLE_RATE = 22_050
+    from voice_service.providers.offline.provider import OfflineVoiceProvider
+
+SAMPLE_RATE = 24_000
 LIST_VOICES = """
 import ctypes, json, os, sys
 class Voice(ctypes.Structure):
@@ -46,8 +48,8 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 async def provider() -> AsyncIterator[OfflineVoiceProvider]:
-    """The offline voice with two workers."""
-    provider = OfflineVoiceProvider(workers=2)
+    """The embedded voice with two workers of espeak-ng."""
+    provider = without_neural(workers=2)
     provider.warm_up()
     yield provider
     await provider.aclose()
@@ -96,7 +98,7 @@ async def test_configuration_is_sound(provider: OfflineVoiceProvider) -> None:
 async def test_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the wheel the provider says which extra brings it, and speaks nothing."""
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    provider = OfflineVoiceProvider()
+    provider = without_neural()
 
     assert "pip install espeakng-loader" in await provider.validate_configuration()
     assert ((), ()) == (provider.metadata.languages, await provider.list_voices())
@@ -219,7 +221,7 @@ async def test_commands_of_the_engine_are_text(provider: OfflineVoiceProvider) -
 
 async def test_same_request_gives_the_same_samples(provider: OfflineVoiceProvider) -> None:
     """Whichever worker speaks, and whatever it spoke before, the samples are the same."""
-    other = OfflineVoiceProvider(workers=1)
+    other = without_neural()
     await spoken(other, asked(RUSSIAN, "ru"))
 
     first, *rest = await asyncio.gather(*(spoken(provider, asked(ENGLISH)) for _ in range(4)))
@@ -241,14 +243,15 @@ async def test_sixty_four_segments_at_once(provider: OfflineVoiceProvider) -> No
 
 async def test_killed_worker_is_a_retry() -> None:
     """kill -9 of espeak-ng in mid-sentence raises a retryable error; the same request then succeeds."""
-    provider = OfflineVoiceProvider(workers=1)
+    provider = without_neural()
     await provider.validate_configuration()
-    assert provider._pool is not None
-    (worker,) = provider._pool.idle_pids
+    pool = provider._espeak._pool
+    assert pool is not None
+    (worker,) = pool.idle_pids
     # Stopped, it holds the request for as long as it takes to kill it.
     os.kill(worker, signal.SIGSTOP)
     speaking = asyncio.create_task(spoken(provider, asked(ENGLISH)))
-    while provider._pool.idle_pids:  # noqa: ASYNC110 - the pool has no event for it, and a turn of the loop is enough
+    while pool.idle_pids:  # noqa: ASYNC110 - the pool has no event for it, and a turn of the loop is enough
         await asyncio.sleep(0)
 
     os.kill(worker, signal.SIGKILL)
@@ -269,7 +272,7 @@ async def test_worker_dies_with_its_parent() -> None:
         "async def main():\n"
         "    provider = OfflineVoiceProvider(workers=1)\n"
         "    await provider.validate_configuration()\n"
-        "    print(provider._pool.idle_pids[0], flush=True)\n"
+        "    print(provider._espeak._pool.idle_pids[0], flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
@@ -291,7 +294,7 @@ async def test_worker_ends_with_its_stdin(installation: tuple[Path, Path]) -> No
 
     hello, _ = await process.communicate(b"")
 
-    assert {"id": 0, "sample_rate": SAMPLE_RATE} == json.loads(hello[4:])
+    assert {"id": 0, "sample_rate": 22_050} == json.loads(hello[4:])
     assert 0 == process.returncode
 
 

@@ -8,6 +8,10 @@ import select
 import sys
 from typing import TYPE_CHECKING, Final
 
+import pytest
+
+from voice_service.providers.offline.provider import OfflineVoiceProvider
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,6 +69,13 @@ def scripted_worker(folder: Path) -> tuple[str, ...]:
     path = folder / "scripted_worker.py"
     path.write_text(SCRIPTED_WORKER)
     return (sys.executable, "-I", "-S", str(path))
+
+
+def without_neural(workers: int = 1) -> OfflineVoiceProvider:
+    """Return the embedded voice of a machine where onnxruntime is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        return OfflineVoiceProvider(workers=workers)
 
 
 async def gone(pid: int) -> None:

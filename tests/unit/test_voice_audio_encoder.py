@@ -93,8 +93,8 @@ async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
     encoder = AudioEncoder(threads=1)
     finisher = SegmentFinisher(encoder)
     request = SegmentRequest(text="Good night, Mia.", language_code="en")
-    pcm = tone(1.5, 22_050)
-    mp3 = encode(pcm, 22_050, MP3_44100_128).data
+    pcm = tone(1.5, 24_000)
+    mp3 = encode(pcm, 24_000, MP3_44100_128).data
 
     encoded = await finisher.finish(pcm, request=request, metadata=OfflineVoiceProvider().metadata)
     passed = await finisher.finish(mp3, request=request, metadata=MockVoiceProvider().metadata)
@@ -110,7 +110,7 @@ async def test_finisher_refuses_pcm_that_is_too_short() -> None:
 
     with pytest.raises(ProviderError) as caught:
         await SegmentFinisher(encoder).finish(
-            tone(1.0, 22_050), request=request, metadata=OfflineVoiceProvider().metadata
+            tone(1.0, 24_000), request=request, metadata=OfflineVoiceProvider().metadata
         )
 
     assert (ProviderErrorKind.TRUNCATED, "offline") == (caught.value.kind, caught.value.provider)

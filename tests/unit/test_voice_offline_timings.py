@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_service.audio.words import word_timings
-from voice_service.providers.offline.provider import speakable
+from voice_service.providers.offline.espeak import speakable
 
 
 def spoken(text: str, marks: list[tuple[int, float]], duration: float) -> list[tuple[str, float, float]]:

@@ -1,82 +1,60 @@
-"""The offline provider: espeak-ng in worker processes."""
+"""The embedded voice: a neural one for English, espeak-ng for all else."""
 
 from __future__ import annotations
 
-import importlib
+import asyncio
 import os
-import sys
-import unicodedata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.audio.words import word_timings
-from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings, VoiceInfo
-from voice_service.providers.offline.voices import EspeakVoices, UnknownVoiceError, bcp47_languages
-from voice_service.providers.offline.workers import WorkerPool, WorkerRefusedError
+from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings
+from voice_service.providers.offline.engine import NAME, failure, joined
+from voice_service.providers.offline.espeak import DEFAULT_VOICE, EspeakEngine
+from voice_service.providers.offline.neural import HEART, SAMPLE_RATE, NeuralEngine
+from voice_service.providers.offline.voices import UnknownVoiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from voice_service.ports import SegmentRequest, SpeechItem
+    from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
+    from voice_service.providers.offline.engine import Engine
 
-_NAME: Final = "offline"
-_NOT_INSTALLED: Final = "espeak-ng is not installed: pip install espeakng-loader"
-_SAMPLE_RATE: Final = 22_050
-_WORDS_PER_MINUTE: Final = 150
-_RATES: Final = (80, 450)
-# Full volume touches the limit in some languages; this leaves 1.5 dB at least, and speech at about -21 dBFS.
-_VOLUME: Final = 80
-# Of the female variants that stay clear of the limit f2 and f4 have the lowest spectral centroid (920 Hz; f3 998, f5
-# 1106), and of the two f2 has the livelier pitch.
-_DEFAULT_VARIANT: Final = "f2"
-_DEFAULT_VOICE: Final = f"en-gb+{_DEFAULT_VARIANT}"
-"""Reads what no voice speaks."""
-_LISTED_VARIANTS: Final = (_DEFAULT_VARIANT, "f4", "", "m3")
 _MAX_TEXT_LENGTH: Final = 4_000
-_MAX_PCM_BYTES: Final = 64 << 20
 _MAX_WORKERS: Final = 8
 _SILENCE_SECONDS: Final = 0.25
 
 
 class OfflineVoiceProvider:
-    """Speaks every language of espeak-ng with no key.
+    """Speaks English and every language of espeak-ng with no key.
 
     Reads files when it is made (10 to 40 ms); processes start with `warm_up`, or when they are needed.
-    `workers` is how many processes speak at a time (default: one for each core, eight at most); a worker gets
-    `speak_timeout` seconds for a segment, a segment waits `queue_timeout` seconds for a worker. The model is one and
-    `model_id` is ignored. A language that no voice speaks is refused unless the request names a voice to read it.
+    `workers` is how many processes of espeak-ng speak at a time (default: one for each core, eight at most); a worker
+    gets `speak_timeout` seconds for a segment, a segment waits `queue_timeout` seconds for a worker. A voice belongs to
+    one engine; without a voice, the first engine with one for the language reads. `model_id` is ignored. A language
+    that no voice speaks is refused unless the request names a voice to read it.
     """
 
     def __init__(
         self, *, workers: int | None = None, speak_timeout: float = 30.0, queue_timeout: float = 120.0
     ) -> None:
-        self._voices: EspeakVoices | None = None
-        self._pool: WorkerPool | None = None
-        if (paths := _installation()) is not None:
-            library, data = paths
-            self._voices = EspeakVoices.load(data)
-            self._pool = WorkerPool(
-                worker_command(library, data),
-                provider=_NAME,
-                size=workers or min(_MAX_WORKERS, os.cpu_count() or 1),
-                start_timeout=15.0,
-                speak_timeout=speak_timeout,
-                queue_timeout=queue_timeout,
-                max_waiting=1024,
-            )
+        size = workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+        self._espeak = EspeakEngine(size=size, speak_timeout=speak_timeout, queue_timeout=queue_timeout)
+        self._neural = NeuralEngine(self._espeak, speak_timeout=speak_timeout, queue_timeout=queue_timeout)
+        self._engines: tuple[Engine, ...] = (self._neural, self._espeak)
+        languages = {language for engine in self._engines for language in engine.languages}
         self._metadata = ProviderMetadata(
-            name=_NAME,
-            display_name="espeak-ng (embedded)",
+            name=NAME,
+            display_name="Heart and espeak-ng (embedded)" if self._neural.languages else "espeak-ng (embedded)",
             supports_streaming=False,
             native_format=NativeFormat.PCM_S16LE,
-            sample_rate=_SAMPLE_RATE,
+            sample_rate=SAMPLE_RATE,
             max_text_length=_MAX_TEXT_LENGTH,
-            languages=self._voices.languages if self._voices else (),
+            languages=tuple(sorted(languages)),
             paid=False,
             takes_previous_text=False,
-            default_voice=_DEFAULT_VOICE,
-            default_model="espeak-ng",
+            default_voice=HEART if self._neural.languages else DEFAULT_VOICE,
+            default_model="embedded",
         )
 
     @property
@@ -86,128 +64,79 @@ class OfflineVoiceProvider:
 
     def warm_up(self) -> None:
         """Starts the workers in the background. Needs a running event loop."""
-        if self._pool is not None:
-            self._pool.warm_up()
+        for engine in self._engines:
+            engine.warm_up()
 
     async def validate_configuration(self) -> str:
-        """Returns "" when espeak-ng is installed and a worker starts, else what to do."""
-        if self._pool is None:
-            return _NOT_INSTALLED
-        try:
-            await self._pool.check()
-        except ProviderError as error:
-            return f"espeak-ng is installed but does not start: {error.message}"
-        return ""
+        """Returns "" when an engine can read, else what to do."""
+        reasons = [await engine.missing() for engine in reversed(self._engines)]
+        return "" if "" in reasons else reasons[0]
+
+    async def reduced(self) -> str:
+        """Returns why English is not read by the neural voice; "" where it is."""
+        reason = await self._neural.missing()
+        return f"The embedded voice reads English with espeak-ng, since {reason}." if reason else ""
 
     async def probe(self) -> None:
         """Makes sure that a worker starts. Raises ProviderError."""
-        if self._pool is None:
-            raise _error(ProviderErrorKind.AUTH, _NOT_INSTALLED)
-        await self._pool.check()
+        if reason := await self.validate_configuration():
+            raise failure(ProviderErrorKind.AUTH, reason)
 
     async def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
-        """Lists voices, the best of a language first, each in a few variants. Any other variant's name works too."""
-        if self._voices is None:
-            return ()
-        found = self._voices.all() if language_code is None else self._voices.speaking(language_code)
-        return tuple(
-            VoiceInfo(
-                voice_id=f"{voice.code}+{variant}" if variant else voice.code,
-                display_name=f"{voice.name}, {variant}" if variant else voice.name,
-                language_codes=bcp47_languages(voice),
-                gender=self._voices.gender(variant),
-            )
-            for voice in found
-            for variant in _LISTED_VARIANTS
-        )
+        """Lists the voices of all engines that can read, the best of a language first."""
+        return tuple(voice for engine in await self._ready() for voice in engine.list_voices(language_code))
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Returns whether there are such a voice and such a variant; "+f2" alone is of a voice of the language."""
-        if self._voices is None:
-            return False
+        """Returns whether an engine that can read has such a voice; "+f2" alone is of a voice of the language."""
         try:
-            self._voices.resolve(voice_id, language_code)
+            _choose(await self._ready(), voice_id, language_code)
         except UnknownVoiceError:
             return False
         return True
 
     async def aclose(self) -> None:
         """Ends the workers."""
-        if self._pool is not None:
-            await self._pool.aclose()
+        for engine in self._engines:
+            await engine.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
         """Speaks `request`; the same request gives the same bytes.
 
-        Speed is a factor on 150 words a minute and is held within 0.53 and 3.0. Raises ProviderError: INVALID_INPUT on
-        an empty or overlong text, UNSUPPORTED on an unknown voice or language, AUTH where espeak-ng is not installed,
-        and TRANSPORT, TIMEOUT, OVERLOAD and CANCELLED as the pool does.
+        Speed is a factor on the usual pace of the engine and is held within its limits. Raises ProviderError:
+        INVALID_INPUT on an empty or overlong text, UNSUPPORTED on an unknown voice or language, AUTH where no engine is
+        installed, and TRANSPORT, TIMEOUT, OVERLOAD and CANCELLED as the workers do.
         """
-        if self._pool is None or self._voices is None:
-            raise _error(ProviderErrorKind.AUTH, _NOT_INSTALLED)
         if not request.text.strip():
-            raise _error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
+            raise failure(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > _MAX_TEXT_LENGTH:
-            raise _error(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {_MAX_TEXT_LENGTH} characters")
+            raise failure(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {_MAX_TEXT_LENGTH} characters")
+        if reason := await self.validate_configuration():
+            raise failure(ProviderErrorKind.AUTH, reason)
         try:
-            voice = self._voices.resolve(request.voice_id or f"+{_DEFAULT_VARIANT}", request.language_code)
-            speech = await self._pool.speak(_worker_request(request, voice))
+            # The engine of a voice that is named reads or fails: none replaces it unseen.
+            engines = self._engines if request.voice_id else await self._ready()
+            engine, voice = _choose(engines, request.voice_id, request.language_code)
         except UnknownVoiceError as error:
-            raise _error(ProviderErrorKind.UNSUPPORTED, str(error)) from error
-        except WorkerRefusedError as error:
-            raise _refusal(error.reason) from error
+            raise failure(ProviderErrorKind.UNSUPPORTED, str(error)) from error
+        speech = await engine.speak(request.text, voice, request.settings.speed or 1.0)
+        speech = await asyncio.to_thread(joined, [(0, speech)], SAMPLE_RATE)
         # A text without speech becomes a short pause.
-        pcm = speech.pcm or bytes(2 * round(_SAMPLE_RATE * _SILENCE_SECONDS))
+        pcm = speech.pcm or bytes(2 * round(SAMPLE_RATE * _SILENCE_SECONDS))
         yield AudioChunk(pcm)
         if request.with_timings:
-            marks = [(position, sample / _SAMPLE_RATE) for position, sample in speech.words]
-            yield Timings(word_timings(request.text, marks, len(pcm) / 2 / _SAMPLE_RATE))
+            marks = [(position, sample / SAMPLE_RATE) for position, sample in speech.words]
+            yield Timings(word_timings(request.text, marks, len(pcm) / 2 / SAMPLE_RATE))
+
+    async def _ready(self) -> Sequence[Engine]:
+        return [engine for engine in self._engines if not await engine.missing()]
 
 
-def worker_command(library: Path, data: Path) -> tuple[str, ...]:
-    """Returns the command line of a worker: isolated from the environment and from installed packages."""
-    return (sys.executable, "-I", "-S", str(Path(__file__).with_name("worker.py")), str(library), str(data.parent))
-
-
-def speakable(text: str) -> str:
-    """Replaces what espeak-ng would take for a command by a space, code point for code point.
-
-    That is control characters (0x01 starts a command), the private use area and unassigned code points (which it uses
-    for marks of its own), and halves of surrogate pairs, which have no UTF-8.
-    """
-    return "".join(
-        character if character == "\n" or unicodedata.category(character) not in {"Cc", "Cn", "Co", "Cs"} else " "
-        for character in text
-    )
-
-
-def _installation() -> tuple[Path, Path] | None:
-    """Returns the paths of the library and of its data, or None where they are not installed."""
-    try:
-        loader = importlib.import_module("espeakng_loader")
-        return Path(loader.get_library_path()), Path(loader.get_data_path())
-    except (ImportError, RuntimeError):
-        return None
-
-
-def _worker_request(request: SegmentRequest, voice: str) -> dict[str, Any]:
-    rate = round(_WORDS_PER_MINUTE * (request.settings.speed or 1.0))
-    return {
-        "text": speakable(request.text),
-        "voice": voice,
-        "rate": min(max(rate, _RATES[0]), _RATES[1]),
-        "volume": _VOLUME,
-        "max_pcm_bytes": _MAX_PCM_BYTES,
-    }
-
-
-def _refusal(reason: str) -> ProviderError:
-    if reason == "voice":
-        return _error(ProviderErrorKind.UNSUPPORTED, "espeak-ng does not know this voice")
-    if reason == "too_long":
-        return _error(ProviderErrorKind.INVALID_INPUT, "the text takes more than 25 minutes to speak")
-    return _error(ProviderErrorKind.TRANSPORT, "espeak-ng failed")
-
-
-def _error(kind: ProviderErrorKind, message: str) -> ProviderError:
-    return ProviderError(kind, message, provider=_NAME)
+def _choose(engines: Sequence[Engine], voice_id: str, language_code: str) -> tuple[Engine, str]:
+    """Returns the engine that reads and its name of the voice. Raises UnknownVoiceError of the last one."""
+    reason = UnknownVoiceError("there is no such voice")
+    for engine in engines:
+        try:
+            return engine, engine.resolve(voice_id, language_code)
+        except UnknownVoiceError as error:
+            reason = error
+    raise reason

@@ -6,36 +6,46 @@ import asyncio
 import json
 import os
 import signal
+import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.providers.offline.engine import Speech, failure, refusal
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable, Coroutine, Sequence
 
 
+_AGAIN_SECONDS: Final = 60.0
 _MAX_HEADER_BYTES: Final = 1 << 20
+_MAX_PCM_BYTES: Final = 64 << 20
 _READ_BUFFER_BYTES: Final = 4 << 20
 _PREFIX_BYTES: Final = 4
 # Keys of paid providers stay out of a process that feeds text to native code.
 _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
+_ROOT: Final = str(Path(__file__).resolve().parents[3])
+
+
+def worker_program(module: str, *arguments: str, packages: bool = True) -> tuple[str, ...]:
+    """Returns the command line that runs `main` of a module beside this one.
+
+    It is isolated from the environment, and from installed packages where it needs none.
+    """
+    name = f"{__package__}.{module}"
+    code = f"import sys; sys.path.insert(0, {_ROOT!r}); from {name} import main; sys.exit(main(*sys.argv[1:]))"
+    return (sys.executable, "-I", *(() if packages else ("-S",)), "-c", code, *arguments)
+
+
 class WorkerFailedError(Exception):
     """The process ended, or sent no valid reply. It cannot be used again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """What a worker made: mono s16le samples, and pairs of (code point, sample) where words begin."""
-
-    pcm: bytes
-    words: tuple[tuple[int, int], ...]
 
 
 class WorkerRefusedError(Exception):
@@ -94,7 +104,7 @@ class WorkerProcess:
         return self._process.returncode is None and not self._replies.at_eof()
 
     async def speak(self, request: dict[str, Any]) -> Speech:
-        """Sends `request` (see `worker`) and return what it made.
+        """Sends `request` (see `pipe`) and return what it made.
 
         Raises WorkerRefusedError, after which the worker may be used on, and WorkerFailedError, after which it may
         not, and neither after a cancellation.
@@ -114,7 +124,8 @@ class WorkerProcess:
         if pcm_bytes > request["max_pcm_bytes"] or not isinstance(words, list):
             raise WorkerFailedError("the worker's answer makes no sense")
         pcm = await self._read_exactly(pcm_bytes)
-        return Speech(pcm, tuple((int(position), int(sample)) for position, sample in words))
+        sample_rate = _whole_number(header.get("sample_rate", self.sample_rate))
+        return Speech(pcm, tuple((int(position), int(sample)) for position, sample in words), sample_rate)
 
     async def kill(self) -> None:
         """Ends the process and its fork at once and let go of the pipes."""
@@ -169,20 +180,20 @@ class WorkerPool:
         self,
         command: Sequence[str],
         *,
-        provider: str,
         size: int,
         start_timeout: float,
         speak_timeout: float,
         queue_timeout: float,
-        max_waiting: int,
+        max_waiting: int = 1024,
     ) -> None:
         self._command = command
-        self._provider = provider
         self._size = size
         self._start_timeout = start_timeout
         self._speak_timeout = speak_timeout
         self._queue_timeout = queue_timeout
         self._max_waiting = max_waiting
+        self._reason: str | None = None
+        self._again = 0.0
         self._places = asyncio.Semaphore(size)
         self._waiting = 0
         self._idle: deque[WorkerProcess] = deque()
@@ -206,13 +217,23 @@ class WorkerPool:
         """Makes sure that a worker starts. Raises ProviderError as `speak` does."""
         await self._in_turn(self._start_one)
 
-    async def speak(self, request: dict[str, Any]) -> Speech:
-        """Speaks `request` (see `worker`; this adds "seconds").
+    async def failed(self) -> str:
+        """Returns why the last start of a worker failed; "" where it did not. Starts one at most once a minute."""
+        if self._reason is None or (self._reason and time.monotonic() >= self._again):
+            try:
+                await self.check()
+            except ProviderError as error:
+                return error.message
+        return self._reason or ""
 
-        Raises WorkerRefusedError, and ProviderError: TRANSPORT where the worker crashed or talked nonsense, TIMEOUT
+    async def speak(self, request: dict[str, Any]) -> Speech:
+        """Speaks `request` (see `pipe`; this adds "seconds" and "max_pcm_bytes").
+
+        Raises ProviderError: what `refusal` makes of a worker's, TRANSPORT where it crashed or talked nonsense, TIMEOUT
         where it took too long, OVERLOAD where the queue is full or too slow, CANCELLED once the pool is closed.
         """
-        return await self._in_turn(lambda: self._speak({**request, "seconds": self._speak_timeout}))
+        limits = {"seconds": self._speak_timeout, "max_pcm_bytes": _MAX_PCM_BYTES}
+        return await self._in_turn(lambda: self._speak({**limits, **request}))
 
     async def aclose(self) -> None:
         """Kills all workers; what they were speaking, and what waits, fails with ProviderError CANCELLED."""
@@ -227,18 +248,18 @@ class WorkerPool:
     async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Waits for a place and do `work` in it, to its end even when the caller is cancelled."""
         if self._waiting >= self._max_waiting:
-            raise self._error(ProviderErrorKind.OVERLOAD, "too many requests wait")
+            raise failure(ProviderErrorKind.OVERLOAD, "too many requests wait")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._queue_timeout):
                 await self._places.acquire()
         except TimeoutError as error:
-            raise self._error(ProviderErrorKind.OVERLOAD, "all workers stayed busy") from error
+            raise failure(ProviderErrorKind.OVERLOAD, "all workers stayed busy") from error
         finally:
             self._waiting -= 1
         if self._closed:
             self._places.release()
-            raise self._error(ProviderErrorKind.CANCELLED, "the voice is shutting down")
+            raise failure(ProviderErrorKind.CANCELLED, "the voice is shutting down")
         task = asyncio.create_task(work())
         self._track(task)
         task.add_done_callback(lambda _: self._places.release())
@@ -247,7 +268,7 @@ class WorkerPool:
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if task.cancelled() and not (caller and caller.cancelling()):
-                raise self._error(ProviderErrorKind.CANCELLED, "the voice is shutting down") from None
+                raise failure(ProviderErrorKind.CANCELLED, "the voice is shutting down") from None
             raise
 
     def _track(self, task: asyncio.Task[Any]) -> None:
@@ -270,13 +291,13 @@ class WorkerPool:
             async with asyncio.timeout(self._speak_timeout):
                 speech = await worker.speak(request)
             usable = True
-        except WorkerRefusedError:
+        except WorkerRefusedError as error:
             usable = True
-            raise
+            raise refusal(error.reason) from error
         except TimeoutError as error:
-            raise self._error(ProviderErrorKind.TIMEOUT, f"no answer within {self._speak_timeout:g} s") from error
+            raise failure(ProviderErrorKind.TIMEOUT, f"no answer within {self._speak_timeout:g} s") from error
         except WorkerFailedError as error:
-            raise self._error(ProviderErrorKind.TRANSPORT, str(error)) from error
+            raise failure(ProviderErrorKind.TRANSPORT, str(error)) from error
         finally:
             if usable:
                 self._idle.append(worker)
@@ -295,12 +316,15 @@ class WorkerPool:
     async def _start(self) -> WorkerProcess:
         try:
             async with asyncio.timeout(self._start_timeout):
-                return await WorkerProcess.start(self._command)
+                worker = await WorkerProcess.start(self._command)
         except TimeoutError as error:
-            message = f"a worker did not start within {self._start_timeout:g} s"
-            raise self._error(ProviderErrorKind.TIMEOUT, message) from error
+            self._note(f"a worker did not start within {self._start_timeout:g} s")
+            raise failure(ProviderErrorKind.TIMEOUT, self._reason or "") from error
         except WorkerFailedError as error:
-            raise self._error(ProviderErrorKind.TRANSPORT, str(error)) from error
+            self._note(str(error))
+            raise failure(ProviderErrorKind.TRANSPORT, self._reason or "") from error
+        self._note("")
+        return worker
 
-    def _error(self, kind: ProviderErrorKind, message: str) -> ProviderError:
-        return ProviderError(kind, message, provider=self._provider)
+    def _note(self, reason: str) -> None:
+        self._reason, self._again = reason, time.monotonic() + _AGAIN_SECONDS

@@ -1,29 +1,22 @@
-"""A process that speaks with espeak-ng: `python worker.py LIBRARY DATA_PARENT`.
+"""A process that speaks with espeak-ng: `main(LIBRARY, DATA_PARENT)`.
 
 A program of its own, which knows nothing of the service: espeak-ng is GPL-3, keeps its state in globals and is not safe
-in threads. It imports the standard library alone, so that it starts at once.
-
-Protocol on stdin and stdout, one request at a time; every number is big-endian:
-
-    hello     = length:u32 {"id": 0, "sample_rate": Hz}
-    request   = length:u32 {"id", "text", "voice", "rate", "volume", "max_pcm_bytes", "seconds"}
-    reply     = length:u32 {"id", "pcm_bytes", "words": [[code point, sample], ...]} pcm (mono s16le)
-              | length:u32 {"id", "error": "voice" | "too_long" | "failed"}
+in threads. It imports the standard library and `pipe` alone, so that it starts at once. A request has "text", "voice",
+"rate" and "volume".
 
 Each request is spoken in a fork, from the state that the library had when it was new, so that the same request gives
-the same samples whatever was spoken before; forking takes under a millisecond. The process ends when stdin does, when
-its parent dies, and when a fork fails in any way: the reader then sees the end of stdout.
+the same samples whatever was spoken before; forking takes under a millisecond. The process ends when a fork fails in
+any way: the reader then sees the end of stdout.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import signal
-import struct
-import sys
+from functools import partial
 from typing import Any, BinaryIO
+
+from voice_service.providers.offline.pipe import die_with_parent, reply, serve
 
 _AUDIO_SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
@@ -33,9 +26,7 @@ _PARAMETER_RATE = 1
 _PARAMETER_VOLUME = 2
 _EVENT_LIST_TERMINATED = 0
 _EVENT_WORD = 1
-_PR_SET_PDEATHSIG = 1
 _ANY_SEED = 1
-_NICE = 5
 
 
 class _EventId(ctypes.Union):
@@ -109,41 +100,14 @@ class Engine:
         return {"pcm_bytes": len(pcm), "words": words}, bytes(pcm)
 
 
-def _read(stream: BinaryIO) -> dict[str, Any] | None:
-    prefix = stream.read(4)
-    if len(prefix) < 4:
-        return None
-    (length,) = struct.unpack(">I", prefix)
-    body = stream.read(length)
-    if len(body) < length:
-        return None
-    request: dict[str, Any] = json.loads(body)
-    return request
-
-
-def _write(stream: BinaryIO, header: dict[str, Any], pcm: bytes = b"") -> None:
-    body = json.dumps(header).encode()
-    stream.write(struct.pack(">I", len(body)) + body)
-    stream.write(pcm)
-    stream.flush()
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-
-
 def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
     """Speaks `request` in a fork; returns whether all went well."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            _die_with_parent()
-            # The parent kills what takes too long; this is for a parent that is gone.
-            signal.alarm(int(request["seconds"]) + 1)
-            header, pcm = engine.speak(request)
-            _write(replies, {"id": request["id"], **header}, pcm)
+            die_with_parent()
+            reply(engine, request, replies)
             status = 0
         finally:
             os._exit(status)
@@ -152,20 +116,4 @@ def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
 
 def main(library: str, data_parent: str) -> int:
     """Serves requests until stdin ends. Returns the exit status."""
-    _die_with_parent()
-    # The process that started this one answers calls meanwhile.
-    os.nice(_NICE)
-    requests = sys.stdin.buffer
-    # What a library may print must not get between the replies.
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    engine = Engine(library, data_parent)
-    _write(replies, {"id": 0, "sample_rate": engine.sample_rate})
-    while (request := _read(requests)) is not None:
-        if not _answer(engine, request, replies):
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    return serve(partial(Engine, library, data_parent), _answer)

@@ -1,0 +1,142 @@
+"""The engine of English: hibari's voice "heart" in a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from servicekit.resilience.errors import ProviderErrorKind
+from voice_service.languages import covers
+from voice_service.ports import VoiceInfo
+from voice_service.providers.offline.engine import Speech, failure, joined
+from voice_service.providers.offline.english import prepare
+from voice_service.providers.offline.voices import UnknownVoiceError
+from voice_service.providers.offline.workers import WorkerPool, worker_program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voice_service.providers.offline.engine import Engine
+
+HEART: Final = "heart"
+SAMPLE_RATE: Final = 24_000
+_NAMES: Final = frozenset({HEART, "hibari", "af_heart"})
+_LANGUAGES: Final = ("en-US", "en")
+_NEEDS: Final = ("onnxruntime", "hibari")
+# 159 words a minute; the voice's own pace is 194, too fast for a child.
+_PACE: Final = 0.8
+_PACES: Final = (0.5, 2.0)
+_WRITTEN: Final = {
+    "CYRILLIC": "ru",
+    "GREEK": "el",
+    "HEBREW": "he",
+    "ARABIC": "ar",
+    "DEVANAGARI": "hi",
+    "CJK": "cmn",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "HANGUL": "ko",
+    "GEORGIAN": "ka",
+    "ARMENIAN": "hy",
+}
+"""Scripts, by the first word of Unicode's names, and a language to read them in; the others are spelled in English."""
+
+
+class NeuralEngine:
+    """Speaks English at 159 words a minute times the speed, held within 0.63 and 2.5. One process is enough."""
+
+    def __init__(self, others: Engine, *, speak_timeout: float, queue_timeout: float) -> None:
+        self._others = others
+        self._missing = next((f"{name} is not installed" for name in _NEEDS if find_spec(name) is None), "")
+        self._pool = WorkerPool(
+            worker_program("neural_worker"),
+            size=1,
+            start_timeout=60.0,
+            speak_timeout=speak_timeout,
+            queue_timeout=queue_timeout,
+        )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """English, where it can be read."""
+        return () if self._missing else _LANGUAGES
+
+    def warm_up(self) -> None:
+        """Starts the worker in the background."""
+        if not self._missing:
+            self._pool.warm_up()
+
+    async def missing(self) -> str:
+        """Returns "" where the worker starts, else why not."""
+        if not self._missing and (reason := await self._pool.failed()):
+            return f"the neural voice does not start: {reason}"
+        return self._missing
+
+    def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
+        """Lists the one voice."""
+        if self._missing or not (language_code is None or covers(_LANGUAGES, language_code)):
+            return ()
+        return (VoiceInfo(voice_id=HEART, display_name="Heart", language_codes=_LANGUAGES, gender="female"),)
+
+    def resolve(self, voice_id: str, language_code: str) -> str:
+        """Returns "heart" for its names, and for English without a name."""
+        named = voice_id.casefold() in _NAMES if voice_id else covers(_LANGUAGES, language_code)
+        if self._missing or not named:
+            raise UnknownVoiceError("there is no such voice")
+        return HEART
+
+    async def speak(self, text: str, voice: str, speed: float) -> Speech:
+        """Reads `text`; words in other scripts than the Latin one are read by a voice of espeak-ng."""
+        if self._missing:
+            raise failure(ProviderErrorKind.AUTH, self._missing)
+        spoken = []
+        for start, end, language in parts_by_script(text):
+            part = text[start:end]
+            if language:
+                spoken.append((start, await self._others.speak(part, self._others.resolve("", language), speed)))
+            else:
+                spoken.append((start, await self._read(part, voice, speed)))
+        return spoken[0][1] if len(spoken) == 1 else await asyncio.to_thread(joined, spoken, SAMPLE_RATE)
+
+    async def _read(self, text: str, voice: str, speed: float) -> Speech:
+        prepared = prepare(text)
+        request = {
+            "voice": voice,
+            "text": prepared.text,
+            "phonemes": dict(prepared.phonemes),
+            "speed": min(max(_PACE * speed, _PACES[0]), _PACES[1]),
+        }
+        speech = await self._pool.speak(request)
+        words = tuple((prepared.positions[position], sample) for position, sample in speech.words)
+        return Speech(speech.pcm, words, speech.sample_rate)
+
+    async def aclose(self) -> None:
+        """Ends the worker."""
+        await self._pool.aclose()
+
+
+def parts_by_script(text: str) -> list[tuple[int, int, str]]:
+    """Parts `text` into what is in the Latin script ("") and what is in others, with a language that is written so.
+
+    Between two words of one script there is no cut, whatever stands there.
+    """
+    parts: list[tuple[int, int, str]] = []
+    for word in re.finditer(r"\S+\s*", text):
+        language = next((found for each in word[0] if (found := _language_of(each))), "")
+        silent = not any(character.isalnum() for character in word[0])
+        if parts and (silent or parts[-1][2] == language):
+            parts[-1] = (parts[-1][0], word.end(), parts[-1][2])
+        else:
+            parts.append((word.start(), word.end(), language))
+    return parts
+
+
+def _language_of(character: str) -> str:
+    """Returns a language that is written in the script of a letter; "" for Latin, and for what is no letter."""
+    if character < "\u0250" or unicodedata.category(character) not in {"Lo", "Lu", "Ll"}:
+        return ""
+    script = unicodedata.name(unicodedata.normalize("NFKC", character)[0], "LATIN").partition(" ")[0]
+    return "" if script == "LATIN" else _WRITTEN.get(script, "en-gb")

@@ -1,0 +1,184 @@
+"""A process that speaks English with hibari's voice "heart".
+
+It needs numpy, onnxruntime and hibari. A request has "text", "phonemes" (of words that hibari does not know) and
+"speed", 1.0 being the voice's own. Nothing is downloaded: the one model that is read is the one in hibari's wheel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnxruntime
+from hibari import dsp
+from hibari.g2p import G2P
+from hibari.g2p.normalize import normalize
+from hibari.tts import ASSETS, Hibari
+
+from voice_service.providers.offline.pipe import reply, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_MODEL: Final = "hibari.onnx"
+_SHA256: Final = "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8"
+_DURATIONS: Final = b"/Clip_output_0"
+"""The node that holds how long each phoneme lasts, in units of 25 ms."""
+_UNIT: Final = 600
+_MOST_PHONEMES: Final = 400
+_LONGEST_WORD: Final = 40
+_MOST_DIGITS: Final = 12
+_GAIN: Final = 2.0
+_QUIET: Final = 0.004
+_MARGIN: Final = 600
+_PAUSES: Final = {"sentence": 0.35, "line": 0.3, "paragraph": 0.8, "clause": 0.1}
+
+
+def exposing(model: bytes, output: bytes) -> bytes:
+    """Returns an ONNX model that has a node's output among its own.
+
+    Messages of protocol buffers that stand one after another are merged: what is added is a `graph` (field 7) with one
+    more `output` (12), which has a `name` (1).
+    """
+    for field in (1, 12, 7):
+        output = bytes([field << 3 | 2, len(output)]) + output
+    return model + output
+
+
+@dataclass(slots=True)
+class _Word:
+    """Something to say: where it stands in the text, and its phonemes with what parts it from the next."""
+
+    position: int
+    phonemes: str
+
+
+class Heart:
+    """The voice, loaded once."""
+
+    sample_rate = dsp.SR
+
+    def __init__(self) -> None:
+        assets = Path(ASSETS)
+        model = (assets / _MODEL).read_bytes()
+        if hashlib.sha256(model).hexdigest() != _SHA256:
+            raise OSError("hibari's model is another than the one that this program was written for")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            exposing(model, _DURATIONS), options, providers=["CPUExecutionProvider"]
+        )
+        self._ids: dict[str, int] = json.loads((assets / "vocab.json").read_text(encoding="utf-8"))
+        self._g2p = G2P()
+
+    def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Returns the header of the reply and the samples."""
+        sound: list[NDArray[np.float32]] = []
+        marks: list[tuple[int, int]] = []
+        length = 0
+        for words, pause in self._pieces(request["text"], request["phonemes"]):
+            samples, begins = self._say(words, request["speed"])
+            marks += [(word.position, length + begin) for word, begin in zip(words, begins, strict=True)]
+            silence = np.zeros(round(pause / request["speed"] * self.sample_rate), np.float32)
+            sound += [samples, silence]
+            length += len(samples) + len(silence)
+            if length * 2 > request["max_pcm_bytes"]:
+                return {"error": "too_long"}, b""
+        pcm = (np.clip(np.concatenate(sound) * _GAIN, -1.0, 1.0) * 32767).astype("<i2").tobytes() if sound else b""
+        return {"pcm_bytes": len(pcm), "words": marks}, pcm
+
+    def _pieces(self, text: str, phonemes: dict[str, str]) -> Iterator[tuple[list[_Word], float]]:
+        """Returns what is said in one go, and the seconds of silence after it."""
+        end = 0
+        for sentence in Hibari.split_sentences(text):
+            start = text.index(sentence, end)
+            end = start + len(sentence)
+            words = self._words(sentence, start, phonemes)
+            piece: list[_Word] = []
+            for word in words:
+                if piece and sum(len(each.phonemes) for each in piece) + len(word.phonemes) > _MOST_PHONEMES:
+                    yield piece, _PAUSES["clause"]
+                    piece = []
+                piece.append(word)
+            if piece:
+                gap = re.match(r"\s*", text[end:])
+                lines = gap[0].count("\n") if gap else 0
+                yield piece, _PAUSES[("sentence", "line", "paragraph")[min(lines, 2)]]
+
+    def _words(self, sentence: str, start: int, phonemes: dict[str, str]) -> list[_Word]:
+        parts = [
+            (start + at, part)
+            for match in re.finditer(r"\S+", sentence)
+            for at, part in _bounded(match[0], match.start())
+        ]
+        tokens = self._g2p.tokenize(normalize(" ".join(part for _, part in parts)))
+        for token in tokens:
+            token.phonemes = phonemes.get(token.text)
+        said: list[tuple[str, str]] = [("", "")]
+        for token in self._g2p.phonemize_tokens(tokens):
+            spelled, sounds = said[-1]
+            said[-1] = (spelled + token.text, sounds + (token.phonemes or "") + (" " if token.whitespace else ""))
+            if token.whitespace:
+                said.append(("", ""))
+        places = _aligned([part for _, part in parts], [spelled for spelled, _ in said])
+        return [
+            _Word(parts[place][0], known)
+            for place, (_, sounds) in zip(places, said, strict=True)
+            if (known := "".join(each for each in sounds if each in self._ids)).strip()
+        ]
+
+    def _say(self, words: list[_Word], speed: float) -> tuple[NDArray[np.float32], list[int]]:
+        """Returns the samples, without the silence around them, and where the words begin."""
+        ids = [0, *(self._ids[each] for word in words for each in word.phonemes), 0]
+        feed = {"ids": np.asarray([ids], np.int64), "speed": np.asarray([speed], np.float32)}
+        *spectrum, durations = (each[0] if each.ndim > 1 else each for each in self._session.run(None, feed))
+        # A generator of its own for each: the same words always sound the same.
+        samples = dsp.synth(*spectrum, np.random.default_rng(0))
+        loud = np.flatnonzero(np.abs(samples) > _QUIET)
+        if not len(loud):
+            return samples[:0], [0] * len(words)
+        first, last = max(0, int(loud[0]) - _MARGIN), int(loud[-1]) + _MARGIN
+        ends = np.cumsum(durations.ravel()).astype(int) * _UNIT
+        begins, index = [], 0
+        for word in words:
+            begins.append(min(max(0, int(ends[index]) - first), last - first))
+            index += len(word.phonemes)
+        return samples[first:last], begins
+
+
+def _bounded(word: str, position: int) -> Iterator[tuple[int, str]]:
+    """Parts what takes the engine long, or what it cannot read: long runs of digits, words over 40 characters."""
+    for run in re.finditer(rf"\d{{{_MOST_DIGITS},}}|(?:(?!\d{{{_MOST_DIGITS},}}).){{1,{_LONGEST_WORD}}}", word):
+        if len(run[0]) >= _MOST_DIGITS and run[0].isdigit():
+            yield from ((position + run.start() + at, digit) for at, digit in enumerate(run[0]))
+        else:
+            yield position + run.start(), run[0]
+
+
+def _aligned(written: list[str], said: list[str]) -> list[int]:
+    """Returns for each word that is said the index of the written one that it stands for."""
+    places: list[int] = []
+    plain = [word.replace("\u2019", "'") for word in written]
+    for _, left, left_end, right, right_end in SequenceMatcher(None, plain, said, autojunk=False).get_opcodes():
+        count, wide = right_end - right, max(1, left_end - left)
+        places += [min(left + at * wide // count, len(written) - 1) for at in range(count)]
+    return places
+
+
+def main() -> int:
+    """Serves requests until stdin ends. Returns the exit status."""
+    return serve(Heart, partial(reply))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
