@@ -68,14 +68,14 @@ OGG_OPUS_48000: Final = StoryFormat(
 
 
 class NativeFormat(StrEnum):
-    """What a provider hands over: always one channel."""
+    """What a provider hands over. Files (MP3, WAVE, FLAC, Ogg) are known by their bytes, whatever this says."""
 
     MP3_44100_128 = "mp3_44100_128"
-    """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s; passed through frame by frame."""
+    """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s, which passes frame by frame into such a story."""
     MP3 = "mp3"
-    """Layer III of any rate and number of channels, whole frames; decoded and encoded again."""
+    """Layer III of any rate and number of channels; decoded and encoded again."""
     PCM_S16LE = "pcm_s16le"
-    """Signed 16-bit little-endian samples at `ProviderMetadata.sample_rate`; resampled and encoded by the service."""
+    """Bytes that are no file are signed 16-bit samples at `ProviderMetadata.sample_rate`, one channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +137,15 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What the provider reports of its call: its id, and the billed characters.
+    """What the provider reports of its call: its id, the billed characters, and the Content-Type of the audio.
 
     Empty and None where it does not say. Comes at any place of the stream, once or more often; the last one counts.
+    Of the Content-Type rate and channels of raw samples are read; what the audio is its bytes decide.
     """
 
     request_id: str = ""
     characters_billed: int | None = None
+    content_type: str = ""
 
 
 SpeechItem = AudioChunk | Timings | CallFacts

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from support.servers import running
 from support.voice_kit import STORY, NamedVoice, Voice, faults, settings, voice_service
-from support.voice_samples import decode
+from support.voice_samples import decode, pcm
 
 from tale.common.v1 import common_pb2
 from voice_service.audio.encoder import encode
@@ -43,8 +43,9 @@ class Humming(NamedVoice):
             if not isinstance(item, AudioChunk):
                 yield item
         moments = np.arange(round(len(request.text) * TONE_SECONDS_PER_CHARACTER * self._rate)) / self._rate
-        pcm = (np.sin(2 * np.pi * 330 * moments) * 6000).astype("<i2").tobytes()
-        yield AudioChunk(pcm if self._native is NativeFormat.PCM_S16LE else encode(pcm, self._rate, MP3_44100_128).data)
+        samples = (np.sin(2 * np.pi * 330 * moments) * 6000).astype("<i2").tobytes()
+        raw = self._native is NativeFormat.PCM_S16LE
+        yield AudioChunk(samples if raw else encode(pcm(samples, self._rate), MP3_44100_128).data)
 
 
 def _gives_up(before: str) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from support.voice_processes import gone, without_neural
-from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode
+from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode, verify_pcm
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder
-from voice_service.audio.verify import SegmentFinisher, verify_pcm
+from voice_service.audio.verify import SegmentFinisher
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.espeak import worker_command

@@ -6,6 +6,10 @@ import subprocess
 from typing import Final
 
 import imageio_ffmpeg
+import numpy as np
+
+from voice_service.audio.decode import Pcm
+from voice_service.audio.verify import check_duration
 
 ENGLISH: Final = (
     "Once upon a time, in a small house by the sea, there lived a girl named Mia. Every night she looked out of her "
@@ -23,6 +27,16 @@ GERMAN: Final = (
     "dem Fenster und zählte die Sterne. „Bist du noch wach?“, flüsterte sie. Der Drache nickte; er konnte nicht "
     "schlafen, weil der Wind viel zu laut sang. Dann holte sie ein Gutenachtgeschichtenbuch. Gute Nacht, Mia."
 )
+
+
+def pcm(samples: bytes, sample_rate: int) -> Pcm:
+    """Mono samples of 16 bits."""
+    return Pcm(np.frombuffer(samples, "<i2"), sample_rate)
+
+
+def verify_pcm(samples: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
+    """Whether the samples are as long as the text needs."""
+    check_duration(pcm(samples, sample_rate).duration, text=text, speed=speed, provider=provider)
 
 
 def decode(audio: bytes, container: str = "mp3") -> tuple[int, str]:

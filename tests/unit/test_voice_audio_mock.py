@@ -15,7 +15,7 @@ from support.voice_samples import ENGLISH
 
 from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind
 from voice_service.audio.mp3 import Mp3Error, Mp3Fault, walk
-from voice_service.audio.verify import verify_segment
+from voice_service.audio.verify import check_duration
 from voice_service.ports import AudioChunk, SegmentRequest, SpeechItem, Timings, VoiceProvider, VoiceSettings
 from voice_service.providers.mock.provider import MockVoiceProvider, frames_for, silent_mp3
 from voice_service.providers.mock.script import MockScript
@@ -76,7 +76,8 @@ async def test_same_request_gives_the_same_bytes() -> None:
     first = await sound(MockVoiceProvider(), request(ENGLISH))
 
     assert first == await sound(MockVoiceProvider(), request(ENGLISH))
-    assert frames_for(len(ENGLISH) / 15) == verify_segment(first, text=ENGLISH, speed=None, provider="mock").frames
+    assert frames_for(len(ENGLISH) / 15) == walk(first).frames
+    check_duration(walk(first).duration, text=ENGLISH, speed=None, provider="mock")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ async def test_short_stream_is_whole_frames_and_too_few() -> None:
 
     assert walk(spoiled).frames > 0
     with pytest.raises(ProviderError) as caught:
-        verify_segment(spoiled, text=LONG, speed=None, provider="mock")
+        check_duration(walk(spoiled).duration, text=LONG, speed=None, provider="mock")
     assert ProviderErrorKind.TRUNCATED == caught.value.kind
 
 

@@ -2,102 +2,112 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import soundfile  # type: ignore[import-untyped]
 from support.voice_samples import ENGLISH
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.verify import duration_bounds, verify_pcm, verify_segment, verify_words
+from voice_service.audio.encoder import AudioEncoder, Sound
+from voice_service.audio.mp3 import walk
+from voice_service.audio.verify import SegmentFinisher, check_words, duration_bounds
 from voice_service.audio.words import word_spans
-from voice_service.ports import WordTiming
-from voice_service.providers.mock.provider import frames_for, silent_mp3
+from voice_service.ports import NativeFormat, SegmentRequest, WordTiming
+from voice_service.providers.mock.provider import MockVoiceProvider, frames_for, silent_mp3
 
 SECONDS = len(ENGLISH) / 15
 
 
-def test_whole_segment_is_verified() -> None:
-    """Frames, samples, rate and duration of a whole segment come back with its bytes."""
+async def finished(data: bytes, text: str = ENGLISH, native: NativeFormat = NativeFormat.MP3_44100_128) -> Sound:
+    """The segment as a provider's answer becomes one."""
+    encoder = AudioEncoder(1)
+    metadata = replace(MockVoiceProvider().metadata, native_format=native, sample_rate=22_050)
+    request = SegmentRequest(text=text, language_code="en")
+    try:
+        return await SegmentFinisher(encoder).finish(data, request=request, metadata=metadata)
+    finally:
+        await encoder.aclose()
+
+
+async def refusal(data: bytes, text: str = ENGLISH, native: NativeFormat = NativeFormat.MP3_44100_128) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await finished(data, text, native)
+    assert "mock" == caught.value.provider
+    return caught.value
+
+
+async def test_whole_segment_passes_as_it_is() -> None:
+    """Frames of the story's format are not coded again."""
     data = silent_mp3(b"x", frames_for(SECONDS))
 
-    verified = verify_segment(data, text=ENGLISH, speed=None, provider="mock")
+    sound = await finished(data)
 
-    assert data == verified.data
-    assert frames_for(SECONDS) == verified.frames
-    assert 1152 * verified.frames / 44_100 == verified.duration
+    assert data == sound.data
+    assert 1152 * frames_for(SECONDS) / 44_100 == sound.duration
 
 
-@pytest.mark.parametrize("kept", [0.0, 0.1, 0.3, 0.45, 0.5])
-def test_segment_that_lost_half_between_frames_is_refused(kept: float) -> None:
+@pytest.mark.parametrize("native", NativeFormat)
+async def test_whatever_a_provider_announces_its_bytes_are_heard(native: NativeFormat) -> None:
+    """A file in another format than the announced one is decoded; the story has its own."""
+    samples = (np.sin(np.arange(round(24_000 * SECONDS)) * 0.05) * 8_000).astype("<i2")
+    for container, subtype in (("WAV", None), ("FLAC", None), ("OGG", "OPUS"), ("MP3", None)):
+        file = io.BytesIO()
+        soundfile.write(file, samples, 24_000, format=container, subtype=subtype)
+        sound = await finished(file.getvalue(), native=native)
+        assert (44_100, 1, 128_000) == walk(sound.data).shape
+        assert sound.duration == pytest.approx(SECONDS, abs=0.15)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.3, 0.45, 0.5])
+async def test_segment_that_lost_half_between_frames_is_refused(kept: float) -> None:
     """A cut between two frames that leaves half or less of a passage is refused as truncated."""
-    data = silent_mp3(b"x", frames_for(SECONDS * kept))
+    error = await refusal(silent_mp3(b"x", frames_for(SECONDS * kept)))
 
-    with pytest.raises(ProviderError) as caught:
-        verify_segment(data, text=ENGLISH, speed=None, provider="mock")
-
-    assert (ProviderErrorKind.TRUNCATED, True, "mock") == (
-        caught.value.kind,
-        caught.value.retryable,
-        caught.value.provider,
-    )
+    assert ProviderErrorKind.TRUNCATED is error.kind
+    assert error.retryable
 
 
-def test_segment_that_runs_away_is_refused() -> None:
+async def test_segment_that_runs_away_is_refused() -> None:
     """Six times the length that a text needs is no reading of it."""
-    data = silent_mp3(b"x", frames_for(SECONDS * 6))
-
-    with pytest.raises(ProviderError) as caught:
-        verify_segment(data, text=ENGLISH, speed=None, provider="mock")
-
-    assert ProviderErrorKind.TRUNCATED == caught.value.kind
+    assert ProviderErrorKind.TRUNCATED is (await refusal(silent_mp3(b"x", frames_for(SECONDS * 6)))).kind
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", silent_mp3(b"x", 400)[:-1]])
-def test_segment_that_is_not_whole_frames_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"\x00garbage", silent_mp3(b"x", 400)[:-1]])
+async def test_segment_that_is_not_whole_frames_is_refused(data: bytes) -> None:
     """What cannot be walked is truncated, whatever is wrong with it."""
-    with pytest.raises(ProviderError) as caught:
-        verify_segment(data, text="Mia", speed=None, provider="mock")
-
-    assert ProviderErrorKind.TRUNCATED == caught.value.kind
+    assert ProviderErrorKind.TRUNCATED is (await refusal(data, "Mia")).kind
 
 
-def test_segment_in_another_format_is_refused_for_good() -> None:
-    """Whole frames of another format would be the same on a retry."""
-    stereo = (bytes.fromhex("fffb9064") + bytes(413)) * 20
-
-    with pytest.raises(ProviderError) as caught:
-        verify_segment(stereo, text="Mia", speed=None, provider="mock")
-
-    assert (ProviderErrorKind.UNSUPPORTED, False) == (caught.value.kind, caught.value.retryable)
+@pytest.mark.parametrize("native", NativeFormat)
+async def test_text_is_refused_as_no_audio(native: NativeFormat) -> None:
+    """However short the text is that should have been spoken."""
+    assert ProviderErrorKind.TRANSPORT is (await refusal(b"Internal Server Error!", "Mia", native)).kind
 
 
-def test_error_says_nothing_of_the_text() -> None:
+async def test_error_says_nothing_of_the_text() -> None:
     """Story text stays out of what may be logged."""
-    with pytest.raises(ProviderError) as caught:
-        verify_segment(silent_mp3(b"x", 1), text="Secret " * 20, speed=None, provider="mock")
-
-    assert "Secret" not in str(caught.value)
+    assert "Secret" not in str(await refusal(silent_mp3(b"x", 1), "Secret " * 20))
 
 
-@pytest.mark.parametrize("pcm", [b"", b"\0", bytes(44_100 * 40 + 1)])
-def test_pcm_of_no_or_half_samples_is_refused(pcm: bytes) -> None:
+@pytest.mark.parametrize("samples", [b"", b"\0", bytes(44_100 * 40 + 1)])
+async def test_pcm_of_no_or_half_samples_is_refused(samples: bytes) -> None:
     """PCM is whole samples, and some."""
-    with pytest.raises(ProviderError) as caught:
-        verify_pcm(pcm, sample_rate=22_050, text=ENGLISH, speed=None, provider="offline")
+    error = await refusal(samples, native=NativeFormat.PCM_S16LE)
 
-    assert ProviderErrorKind.TRUNCATED == caught.value.kind
+    assert ProviderErrorKind.TRUNCATED is error.kind
 
 
-@pytest.mark.parametrize(("kept", "whole"), [(1.0, True), (0.5, False)])
-def test_pcm_is_held_against_its_text(kept: float, whole: bool) -> None:
+async def test_pcm_is_held_against_its_text() -> None:
     """Half of the samples that a text needs are refused."""
-    pcm = bytes(2 * int(22_050 * SECONDS * kept))
-    refused = False
+    whole = bytes(2 * int(22_050 * SECONDS))
 
-    try:
-        verify_pcm(pcm, sample_rate=22_050, text=ENGLISH, speed=None, provider="offline")
-    except ProviderError:
-        refused = True
-
-    assert whole is not refused
+    assert await finished(whole, native=NativeFormat.PCM_S16LE)
+    assert (
+        ProviderErrorKind.TRUNCATED is (await refusal(whole[: len(whole) // 4 * 2], native=NativeFormat.PCM_S16LE)).kind
+    )
 
 
 @pytest.mark.parametrize("text", ["…", "🐉🌙", "* * *", "—", "?!", "Mia", "The End", "Zzzzzzzzzzzzzzzzzzzzzzzzzzzzz!"])
@@ -148,9 +158,9 @@ def test_words_beyond_the_end_of_the_sound_tell_that_it_was_cut() -> None:
     """Of a short text the length alone does not: half of it may be a fast reading."""
     words = (WordTiming(0, 4, 0.0, 0.4), WordTiming(5, 10, 0.4, 0.9))
 
-    verify_words(words, duration=0.7, provider="mock")
-    verify_words((), duration=0.1, provider="mock")
+    check_words(words, duration=0.7, provider="mock")
+    check_words((), duration=0.1, provider="mock")
     with pytest.raises(ProviderError) as caught:
-        verify_words(words, duration=0.5, provider="mock")
+        check_words(words, duration=0.5, provider="mock")
 
     assert (ProviderErrorKind.TRUNCATED, True) == (caught.value.kind, caught.value.retryable)

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import replace
 from typing import Any
-from unittest.mock import AsyncMock, create_autospec
+from unittest.mock import AsyncMock
 
 import pytest
 from support.voice_kit import NamedVoice
@@ -19,7 +18,7 @@ from tale.common.v1 import common_pb2
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
 from voice_service.metrics import VoiceMetrics
-from voice_service.ports import MP3_44100_128, NativeFormat, SegmentRequest, SpeechItem
+from voice_service.ports import MP3_44100_128, SegmentRequest, SpeechItem
 from voice_service.providers.mock.script import MockScript
 from voice_service.synthesis.call import AudioBudget, Order
 from voice_service.synthesis.calls import Delivery, ProviderCalls
@@ -174,20 +173,6 @@ async def test_audio_that_nothing_can_be_made_of_is_a_failed_call(
     failure = await house.refused(NamedVoice("one"), "Good night.")
 
     assert (ProviderErrorKind.TRUNCATED, THRESHOLD) == (failure.kind, house.circuit.failed_calls)
-
-
-async def test_samples_that_can_not_be_encoded_are_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRUNCATED, as where frames cannot be decoded."""
-    encoder = create_autospec(AudioEncoder)
-    encoder.encode.side_effect = ValueError
-    monkeypatch.setattr("voice_service.audio.verify.verify_pcm", lambda *_, **__: None)
-    metadata = replace(NamedVoice("one").metadata, native_format=NativeFormat.PCM_S16LE, sample_rate=24_000)
-    with pytest.raises(ProviderError, match="cannot be encoded") as caught:
-        await SegmentFinisher(encoder).finish(
-            bytes(48_000), request=SegmentRequest(text="Hello.", language_code="en"), metadata=metadata
-        )
-
-    assert ProviderErrorKind.TRUNCATED is caught.value.kind
 
 
 class Late(NamedVoice):

@@ -80,6 +80,8 @@ _SERIAL: Final = 0x656C6174
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
 _LACING: Final = 255
 _CRC_OFFSET: Final = 22
+_MOST_TRIMMED: Final = 9_600
+"""Samples by which the last page may cut the end: those of the last packet, and of the encoder's delay."""
 _VENDOR: Final = b"tale"
 _FRAME_SAMPLES: Final = (
     *([480, 960, 1920, 2880] * 3),  # SILK, narrow to wide band
@@ -95,19 +97,12 @@ class OggError(ValueError):
 
 def packets_of(data: bytes) -> list[bytes]:
     """Returns the audio packets of an Ogg file with one Opus stream. Raises OggError."""
-    packets: list[bytes] = []
-    open_packet = b""
-    for lacing, body in _pages(data):
-        at = 0
-        for size in lacing:
-            open_packet += body[at : at + size]
-            at += size
-            if size < _LACING:
-                packets.append(open_packet)
-                open_packet = b""
-    if open_packet or len(packets) < 3 or not packets[0].startswith(b"OpusHead"):
+    packets = _Packets()
+    for page in _pages(data):
+        packets.add(page)
+    if packets.rest or len(packets.whole) < 3 or not packets.are_opus:
         raise OggError("no whole Opus stream")
-    audio = packets[2:]
+    audio = packets.whole[2:]
     whole, last = audio[:-1], audio[-1]
     if any(_samples(packet) != _PACKET_SAMPLES for packet in whole) or not 0 < _samples(last) <= _PACKET_SAMPLES:
         raise OggError("packets of another length than 20 ms")
@@ -168,24 +163,84 @@ def _page(flags: int, granule: int, number: int, packets: Sequence[bytes]) -> by
     return bytes(page)
 
 
-def _pages(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    begin: int
+    end: int
+    flags: int
+    granule: int
+    stream: tuple[int, int]
+    """Serial number of the stream, and the number of the page in it."""
+    lacing: bytes
+    body: bytes
+
+
+def _pages(data: bytes) -> Iterator[_Page]:
+    """Steps over every page. Raises OggError where one is cut or damaged: decoders pass over such in silence."""
     at = 0
     while at < len(data):
-        if len(data) - at < _PAGE.size or not data.startswith(b"OggS", at):
+        begin, lacing_at = at, at + _PAGE.size
+        if len(data) < lacing_at or not data.startswith(b"OggS", at):
             raise OggError("no whole page")
-        lacing_at = at + _PAGE.size
-        body_at = lacing_at + data[lacing_at - 1]
+        _, _, flags, granule, serial, number, crc, segments = _PAGE.unpack_from(data, at)
+        body_at = lacing_at + segments
         lacing = data[lacing_at:body_at]
         at = body_at + sum(lacing)
-        if at > len(data):
+        bare = data[begin : begin + _CRC_OFFSET] + bytes(4) + data[begin + _CRC_OFFSET + 4 : at]
+        if at > len(data) or crc != _crc(bare):
             raise OggError("no whole page")
-        yield lacing, data[body_at:at]
+        yield _Page(begin, at, flags, granule, (serial, number), lacing, data[body_at:at])
+
+
+def ogg_streams(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields where each of the streams begins and ends, which stand one after another. Raises OggError."""
+    begin, following, packets = 0, None, _Packets()
+    for page in _pages(data):
+        if page.flags & _FIRST:
+            if following is not None:
+                raise OggError("a stream without its last page")
+            begin, packets = page.begin, _Packets()
+        elif page.stream != following:
+            raise OggError("a page is missing")
+        packets.add(page)
+        serial, number = page.stream
+        following = None if page.flags & _LAST else (serial, number + 1)
+        if following is None:
+            if packets.are_opus and sum(map(_samples, packets.whole[2:])) > page.granule + _MOST_TRIMMED:
+                raise OggError("its last page counts fewer samples than there are")
+            yield begin, page.end
+    if following is not None:
+        raise OggError("a stream without its last page")
+
+
+class _Packets:
+    """The packets of the pages of one stream."""
+
+    def __init__(self) -> None:
+        self.whole: list[bytes] = []
+        self.rest = b""
+
+    @property
+    def are_opus(self) -> bool:
+        return bool(self.whole) and self.whole[0].startswith(b"OpusHead")
+
+    def add(self, page: _Page) -> None:
+        at = 0
+        for size in page.lacing:
+            self.rest += page.body[at : at + size]
+            at += size
+            if size < _LACING:
+                self.whole.append(self.rest)
+                self.rest = b""
 
 
 def _samples(packet: bytes) -> int:
-    if not packet or packet[0] & 0b11:
+    """Samples of a packet at 48 kHz: RFC 6716 section 3.2, by the code of how many frames it has."""
+    if not packet:
         return 0
-    return _FRAME_SAMPLES[packet[0] >> 3]
+    code = packet[0] & 0b11
+    frames = sum(packet[1:2]) & 0x3F if code == 3 else min(code, 1) + 1
+    return frames * _FRAME_SAMPLES[packet[0] >> 3]
 
 
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -15,21 +15,26 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import lameenc  # type: ignore[import-not-found]  # a bare extension module
-import numpy as np
 import soxr  # type: ignore[import-untyped]
 
 from voice_service.audio.container import pack, packets_of, samples_of
+from voice_service.audio.decode import whole_numbers
 from voice_service.audio.mp3 import walk
 from voice_service.ports import MP3_44100_128, Codec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from voice_service.audio.decode import Pcm
     from voice_service.ports import StoryFormat
 
+T = TypeVar("T")
 _QUALITY: Final = 7
 _NICE: Final = 5
 
@@ -48,45 +53,17 @@ class Sound:
         return self.samples / self.sample_rate
 
 
-def encode(pcm: bytes, sample_rate: int, story_format: StoryFormat) -> Sound:
-    """Encodes mono s16le `pcm` at `sample_rate` Hz. Blocks.
+def encode(pcm: Pcm, story_format: StoryFormat) -> Sound:
+    """Encodes samples. Blocks.
 
-    The same PCM gives the same bytes, but only with the same build of soxr, LAME and libopus on the same processor. So
-    what a caller got once is read again from the segment store, and never encoded again.
+    The same samples give the same bytes, but only with the same build of soxr, LAME and libopus on the same processor.
+    So what a caller got once is read again from the segment store, and never encoded again.
 
     WAV is samples without a header and Opus packets without pages: `voice_service.audio.container` joins them. Each MP3
     is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay
-    puts 25 ms of silence before the sound. Raises ValueError on half a sample.
+    puts 25 ms of silence before the sound.
     """
-    return _coded(_resampled(_samples(pcm), sample_rate, story_format), story_format)
-
-
-def transcode_mp3(frames: bytes, story_format: StoryFormat) -> Sound:
-    """Decodes whole MP3 frames of any rate and encodes them again; channels are mixed. Blocks. Raises ValueError."""
-    import soundfile  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
-
-    try:
-        samples, sample_rate = soundfile.read(io.BytesIO(frames), dtype="int16", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise ValueError("the audio cannot be decoded") from error
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype("<i2")
-    return _coded(_resampled(mono, sample_rate, story_format), story_format)
-
-
-def _samples(pcm: bytes) -> NDArray[Any]:
-    return np.frombuffer(pcm, dtype="<i2")
-
-
-def _resampled(samples: NDArray[Any], sample_rate: int, story_format: StoryFormat) -> NDArray[Any]:
-    if sample_rate == story_format.sample_rate:
-        return samples
-    # Given whole numbers, soxr would add noise of its own, other noise each time.
-    resampled = soxr.resample(samples.astype("float32"), sample_rate, story_format.sample_rate, quality="HQ")
-    rounded: NDArray[Any] = np.clip(np.rint(resampled, out=resampled), -32_768, 32_767, out=resampled).astype("<i2")
-    return rounded
-
-
-def _coded(samples: NDArray[Any], story_format: StoryFormat) -> Sound:
+    samples = _resampled(pcm.samples, pcm.sample_rate, story_format)
     match story_format.codec:
         case Codec.MP3:
             return _mp3(samples)
@@ -94,6 +71,13 @@ def _coded(samples: NDArray[Any], story_format: StoryFormat) -> Sound:
             return Sound(samples.tobytes(), len(samples), story_format.sample_rate)
         case Codec.OPUS:
             return _opus(samples, story_format.sample_rate)
+
+
+def _resampled(samples: NDArray[Any], sample_rate: int, story_format: StoryFormat) -> NDArray[Any]:
+    if sample_rate == story_format.sample_rate:
+        return samples
+    # Given whole numbers, soxr would add noise of its own, other noise each time.
+    return whole_numbers(soxr.resample(samples.astype("float32"), sample_rate, story_format.sample_rate, quality="HQ"))
 
 
 def _mp3(samples: NDArray[Any]) -> Sound:
@@ -109,7 +93,7 @@ def _mp3(samples: NDArray[Any]) -> Sound:
 
 
 def _opus(samples: NDArray[Any], sample_rate: int) -> Sound:
-    import soundfile  # noqa: PLC0415 - most narrations never need it
+    import soundfile  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
 
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format="OGG", subtype="OPUS")
@@ -130,14 +114,13 @@ class AudioEncoder:
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="audio-encoder", initializer=_yield_to_the_loop)
 
-    async def encode(self, pcm: bytes, sample_rate: int, story_format: StoryFormat = MP3_44100_128) -> Sound:
-        """Encodes as `encode` does, off the event loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, encode, pcm, sample_rate, story_format)
+    async def run(self, work: Callable[[], T]) -> T:
+        """Returns what `work` does, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def transcode_mp3(self, frames: bytes, story_format: StoryFormat) -> Sound:
-        """Transcodes as `transcode_mp3` does, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, transcode_mp3, frames, story_format)
+    async def encode(self, pcm: Pcm, story_format: StoryFormat = MP3_44100_128) -> Sound:
+        """Encodes as `encode` does, off the event loop."""
+        return await self.run(partial(encode, pcm, story_format))
 
     async def aclose(self) -> None:
         """Drops what waits and return when what runs has ended."""

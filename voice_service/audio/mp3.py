@@ -11,10 +11,14 @@ MPEG 2.5 as Fraunhofer IIS defined it (a quarter). Tags: ID3v1, ID3v2.4 section 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _BIT_RATES_MPEG1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 _BIT_RATES_MPEG2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
@@ -30,6 +34,9 @@ _ID3V2_HEADER_BYTES: Final = 10
 _APE_HEADER_BYTES: Final = 32
 _VBRI_OFFSET: Final = 36
 _SILENCE: Final = bytes(4)
+_XING: Final = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
+_SEARCHED: Final = 4096
+_IN_A_ROW: Final = 3
 
 
 class Mp3Fault(Enum):
@@ -76,6 +83,27 @@ class FrameHeader:
         return 4 + side_information
 
 
+class Piece(NamedTuple):
+    """One of the streams that were joined; `data` begins with its encoder's info frame where that is true."""
+
+    data: bytes
+    samples: int
+
+
+class _Info(NamedTuple):
+    """An encoder's info frame, and what of the sound was before it: bytes and frames."""
+
+    frame: bytes
+    size: int
+    frames: int
+
+    @property
+    def stated(self) -> int:
+        """Frames that a Xing or Info tag counts behind it; 0 where it does not."""
+        found = _XING.search(self.frame)
+        return int.from_bytes(found[1], "big") if found else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
     """A stream of whole frames. `data` is the frames alone, without tags and without Xing, Info or VBRI frames.
@@ -89,11 +117,27 @@ class Walk:
     sample_rate: int
     channels: int
     bit_rate: int | None
+    infos: tuple[_Info, ...] = ()
 
     @property
     def duration(self) -> float:
         """Seconds, exact to a frame."""
         return self.samples / self.sample_rate
+
+    @property
+    def shape(self) -> tuple[int, int, int | None]:
+        """Sampling rate, channels and bit rate."""
+        return self.sample_rate, self.channels, self.bit_rate
+
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """The streams that were joined, as far as their encoders began each with an info frame."""
+        starts = [*([] if self.infos and not self.infos[0].size else [_Info(b"", 0, 0)]), *self.infos]
+        for info, (_, end, frames) in zip(starts, [*starts[1:], (b"", len(self.data), self.frames)], strict=True):
+            count = frames - info.frames
+            if count:
+                head = info.frame if info.stated in {count, count + 1} else b""
+                yield Piece(head + self.data[info.size : end], count * (self.samples // self.frames))
 
 
 @lru_cache(maxsize=256)
@@ -133,6 +177,7 @@ def walk(data: bytes) -> Walk:
     size = len(data)
     position = run_start = frames = 0
     runs: list[bytes] = []
+    infos: list[_Info] = []
     first: FrameHeader | None = None
     lengths: dict[bytes, int] = {}
     bit_rates: set[int] = set()
@@ -157,12 +202,14 @@ def walk(data: bytes) -> Walk:
         # Side information of such a frame is zero, which is quick to see; the first one is looked at whatever it says.
         if (data[position + 6 : position + 10] == _SILENCE or not frames) and _is_info_frame(data, position):
             runs.append(data[run_start:position])
+            infos.append(_Info(data[position : position + length], sum(map(len, runs)), frames))
             position = run_start = position + length
             continue
         frames += 1
         position += length
     if first is None or not frames:
         raise Mp3Error(Mp3Fault.TRUNCATED, size)
+    _check_counts(infos, frames, size)
     runs.append(data[run_start:])
     return Walk(
         data=b"".join(runs) if len(runs) > 1 else data,
@@ -171,7 +218,28 @@ def walk(data: bytes) -> Walk:
         sample_rate=first.sample_rate,
         channels=first.channels,
         bit_rate=bit_rates.pop() if len(bit_rates) == 1 else None,
+        infos=tuple(infos),
     )
+
+
+def _check_counts(infos: Sequence[_Info], frames: int, size: int) -> None:
+    """Raises Mp3Error where a piece has fewer frames than its encoder counted."""
+    for info, end in zip(infos, [*(each.frames for each in infos[1:]), frames], strict=False):
+        if end - info.frames < info.stated - 1:
+            raise Mp3Error(Mp3Fault.TRUNCATED, size)
+
+
+def has_frames(data: bytes) -> bool:
+    """Returns whether it is MP3, whole or not: a tag, or near its beginning three frames in a row or up to its end."""
+    place = 0 if data.startswith(b"ID3") else data.find(b"\xff", 0, _SEARCHED)
+    while place >= 0 and not data.startswith(b"ID3"):
+        at, headers = place, 0
+        while headers < _IN_A_ROW and (header := parse_header(data[at : at + 4])):
+            at, headers = at + header.length, headers + 1
+        if headers == _IN_A_ROW or (headers and at == len(data)):
+            return True
+        place = data.find(b"\xff", place + 1, _SEARCHED)
+    return place >= 0
 
 
 def _alike(one: FrameHeader, other: FrameHeader) -> bool:

@@ -25,18 +25,19 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
+from voice_service.audio.decode import AudioError, decode, is_file, samples_of_mp3
 from voice_service.audio.encoder import Sound
-from voice_service.audio.mp3 import Mp3Error, walk
-from voice_service.ports import MP3_44100_128, Codec, NativeFormat
+from voice_service.audio.mp3 import Walk
+from voice_service.ports import MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voice_service.audio.encoder import AudioEncoder
-    from voice_service.audio.mp3 import Walk
     from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat, WordTiming
 
 
@@ -111,61 +112,11 @@ class ImplausibleError(ProviderError):
         return replace(super().treatment, break_circuit=False)
 
 
-_SAMPLE_BYTES: Final = 2
 _LATE_SECONDS: Final = 0.3
 """How far a provider may be off about its last word."""
 
 
-def verify_segment(
-    data: bytes,
-    *,
-    text: str,
-    speed: float | None,
-    provider: str,
-    story_format: StoryFormat = MP3_44100_128,
-) -> Walk:
-    """Strips tags from the MP3 `data` and check that it is whole frames of `story_format`, as long as `text` needs.
-
-    Raises ProviderError of `provider`: TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many;
-    UNSUPPORTED where the frames are whole but of another format.
-    """
-    walked = _walk(data, provider)
-    if not is_of(walked, story_format):
-        message = (
-            f"the audio has {walked.sample_rate} Hz, {walked.channels} channel(s) and "
-            f"{walked.bit_rate or 'varying'} bit/s where the story has {story_format.sample_rate} Hz, "
-            f"{story_format.channels} and {story_format.bit_rate}"
-        )
-        raise ProviderError(ProviderErrorKind.UNSUPPORTED, message, provider=provider)
-    _check_duration(walked.duration, text=text, speed=speed, provider=provider)
-    return walked
-
-
-def verify_mp3(data: bytes, *, text: str, speed: float | None, provider: str) -> Walk:
-    """Does as `verify_segment` does with frames of any one format. Raises ProviderError with TRUNCATED (retryable)."""
-    walked = _walk(data, provider)
-    _check_duration(walked.duration, text=text, speed=speed, provider=provider)
-    return walked
-
-
-def is_of(walked: Walk, story_format: StoryFormat) -> bool:
-    """Returns whether the frames may stand in a story of that format as they are."""
-    shape = (walked.sample_rate, walked.channels, walked.bit_rate)
-    return shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate)
-
-
-def verify_pcm(pcm: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
-    """Checks that mono s16le `pcm` at `sample_rate` Hz is whole samples, as long as `text` needs.
-
-    Raises ProviderError of `provider` with TRUNCATED (retryable).
-    """
-    if not pcm or len(pcm) % _SAMPLE_BYTES:
-        message = f"the audio is not whole: {len(pcm)} bytes of 16-bit samples"
-        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider)
-    _check_duration(len(pcm) / _SAMPLE_BYTES / sample_rate, text=text, speed=speed, provider=provider)
-
-
-def verify_words(words: Sequence[WordTiming], *, duration: float, provider: str) -> None:
+def check_words(words: Sequence[WordTiming], *, duration: float, provider: str) -> None:
     """Checks that no word sounds beyond the end of `duration` seconds of sound: then audio was lost.
 
     Raises ProviderError of `provider` with TRUNCATED (retryable).
@@ -176,15 +127,8 @@ def verify_words(words: Sequence[WordTiming], *, duration: float, provider: str)
         raise ImplausibleError(message, provider=provider)
 
 
-def _walk(data: bytes, provider: str) -> Walk:
-    try:
-        return walk(data)
-    except Mp3Error as error:
-        message = f"the audio is not whole: {error}"
-        raise ProviderError(ProviderErrorKind.TRUNCATED, message, provider=provider) from error
-
-
-def _check_duration(duration: float, *, text: str, speed: float | None, provider: str) -> None:
+def check_duration(duration: float, *, text: str, speed: float | None, provider: str) -> None:
+    """Checks that `duration` seconds are a plausible length for `text`. Raises ImplausibleError of `provider`."""
     bounds = duration_bounds(text, speed)
     if not bounds.admit(duration):
         message = (
@@ -195,7 +139,7 @@ def _check_duration(duration: float, *, text: str, speed: float | None, provider
 
 
 class SegmentFinisher:
-    """Checks a provider's bytes and brings them into the story's format."""
+    """Decodes and checks a provider's answer, and brings it into the story's format."""
 
     def __init__(self, encoder: AudioEncoder) -> None:
         self._encoder = encoder
@@ -207,31 +151,26 @@ class SegmentFinisher:
         request: SegmentRequest,
         metadata: ProviderMetadata,
         words: Sequence[WordTiming] = (),
+        content_type: str = "",
         story_format: StoryFormat = MP3_44100_128,
     ) -> Sound:
         """Returns the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
 
-        Raises ProviderError as the checks of `voice_service.audio.verify` do; TRUNCATED where the audio cannot be
-        decoded or encoded.
+        MP3 in the story's format passes as it is, and is neither decoded nor handed to a thread. Raises ProviderError:
+        TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many for the text, UNSUPPORTED where
+        they are of a kind that cannot be decoded, TRANSPORT where they are no audio.
         """
         text, speed, name = request.text, request.settings.speed, metadata.name
-        if metadata.native_format is NativeFormat.PCM_S16LE:
-            verify_pcm(data, sample_rate=metadata.sample_rate, text=text, speed=speed, provider=name)
-            verify_words(words, duration=len(data) / 2 / metadata.sample_rate, provider=name)
-            try:
-                return await self._encoder.encode(data, metadata.sample_rate, story_format)
-            except ValueError as error:
-                raise ProviderError(
-                    ProviderErrorKind.TRUNCATED, "the audio cannot be encoded", provider=name
-                ) from error
-        if metadata.native_format is NativeFormat.MP3_44100_128:
-            walked = verify_segment(data, text=text, speed=speed, provider=name)
-        else:
-            walked = verify_mp3(data, text=text, speed=speed, provider=name)
-        verify_words(words, duration=walked.duration, provider=name)
-        if story_format.codec is Codec.MP3 and is_of(walked, story_format):
-            return Sound(walked.data, walked.samples, walked.sample_rate)
+        raw = metadata.native_format is NativeFormat.PCM_S16LE
+        known = partial(decode, data, content_type=content_type, sample_rate=metadata.sample_rate if raw else 0)
         try:
-            return await self._encoder.transcode_mp3(walked.data, story_format)
-        except ValueError as error:
-            raise ProviderError(ProviderErrorKind.TRUNCATED, "the audio cannot be decoded", provider=name) from error
+            heard = await self._encoder.run(known) if raw or is_file(data) else known()
+            check_duration(heard.duration, text=text, speed=speed, provider=name)
+            check_words(words, duration=heard.duration, provider=name)
+            if isinstance(heard, Walk):
+                if heard.shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate):
+                    return Sound(heard.data, heard.samples, heard.sample_rate)
+                heard = await self._encoder.run(partial(samples_of_mp3, heard))
+            return await self._encoder.encode(heard, story_format)
+        except AudioError as error:
+            raise ProviderError(error.kind, str(error), provider=name) from error

@@ -88,10 +88,11 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """All audio bytes of a segment, and its word timings where there are any."""
+    """All audio bytes of a segment, its word timings where there are any, and what the bytes are labelled."""
 
     audio: bytes
     words: tuple[WordTiming, ...]
+    content_type: str
 
 
 async def collect(
@@ -116,6 +117,7 @@ async def collect(
     begun = False
     heard_at = longest = 0.0
     words: tuple[WordTiming, ...] = ()
+    content_type = ""
     renew_at = float("-inf")
     try:
         async with (
@@ -136,6 +138,7 @@ async def collect(
                             limit.reschedule(min(end, now + timers.idle))
                             renew_at = now + timers.idle * _SLACK
                     case CallFacts():
+                        content_type = item.content_type or content_type
                         on_facts(item)
                     case _:
                         words = item.words
@@ -146,7 +149,7 @@ async def collect(
     finally:
         if begun:
             on_pause(max(longest, clock() - heard_at))
-    return Collected(audio.getvalue(), words)
+    return Collected(audio.getvalue(), words, content_type)
 
 
 def _late(*, begun: bool, over: bool) -> str:

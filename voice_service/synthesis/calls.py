@@ -180,7 +180,12 @@ class ProviderCalls:
             await attempt.release()
             with _typed(ProviderErrorKind.TRUNCATED, "the audio cannot be used", metadata.name):
                 sound = await self._finisher.finish(
-                    got.audio, request=request, metadata=metadata, words=got.words, story_format=order.story_format
+                    got.audio,
+                    request=request,
+                    metadata=metadata,
+                    words=got.words,
+                    content_type=got.content_type,
+                    story_format=order.story_format,
                 )
         return Delivery(sound, got.words)
 

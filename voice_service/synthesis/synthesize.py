@@ -13,6 +13,7 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from tale.storage.v1.segment_pb2 import StoredSegment
+from voice_service.audio.decode import silent
 from voice_service.synthesis.flight import FlightsFull, FlightTable
 from voice_service.synthesis.store import SegmentMissingError, segment_key, store_unavailable, words_of
 
@@ -165,7 +166,7 @@ class SegmentSynthesizer:
         if segment is not None:
             return Spoken(segment, cached=True, audio=await self._audio(segment, None, need))
         rate = order.story_format.sample_rate
-        silence = await self._encoder.encode(bytes(2 * int(_PAUSE_SECONDS * rate)), rate, order.story_format)
+        silence = await self._encoder.encode(silent(_PAUSE_SECONDS, rate), order.story_format)
         made = _segment(key, silence, (), order)
         segment = await self._store.put(made, silence.data, story_id, deadline=order.deadline)
         audio = silence.data if segment.sha256 == made.sha256 else None

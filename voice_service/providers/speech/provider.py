@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,18 +12,10 @@ import structlog
 
 from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.audio.decode import HEAD_BYTES, is_text
 from voice_service.languages import covers
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
 from voice_service.providers.openai_api import OpenAIClient, ResponseProgress, from_answer, request_id, typed_errors
-from voice_service.providers.speech.containers import (
-    HEAD_BYTES,
-    AudioType,
-    ContainerError,
-    Shape,
-    audio_type,
-    decode,
-    resample,
-)
 from voice_service.providers.speech.discovery import speech_model, with_voices
 from voice_service.providers.speech.voices import configured, voice_list
 
@@ -35,8 +27,7 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
-_MAX_BYTES: Final = 64 << 20
-_MAX_JSON_BYTES: Final = 1 << 20
+_MAX_TEXT_BYTES: Final = 1 << 20
 _PROBE_SECONDS: Final = 5.0
 _AT_ONCE: Final = 0.3
 """Seconds for which a question about the configuration waits for the server's lists."""
@@ -45,11 +36,9 @@ _WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVAL
 
 
 class SpeechProvider:
-    """Speaks through one server. Connects on the first call; yields samples at `SpeechConfig.sample_rate`.
+    """Speaks through one server. Connects on the first call; yields what it sends, which is decoded by its bytes.
 
-    Raw samples stream through as they come; a file is decoded when it is whole, off the event loop, and until then each
-    piece that comes is an empty chunk. Of the settings
-    the API has `speed` alone, from 0.25 to 4. There are no word timings.
+    Of the settings the API has `speed` alone, from 0.25 to 4. There are no word timings.
     """
 
     def __init__(self, config: SpeechConfig) -> None:
@@ -147,8 +136,7 @@ class SpeechProvider:
         """Speaks `request`.
 
         Raises ProviderError: INVALID_INPUT on an empty or overlong text, AUTH where the server is not set up,
-        TRUNCATED where the audio breaks off, is empty or is not whole, TRANSPORT where there is no audio at all, and
-        what the server's status stands for.
+        TRUNCATED where the answer breaks off, TRANSPORT where it is text, and what the server's status stands for.
         """
         await self._check(request)
         name = self._config.name
@@ -158,7 +146,8 @@ class SpeechProvider:
             async with client.audio.speech.with_streaming_response.create(
                 **self._body(request), extra_headers=self._client.headers(), extra_body=self._config.extra or None
             ) as response:
-                yield CallFacts(request_id=request_id(response.headers))
+                headers = response.headers
+                yield CallFacts(request_id=request_id(headers), content_type=headers.get("content-type", ""))
                 body = response.iter_bytes()
                 head = b""
                 async for chunk in body:
@@ -166,17 +155,12 @@ class SpeechProvider:
                     progress.received = True
                     if len(head) >= HEAD_BYTES:
                         break
-                answer = self._answer(response.headers, head)
-                if self._passes(answer):
+                if is_text(head):
+                    raise await self._refusal(head, body, headers)
+                if head:
                     yield AudioChunk(head)
-                    async for chunk in body:
-                        yield AudioChunk(chunk)
-                    return
-                whole = bytearray(head)
-                async with aclosing(self._gather(whole, body, answer)) as arriving:
-                    async for _ in arriving:
-                        yield AudioChunk(b"")
-                yield AudioChunk(await self._samples(answer, bytes(whole), response.headers))
+                async for chunk in body:
+                    yield AudioChunk(chunk)
 
     async def _complete(self) -> str:
         """Finds the model and the voices that no setting names; returns what is still missing.
@@ -261,46 +245,15 @@ class SpeechProvider:
         except ProviderError:
             return ()  # logged by the list
 
-    def _answer(self, headers: Mapping[str, str], head: bytes) -> AudioType:
-        if not head:
-            raise self._error(ProviderErrorKind.TRUNCATED, "its answer is empty")
-        answer = audio_type(
-            headers.get("content-type", ""), head, self._config.response_format, self._config.sample_rate
-        )
-        if answer.shape is Shape.OTHER:
-            raise self._error(ProviderErrorKind.TRANSPORT, "it sent something that is no audio")
-        return answer
-
-    def _passes(self, answer: AudioType) -> bool:
-        """Whether the bytes are what `metadata` says, so that they can go out as they come."""
-        return answer == AudioType(Shape.RAW, self._config.sample_rate, 1)
-
-    async def _gather(
-        self, whole: bytearray, body: AsyncIterator[bytes], answer: AudioType
-    ) -> AsyncGenerator[None, None]:
-        """Adds what comes to `whole`, and yields for each piece, the first one being there already."""
-        most = _MAX_BYTES if answer.shape is not Shape.JSON else _MAX_JSON_BYTES
-        yield
+    async def _refusal(self, head: bytes, body: AsyncIterator[bytes], headers: Mapping[str, str]) -> ProviderError:
+        """Returns what text stands for where audio should be: the error that it states, if it does."""
         async for chunk in body:
-            whole += chunk
-            if len(whole) > most:
-                raise self._error(ProviderErrorKind.TRUNCATED, "the audio does not end")
-            yield
-
-    async def _samples(self, answer: AudioType, whole: bytes, headers: Mapping[str, str]) -> bytes:
-        """The samples in a whole answer that is not passed on as it is."""
-        rate = self._config.sample_rate
-        if answer.shape is Shape.JSON:
-            try:
-                raise from_answer(json.loads(whole), headers, provider=self._config.name)
-            except ValueError:
-                raise self._error(ProviderErrorKind.TRANSPORT, "it sent something that is no audio") from None
-        try:
-            if answer.shape is Shape.RAW:
-                return await asyncio.to_thread(resample, whole, answer.channels, answer.sample_rate, rate)
-            return await asyncio.to_thread(decode, whole, rate)
-        except ContainerError as error:
-            raise self._error(ProviderErrorKind.TRUNCATED, f"the audio is not whole: {error}") from error
+            head += chunk
+            if len(head) > _MAX_TEXT_BYTES:
+                break
+        with suppress(ValueError):
+            return from_answer(json.loads(head), headers, provider=self._config.name)
+        return self._error(ProviderErrorKind.TRANSPORT, "it sent text that is no audio")
 
     def _error(self, kind: ProviderErrorKind, message: str) -> ProviderError:
         return ProviderError(kind, message, provider=self._config.name)
