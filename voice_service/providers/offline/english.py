@@ -1,12 +1,17 @@
-"""English text as the neural voice needs it."""
+"""English text as the neural voice needs it: what it would misread is replaced, position by position."""
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,209 @@ class Prepared:
     phonemes: Mapping[str, str] = field(default_factory=dict)
 
 
-def prepare(text: str) -> Prepared:
-    """Returns `text` as the engine reads it best."""
-    return Prepared(text, range(len(text)))
+def prepare(text: str, known: Callable[[str], bool]) -> Prepared:
+    """Returns `text` as the engine reads it best; `known` says whether the engine has a word in its lexicon."""
+    draft = _Draft(text)
+    for pattern, replacement in _RULES:
+        draft.replace(pattern, replacement)
+    phonemes: dict[str, str] = {}
+    draft.replace(_WORD, lambda word: _word(word, known, phonemes))
+    # The engine takes seconds for a run of more than sixty characters without a space, or fails at it.
+    draft.replace(re.compile(r"\S{40,}"), lambda run: re.sub(r"\W|_", " ", run[0]))
+    draft.replace(re.compile(r"\w{40,}"), lambda run: " ".join(re.findall(r"\w{1,20}", run[0])))
+    return Prepared(draft.text, draft.positions, phonemes)
+
+
+class _Draft:
+    """A text in work, and where each of its code points came from."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.positions: Sequence[int] = range(len(text))
+
+    def replace(self, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> None:
+        """Replaces what `pattern` finds; what is added stands where old and new begin to differ."""
+        text: list[str] = []
+        positions: list[int] = []
+        end = 0
+        for match in pattern.finditer(self.text):
+            old, new = match[0], replacement(match)
+            if new == old:
+                continue
+            head = _common(old, new)
+            tail = _common(old[head:][::-1], new[head:][::-1])
+            start, first, last = match.start(), match.start() + head, match.end() - tail
+            text += [self.text[end:start], new]
+            positions += self.positions[end:first]
+            if len(old) == len(new):
+                positions += self.positions[first:last]
+            else:
+                positions += [self.positions[min(first, len(self.positions) - 1)]] * (len(new) - head - tail)
+            end = match.end()
+            positions += self.positions[last:end]
+        if text:
+            self.text = "".join([*text, self.text[end:]])
+            self.positions = [*positions, *self.positions[end:]]
+
+
+def _common(one: str, other: str) -> int:
+    """Returns how many characters two texts have in common at their starts."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
+
+
+_DATA: Final[dict[str, Any]] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+_ALIKE: Final[dict[str, str]] = {each: as_read for as_read, these in _DATA["alike"].items() for each in these}
+_NAMES: Final[dict[str, str]] = {name.lower(): phonemes for name, phonemes in _DATA["names"].items()}
+_PLAIN: Final = str.maketrans(_DATA["plain"])
+_ACRONYMS: Final = frozenset(_DATA["acronyms"])
+
+
+def _alike(match: re.Match[str]) -> str:
+    """Returns the character that the engine reads as this one is meant, a space for what has no sound."""
+    character = _ALIKE.get(match[0], match[0])
+    silent = unicodedata.category(character)[0] in "SCZ" and character not in _DATA["symbols"]
+    return " " if silent and character != "\n" else character
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _digits(match: re.Match[str]) -> str:
+    return " ".join(re.sub(r"\D", "", match[0]))
+
+
+def _unit(match: re.Match[str]) -> str:
+    return f"{match[1]} {_DATA['units'][match[2]]}{'' if match[1] == '1' else 's'}"
+
+
+def _difference(match: re.Match[str]) -> str:
+    """Reads "5 - 3" as a difference; "3 - 5" is a range."""
+    return match[0] if int(match[1]) <= int(match[2]) else f"{match[1]} minus {match[2]}"
+
+
+def _letters(match: re.Match[str]) -> str:
+    """Spells "c-a-t"; the letter "a" would be read as the article."""
+    return "-".join("Eh" if letter in "aA" else letter.upper() for letter in match[0].split("-"))
+
+
+def _rule(pattern: str, replacement: Callable[[re.Match[str]], str] | str) -> _Rule:
+    return re.compile(pattern), replacement if callable(replacement) else lambda match: match.expand(replacement)
+
+
+if TYPE_CHECKING:
+    _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+_RULES: Final = (
+    _rule(r"(\D)\1{7,}", r"\1\1\1\1"),
+    _rule(r"[^\W\d_][\u0300-\u036f]+", lambda match: unicodedata.normalize("NFC", match[0])),
+    _rule(r"[\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", ""),
+    _rule(r"</?[A-Za-z][^<>\n]{0,100}>", _blank),
+    _rule(r"(?i)\b(?:https?://)?www\.(?=\w)|\bhttps?://", _blank),
+    _rule(r"(\d)['\u2019\u2032] ?(\d{1,2})(?:[\"\u201d\u2033]|'')", r"\1 foot \2"),
+    _rule(r"(?<=\d)( ?)\*( ?)(?=\d)", r"\1×\2"),
+    # A word after a quotation mark is stressed wrongly, and "[" begins phonemes.
+    _rule(r"[^\w .,;:!?()'-]|_", _alike),
+    _rule(r"\b(\d{1,2})\.(\d\d)(?= ?[AaPp]\.?[Mm]\b)", r"\1:\2"),
+    _rule(r"(?<=\d) ?([½¼¾])", lambda match: f" and {_DATA['fractions'][match[1]]}"),
+    _rule(r"(?<![\w.,$£€])(\d[\d.,]*) ?([mglL])(?![\w'/²³])(?!\.\w)", _unit),
+    _rule(r"(?<=\d)p(?!\w)", " pence"),
+    _rule(r"(?<=\d )[xX](?= \d)", "×"),
+    _rule(r"(?<=\d)[xX](?=\d)", " by "),
+    _rule(r"(?<![\w.,-])(\d{1,9}) [-—] (\d{1,9})(?![\w.,-]\d)", _difference),
+    _rule(r"(?<![\d.,:/-])0\d+(?![\d.,:/-]\d)", _digits),
+    _rule(r"\d{13,}|\d[\d,]{18,}", _digits),
+    _rule(r"\b24/7\b", "24 7"),
+    _rule(r"\bp\. ?(?=\d)", "page "),
+    _rule(r"~(?=\d)", "about "),
+    _rule(
+        rf"\b(?!{'|'.join(_DATA['counted'])})([A-Z][a-z]+) ({'|'.join(_DATA['ordinals'])})\b(?!['.]\w)",
+        lambda match: f"{match[1]} the {_DATA['ordinals'][match[2]]}",
+    ),
+    # Symbols that stand for nothing.
+    _rule(r"(?<!\d)/(?![hs]\b)|/(?!\d|[hs]\b)|#(?!\d)|[~^]|(?<!\w)@|@(?!\w)", _blank),
+    _rule(r"<3|(?<!\d)(?<!\d )[<>]|[<>](?! ?\d)|={2,}|(?<![\w ])=|=(?![\w ])", _blank),
+    # A dash opens a speech or an item at the start of a line; elsewhere it is a pause.
+    _rule(r"(?m)^[ \t]*[-—]+(?=\s|[^\W\d])", _blank),
+    _rule(r"(?<=\d)—(?=\d)", "-"),
+    _rule(r"-{2,}|(?<!\d) -(?= )", lambda match: match[0].replace("-", "—", 1).replace("-", " ")),
+    # "B-b-but", "No-o-o", "c-a-t".
+    _rule(r"(?i)\b([bcdfghj-np-tv-z]{1,3})-(?:\1-)*(?=\1[a-z])", _blank),
+    _rule(r"(?i)(?<=([a-z]))(?:-\1){2,}|(?<=([a-z]))-\2(?![\w-])", ""),
+    _rule(r"\b[A-Za-z](?:-[A-Za-z]){2,}\b", _letters),
+    _rule(r"(?<![\w.&'-])A(?=[.,!?;:]|\s*$|(?: [B-HJ-Z])+\b)(?!\. ?[A-Z])(?!\.\w)", "Eh"),
+    _rule(r"(?<!\w)'+(?![^\W\d_])|(?<=\d)'(?!\w)", _blank),
+)
+
+_WORD: Final = re.compile(r"'?[^\W\d_]+(?:'[^\W\d_]+)*'?")
+_VOWEL: Final = re.compile(r"[aeiouyà-öø-ÿ]")
+_STRETCH: Final = re.compile(r"(.)\1{2,}")
+_ROMAN: Final = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")
+_CONSONANTS: Final = re.compile(r"(sh|ch|th|ck|ph|[a-z])(?:(?<=(.))\2*)")
+
+
+def _word(match: re.Match[str], known: Callable[[str], bool], phonemes: dict[str, str]) -> str:
+    """Returns the word as the engine reads it, as long as it was wherever it can be; adds its phonemes."""
+    word = match[0].strip("'")
+    base = word.partition("'")[0]
+    elided = match[0].startswith("'") and _DATA["elisions"].get(word.lower())
+    if said := elided or _said(base, match.string[: match.start()].rstrip(" (")):
+        phonemes[base] = said
+    else:
+        word = _spelling(match, word, known)
+    return " " * match[0].startswith("'") + word + " " * match[0].endswith("'")
+
+
+def _said(base: str, before: str) -> str | None:
+    """Returns the phonemes of a word or name of the tables, and of "Shhh", "Brrr" and other runs of consonants."""
+    lower = base.lower()
+    if said := _DATA["words"].get(lower) or (base != lower and (_NAMES.get(lower) or _plural(lower))):
+        return str(said)
+    if _VOWEL.search(lower) or not re.search(r"([shzmrfvn])\1", lower) or before[-1:].isdigit():
+        return None
+    if base.isupper() and not _STRETCH.search(base):
+        return None
+    sounds = (
+        _DATA["consonants"].get(sound[1], sound[1]) * min(1 + len(sound[0]) - len(sound[1]), 4)
+        for sound in _CONSONANTS.finditer(lower)
+    )
+    return re.sub(r"(?<=[^r])r+", "ˈɜɹ", "".join(sounds)).replace("r", "ɹ")
+
+
+def _plural(lower: str) -> str | None:
+    """Returns how two of a name are said."""
+    one = _NAMES.get(lower[:-1]) if lower.endswith("s") else None
+    return one and one + ("s" if one[-1] in "ptkfθ" else "ᵻz" if one[-1] in "szʃʒʧʤ" else "z")
+
+
+def _spelling(match: re.Match[str], word: str, known: Callable[[str], bool]) -> str:
+    """Returns a word in capitals in lower case, a stretched one as it is usually written, one without accents."""
+    base = word.partition("'")[0]
+    whole = (
+        base in _ACRONYMS
+        or (base != "I" and _ROMAN.fullmatch(base))
+        or match.string[match.end() : match.end() + 1] == "&"
+    )
+    if word.isupper() and len(word) > 1 and not whole and _VOWEL.search(word.lower()):
+        before = match.string[: match.start()].rstrip(" (")
+        word = word.capitalize() if not before or before[-1] in ".!?…\n" or base == "I" else word.lower()
+    if _STRETCH.search(word.lower()) and not whole:
+        return _shortened(word, known)
+    if word.isascii() or known(base):
+        return word
+    letters = unicodedata.normalize("NFD", word)
+    return "".join(each for each in letters if not unicodedata.combining(each)).translate(_PLAIN)
+
+
+def _shortened(word: str, known: Callable[[str], bool]) -> str:
+    """Returns "No" for "Nooo" and "Hello" for "Hellooo": each run of a letter is two or one of it."""
+    stretch = re.compile(_STRETCH.pattern, re.IGNORECASE)
+
+    def form(counts: Iterable[int]) -> str:
+        left = iter(counts)
+        return stretch.sub(lambda run: run[0][: next(left, 1)], word)
+
+    runs = stretch.findall(word)
+    forms = map(form, product((2, 1), repeat=min(4, len(runs))))
+    usual = form(1 + (run in "oeOE") for run in runs)
+    return next((each for each in forms if known(each.lower())), usual)

@@ -12,7 +12,6 @@ from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import VoiceInfo
 from voice_service.providers.offline.engine import Speech, failure, joined
-from voice_service.providers.offline.english import prepare
 from voice_service.providers.offline.voices import UnknownVoiceError
 from voice_service.providers.offline.workers import WorkerPool, worker_program
 
@@ -92,26 +91,15 @@ class NeuralEngine:
         """Reads `text`; words in other scripts than the Latin one are read by a voice of espeak-ng."""
         if self._missing:
             raise failure(ProviderErrorKind.AUTH, self._missing)
+        pace = min(max(_PACE * speed, _PACES[0]), _PACES[1])
         spoken = []
         for start, end, language in parts_by_script(text):
             part = text[start:end]
             if language:
                 spoken.append((start, await self._others.speak(part, self._others.resolve("", language), speed)))
             else:
-                spoken.append((start, await self._read(part, voice, speed)))
+                spoken.append((start, await self._pool.speak({"text": part, "voice": voice, "speed": pace})))
         return spoken[0][1] if len(spoken) == 1 else await asyncio.to_thread(joined, spoken, SAMPLE_RATE)
-
-    async def _read(self, text: str, voice: str, speed: float) -> Speech:
-        prepared = prepare(text)
-        request = {
-            "voice": voice,
-            "text": prepared.text,
-            "phonemes": dict(prepared.phonemes),
-            "speed": min(max(_PACE * speed, _PACES[0]), _PACES[1]),
-        }
-        speech = await self._pool.speak(request)
-        words = tuple((prepared.positions[position], sample) for position, sample in speech.words)
-        return Speech(speech.pcm, words, speech.sample_rate)
 
     async def aclose(self) -> None:
         """Ends the worker."""

@@ -1,7 +1,7 @@
 """A process that speaks English with hibari's voice "heart".
 
-It needs numpy, onnxruntime and hibari. A request has "text", "phonemes" (of words that hibari does not know) and
-"speed", 1.0 being the voice's own. Nothing is downloaded: the one model that is read is the one in hibari's wheel.
+It needs numpy, onnxruntime and hibari. A request has "text" and "speed", 1.0 being the voice's own. Nothing is
+downloaded: the one model that is read is the one in hibari's wheel.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import ChainMap
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,13 +21,13 @@ import numpy as np
 import onnxruntime
 from hibari import dsp
 from hibari.g2p import G2P
-from hibari.g2p.normalize import normalize
 from hibari.tts import ASSETS, Hibari
 
+from voice_service.providers.offline.english import prepare
 from voice_service.providers.offline.pipe import reply, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,12 +37,16 @@ _DURATIONS: Final = b"/Clip_output_0"
 """The node that holds how long each phoneme lasts, in units of 25 ms."""
 _UNIT: Final = 600
 _MOST_PHONEMES: Final = 400
-_LONGEST_WORD: Final = 40
-_MOST_DIGITS: Final = 12
 _GAIN: Final = 2.0
 _QUIET: Final = 0.004
 _MARGIN: Final = 600
 _PAUSES: Final = {"sentence": 0.35, "line": 0.3, "paragraph": 0.8, "clause": 0.1}
+
+
+normalizing: Final[Any] = import_module("hibari.g2p.normalize")
+# Else "King Charles" is read as "King the zeroth Charles": C begins a Roman numeral, of which none is left.
+for _name in ("RE_ROMAN_C", "RE_ROMAN_O"):
+    setattr(normalizing, _name, re.compile(getattr(normalizing, _name).pattern + "(?<! )"))
 
 
 def exposing(model: bytes, output: bytes) -> bytes:
@@ -55,7 +61,7 @@ def exposing(model: bytes, output: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class _Word:
+class Word:
     """Something to say: where it stands in the text, and its phonemes with what parts it from the next."""
 
     position: int
@@ -80,13 +86,17 @@ class Heart:
         )
         self._ids: dict[str, int] = json.loads((assets / "vocab.json").read_text(encoding="utf-8"))
         self._g2p = G2P()
+        lexicon = self._g2p.lexicon.golds
+        self._knows = lexicon.__contains__
+        self._said: dict[str, str] = {}
+        lexicon.d = ChainMap(self._said, lexicon.d)
 
     def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Returns the header of the reply and the samples."""
         sound: list[NDArray[np.float32]] = []
         marks: list[tuple[int, int]] = []
         length = 0
-        for words, pause in self._pieces(request["text"], request["phonemes"]):
+        for words, pause in self.pieces(request["text"]):
             samples, begins = self._say(words, request["speed"])
             marks += [(word.position, length + begin) for word, begin in zip(words, begins, strict=True)]
             silence = np.zeros(round(pause / request["speed"] * self.sample_rate), np.float32)
@@ -97,14 +107,17 @@ class Heart:
         pcm = (np.clip(np.concatenate(sound) * _GAIN, -1.0, 1.0) * 32767).astype("<i2").tobytes() if sound else b""
         return {"pcm_bytes": len(pcm), "words": marks}, pcm
 
-    def _pieces(self, text: str, phonemes: dict[str, str]) -> Iterator[tuple[list[_Word], float]]:
+    def pieces(self, written: str) -> Iterator[tuple[list[Word], float]]:
         """Returns what is said in one go, and the seconds of silence after it."""
-        end = 0
+        self._said.clear()
+        prepared = prepare(written, self._knows)
+        self._said.update(prepared.phonemes)
+        text, end = prepared.text, 0
         for sentence in Hibari.split_sentences(text):
             start = text.index(sentence, end)
             end = start + len(sentence)
-            words = self._words(sentence, start, phonemes)
-            piece: list[_Word] = []
+            words = self._words(sentence, prepared.positions[start:end])
+            piece: list[Word] = []
             for word in words:
                 if piece and sum(len(each.phonemes) for each in piece) + len(word.phonemes) > _MOST_PHONEMES:
                     yield piece, _PAUSES["clause"]
@@ -115,15 +128,9 @@ class Heart:
                 lines = gap[0].count("\n") if gap else 0
                 yield piece, _PAUSES[("sentence", "line", "paragraph")[min(lines, 2)]]
 
-    def _words(self, sentence: str, start: int, phonemes: dict[str, str]) -> list[_Word]:
-        parts = [
-            (start + at, part)
-            for match in re.finditer(r"\S+", sentence)
-            for at, part in _bounded(match[0], match.start())
-        ]
-        tokens = self._g2p.tokenize(normalize(" ".join(part for _, part in parts)))
-        for token in tokens:
-            token.phonemes = phonemes.get(token.text)
+    def _words(self, sentence: str, positions: Sequence[int]) -> list[Word]:
+        parts = [(positions[part.start()], part[0]) for part in re.finditer(r"\S+", sentence)]
+        tokens = self._g2p.tokenize(normalizing.normalize(sentence))
         said: list[tuple[str, str]] = [("", "")]
         for token in self._g2p.phonemize_tokens(tokens):
             spelled, sounds = said[-1]
@@ -132,12 +139,12 @@ class Heart:
                 said.append(("", ""))
         places = _aligned([part for _, part in parts], [spelled for spelled, _ in said])
         return [
-            _Word(parts[place][0], known)
+            Word(parts[place][0], known)
             for place, (_, sounds) in zip(places, said, strict=True)
             if (known := "".join(each for each in sounds if each in self._ids)).strip()
         ]
 
-    def _say(self, words: list[_Word], speed: float) -> tuple[NDArray[np.float32], list[int]]:
+    def _say(self, words: list[Word], speed: float) -> tuple[NDArray[np.float32], list[int]]:
         """Returns the samples, without the silence around them, and where the words begin."""
         ids = [0, *(self._ids[each] for word in words for each in word.phonemes), 0]
         feed = {"ids": np.asarray([ids], np.int64), "speed": np.asarray([speed], np.float32)}
@@ -154,15 +161,6 @@ class Heart:
             begins.append(min(max(0, int(ends[index]) - first), last - first))
             index += len(word.phonemes)
         return samples[first:last], begins
-
-
-def _bounded(word: str, position: int) -> Iterator[tuple[int, str]]:
-    """Parts what takes the engine long, or what it cannot read: long runs of digits, words over 40 characters."""
-    for run in re.finditer(rf"\d{{{_MOST_DIGITS},}}|(?:(?!\d{{{_MOST_DIGITS},}}).){{1,{_LONGEST_WORD}}}", word):
-        if len(run[0]) >= _MOST_DIGITS and run[0].isdigit():
-            yield from ((position + run.start() + at, digit) for at, digit in enumerate(run[0]))
-        else:
-            yield position + run.start(), run[0]
 
 
 def _aligned(written: list[str], said: list[str]) -> list[int]:
