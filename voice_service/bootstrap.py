@@ -52,12 +52,20 @@ _LOCAL_CALLS: Final = 2
 _FREE_CALLS: Final = 64
 
 
-def build(settings: VoiceServiceSettings, tuning: Tuning = DEFAULTS) -> VoiceApp:
-    """Puts the service together. Opens nothing yet. Raises ConfigurationError."""
+def build(
+    settings: VoiceServiceSettings,
+    tuning: Tuning = DEFAULTS,
+    *,
+    store: SegmentStore | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> VoiceApp:
+    """Puts the service together; `store` and `clock` as in `assemble`. Opens nothing yet. Raises ConfigurationError."""
     metrics = Metrics()
     voice_metrics = VoiceMetrics(metrics)
     providers = make_providers(settings, tuning, voice_metrics, os.environ)
-    return assemble(settings, providers, tuning=tuning, metrics=metrics, voice_metrics=voice_metrics)
+    return assemble(
+        settings, providers, tuning=tuning, metrics=metrics, voice_metrics=voice_metrics, store=store, clock=clock
+    )
 
 
 def assemble(

@@ -400,7 +400,12 @@ _BODIES: Final[Sequence[Case]] = (
 
 _REASONS: Final[Sequence[Case]] = (
     *(
-        Case(kind="Finish reasons", sends=f"the whole story, `finish_reason` {shown}", answers=[_ended(value)], calls=1)
+        Case(
+            kind="Ends of an answer",
+            sends=f"the whole story, `finish_reason` {shown}",
+            answers=[_ended(value)],
+            calls=1,
+        )
         for shown, value in {
             '"STOP"': "STOP",
             '"end_turn"': "end_turn",
@@ -420,25 +425,25 @@ _REASONS: Final[Sequence[Case]] = (
         }.items()
     ),
     Case(
-        kind="Finish reasons",
+        kind="Ends of an answer",
         sends="the whole story, no `finish_reason`, `[DONE]`" + _report("anomalyco/opencode#43882"),
         answers=[stream(*pieces(WHOLE), DONE)],
         calls=1,
     ),
     Case(
-        kind="Finish reasons",
+        kind="Ends of an answer",
         sends='the whole story, `finish_reason` "insufficient_system_resource" of DeepSeek, then "The End"',
         answers=_then_the_rest(_ended("insufficient_system_resource")),
         calls=2,
     ),
     Case(
-        kind="Finish reasons",
+        kind="Ends of an answer",
         sends='`finish_reason` "stop" in every event',
         answers=[stream(*(_delta(text, "stop") for text in _deltas()), DONE)],
         calls=1,
     ),
     Case(
-        kind="Finish reasons",
+        kind="Ends of an answer",
         sends='`finish_reason` "stop" with the first thought, then the whole story',
         answers=[stream(_delta("", "stop", reasoning="An owl, then."), *pieces(WHOLE), DONE)],
         calls=1,
@@ -448,7 +453,7 @@ _REASONS: Final[Sequence[Case]] = (
 _THOUGHTS: Final[Sequence[Case]] = (
     *(
         Case(
-            kind="Thoughts beside the text",
+            kind="Thinking and loading",
             sends=f"thoughts for two minutes in `{name}`, then the story" + where,
             answers=[
                 stream(
@@ -468,7 +473,7 @@ _THOUGHTS: Final[Sequence[Case]] = (
         )
     ),
     Case(
-        kind="Thoughts beside the text",
+        kind="Thinking and loading",
         sends="the story in `reasoning`, `content` empty" + _report("vllm-project/vllm#40816"),
         answers=[stream(*(_delta(None, reasoning=text) for text in _deltas()), Finish(), DONE)],
         calls=2,
@@ -478,7 +483,7 @@ _THOUGHTS: Final[Sequence[Case]] = (
 
 _FIELDS: Final[Sequence[Case]] = (
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="400 for `max_tokens`: use `max_completion_tokens`" + _report("koosoli/ESPHomeDesigner#379"),
         answers=_refuses(
             "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens'.",
@@ -489,7 +494,7 @@ _FIELDS: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="400 for `temperature`: only the default" + _report("decolua/9router#560"),
         answers=_refuses(
             "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) is supported.",
@@ -500,27 +505,27 @@ _FIELDS: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="400 for `stream_options`",
         answers=_refuses("Unrecognized request argument supplied: stream_options", "stream_options"),
         servers=_CHAT,
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="400 for `stream`: the organization is not verified to stream",
         answers=_unstreamed,
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="500 of a template that takes no system role" + _report("EricLBuehler/mistral.rs#506"),
         answers=_refuses_system(500, "Jinja Exception: System role not supported"),
         servers=_CHAT,
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="500: conversation roles must alternate user/assistant" + _report("ggml-org/llama.cpp#21879"),
         answers=_refuses_system(
             500, "Error: Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/..."
@@ -529,7 +534,7 @@ _FIELDS: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="422 of FastAPI: extra inputs are not permitted, `stream_options`",
         answers=lambda call: (
             _body(
@@ -543,7 +548,7 @@ _FIELDS: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Fields that a server refuses",
+        kind="Refused fields",
         sends="400 for `seed`",
         answers=_refuses("Unknown parameter: 'seed'.", "seed", param="seed", code="unknown_parameter"),
         request={"seed": 7},
@@ -553,7 +558,7 @@ _FIELDS: Final[Sequence[Case]] = (
 
 _ERRORS: Final[Sequence[Case]] = (
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends="an error event in a stream of 200" + _report("ggml-org/llama.cpp#14566"),
         answers=[stream(_lines({"error": {"code": 400, "message": "the request exceeds the available context size"}}))],
         calls=1,
@@ -561,7 +566,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="context size",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends="`event: error` with a message of LM Studio",
         answers=[
             stream(
@@ -576,7 +581,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="No models loaded",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends='`{"error": "Unexpected endpoint or method."}` of LM Studio' + _report("lmstudio-ai/lms#169"),
         answers=[_body({"error": "Unexpected endpoint or method. (POST /chat/completions)"})],
         calls=1,
@@ -584,7 +589,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="BASE_URL",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends='`{"object": "error", "code": 400}` of vLLM' + _report("ogx-ai/ogx#4534"),
         answers=[
             _body(
@@ -601,7 +606,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="maximum context length",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends="an array with an error, as Gemini sends it" + _report("aallam/openai-kotlin#416"),
         answers=[_body([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}])],
         calls=1,
@@ -609,7 +614,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="API key not valid",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends="a page in HTML",
         answers=[_body(b"<!doctype html><html><title>Open WebUI</title></html>", content_type="text/html")],
         calls=1,
@@ -617,7 +622,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="BASE_URL",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends='the text "Ollama is running"',
         answers=[_body(b"Ollama is running", content_type="text/plain")],
         calls=1,
@@ -625,7 +630,7 @@ _ERRORS: Final[Sequence[Case]] = (
         says="BASE_URL",
     ),
     Case(
-        kind="Errors under 200",
+        kind="Errors in every form",
         sends="an empty body",
         answers=[_body(b"")],
         calls=4,
@@ -635,7 +640,7 @@ _ERRORS: Final[Sequence[Case]] = (
 
 _STATUSES: Final[Sequence[Case]] = (
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="404 of Ollama: the model is not there",
         answers=[_body({"error": {"message": 'model "a/first" not found, try pulling it first'}}, status=404)],
         servers=_CHAT,
@@ -644,7 +649,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="try pulling it first",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends='404 of FastAPI, `{"detail": "Not Found"}`: the path is wrong',
         answers=[_body({"detail": "Not Found"}, status=404)],
         servers=_CHAT,
@@ -653,7 +658,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="CHAT_BASE_URL",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="307 to another address" + _report("ogx-ai/ogx#2496"),
         answers=[Answer(status=307, headers={"Location": "https://elsewhere.example/v1"}, body=b"")],
         calls=1,
@@ -661,7 +666,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="BASE_URL",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="400: the maximum context length" + _report("vllm-project/vllm#20409"),
         answers=[
             _body(
@@ -679,7 +684,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="maximum context length",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="400 of Azure: its content filter",
         answers=[
             _body(
@@ -691,7 +696,7 @@ _STATUSES: Final[Sequence[Case]] = (
         outcome="CONTENT_REFUSED",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="503 while it loads the model for two minutes, then the story" + _report("danny-avila/LibreChat#3330"),
         answers=lambda call: (
             story(WHOLE)
@@ -703,7 +708,7 @@ _STATUSES: Final[Sequence[Case]] = (
         calls=41,
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="500 of Ollama: unexpected EOF, once" + _report("continuedev/continue#12843"),
         answers=[
             _body(
@@ -714,7 +719,7 @@ _STATUSES: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="502 with a page of nginx, twice",
         answers=[
             _body(b"<html><h1>502 Bad Gateway</h1></html>", status=502, content_type="text/html"),
@@ -724,7 +729,7 @@ _STATUSES: Final[Sequence[Case]] = (
         calls=3,
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="429: free models per day, until midnight" + _report("Gitlawb/openclaude#936"),
         answers=[
             error(
@@ -740,7 +745,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="free-models-per-day",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="403: the region is not supported",
         answers=[
             _body(
@@ -753,7 +758,7 @@ _STATUSES: Final[Sequence[Case]] = (
         says="Country not supported",
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends="an error event in mid-story, then the rest",
         answers=_then_the_rest(
             stream(*pieces(f"{TITLE}\n\n{joined(9)} "), _lines({"error": {"message": "CUDA failed", "code": 500}}))
@@ -761,7 +766,7 @@ _STATUSES: Final[Sequence[Case]] = (
         calls=2,
     ),
     Case(
-        kind="Statuses",
+        kind="Calls that fail",
         sends='`finish_reason` "error" in mid-story, then the rest',
         answers=_then_the_rest(stream(*pieces(f"{TITLE}\n\n{joined(9)} "), Finish("error"), DONE)),
         calls=2,
@@ -913,10 +918,6 @@ _NAMES: Final[Sequence[Case]] = (
             calls=1,
         )
         for name in (
-            "llama3.2:3b",
-            "qwen2.5-7b-instruct",
-            "hf.co/bartowski/Llama-3.2-3B-Instruct-GGUF:Q4_K_M",
-            "gpt-4o",
             "/models/mistral-7b-instruct-v0.3.Q4_K_M.gguf",
             "meta-llama/Llama-3.1-8B-Instruct",
             "accounts/fireworks/models/llama-v3p1-8b-instruct",
@@ -937,39 +938,10 @@ _NAMES: Final[Sequence[Case]] = (
             calls=1,
         )
         for name in (
-            "openrouter/auto",
-            "@preset/bedtime",
             "~anthropic/claude-haiku-latest",
             "google/gemma-3-27b-it:free",
             "vendor/family/model",
         )
-    ),
-    *(
-        Case(
-            kind="Names of models",
-            sends=f"a list with {shown}; no STORY_MODEL",
-            answers=[story(WHOLE)],
-            models=models,
-            settings={"model": None},
-            check=_asked("llama3.2:3b"),
-            servers=_CHAT,
-            calls=1,
-        )
-        for shown, models in (
-            ("one model", ("llama3.2:3b",)),
-            ("one model and one of embeddings", ("nomic-embed-text:latest", "llama3.2:3b")),
-        )
-    ),
-    Case(
-        kind="Names of models",
-        sends="a list with three models; no STORY_MODEL",
-        answers=[story(WHOLE)],
-        models=("a:1b", "b:2b", "c:3b"),
-        settings={"model": None},
-        servers=_CHAT,
-        calls=0,
-        outcome="INVALID_CONFIGURATION",
-        says="STORY_MODEL",
     ),
 )
 

@@ -121,7 +121,7 @@ CASES: Final[tuple[Case, ...]] = (
     ),
     _list("no model that writes", "bge-m3:latest", outcome="INVALID_CONFIGURATION", says="lists no model that writes"),
     Case(
-        kind="Lists of models",
+        kind="Names of models",
         sends="a list in which the model of `STORY_MODEL` is not",
         answers=[story(WHOLE)],
         models=("other",),

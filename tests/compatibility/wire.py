@@ -25,7 +25,7 @@ from compatibility.harness import Case, Server
 _ENDS: Final = "Ends of an answer"
 _THOUGHTS: Final = "Thinking and loading"
 _REFUSED: Final = "Refused fields"
-_SHAPES: Final = "Shapes of text"
+_SHAPES: Final = "Events"
 _ERRORS: Final = "Errors in every form"
 
 

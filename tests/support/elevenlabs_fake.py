@@ -14,7 +14,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -65,7 +65,8 @@ class Fault:
     """What is answered in place of what was asked for.
 
     An HTTP error of `status` with `code`, or with `body` where it is given or `sends` is set; or, where `breaks` is
-    set, status 200 and a broken stream. `times` is how many calls it strikes.
+    set, status 200 and a broken stream, or another `sound` in place of its own. It comes after `delay` seconds. `times`
+    is how many calls it strikes.
     """
 
     status: int = 200
@@ -74,6 +75,8 @@ class Fault:
     sends: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks: Break | None = None
+    sound: bytes | None = None
+    delay: float = 0.0
     times: int = 1
 
 
@@ -162,6 +165,8 @@ class ElevenLabsFake:
         self._faults: list[list[Any]] = []
         self.always: Fault | None = None
         """Every call for speech fails with it."""
+        self.answers: Callable[[Call], Fault | None] | None = None
+        """Answers every call for speech; None where it is answered well."""
         self._regular: Fault | None = None
         self._regular_calls = 0
 
@@ -242,6 +247,10 @@ class ElevenLabsFake:
                 entry[2] -= 1
                 assert isinstance(fault, Fault)
                 return fault
+        if self.answers is not None and request.method == "POST" and key in self.keys:
+            fault = self.answers(call)
+            await asyncio.sleep(0.0 if fault is None else fault.delay)
+            return fault
         if self.always is not None and request.method == "POST":
             return self.always
         if self._regular is not None and request.method == "POST":
@@ -262,11 +271,12 @@ class ElevenLabsFake:
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
         fault = await self._begin(request)
-        if fault is not None and fault.breaks is None:
+        if fault is not None and fault.breaks is None and fault.sound is None:
             return _error(fault)
         body = request[_CALL].body
         assert body is not None
-        sound = self.sound(body, request.match_info["voice"])
+        given = None if fault is None else fault.sound
+        sound = self.sound(body, request.match_info["voice"]) if given is None else given
         timed = request.path.endswith("with-timestamps")
         pieces = self._lines(body["text"], sound) if timed else _pieces(sound)
         response = web.StreamResponse(

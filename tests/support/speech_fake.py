@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import io
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -47,7 +47,8 @@ class Reply:
     """How one call is answered; what is None is as it always is.
 
     `cut_after` bytes the connection breaks, with the length announced if `sized`, else in the middle of chunks.
-    `hold` keeps the answer from beginning, `pause` from going on after its first bytes, until they are set.
+    `delay` seconds pass before it begins. `hold` keeps the answer from beginning, `pause` from going on after its first
+    bytes, until they are set.
     """
 
     status: int = 200
@@ -56,6 +57,7 @@ class Reply:
     content_type: str | None = None
     cut_after: int | None = None
     sized: bool = True
+    delay: float = 0.0
     hold: asyncio.Event | None = None
     pause: asyncio.Event | None = None
 
@@ -104,6 +106,16 @@ class SpeechFake:
         self.uploads: list[Upload] = []
         self.asked: list[str] = []
         """Paths of the calls that are no speech and no transcription."""
+        self.answers: Callable[[Speech], Reply] | None = None
+        """Answers every call of /audio/speech, in place of the script."""
+        self.work = 0.0
+        """Seconds that it works, before its answer begins, for each second of sound."""
+        self.threads: int | None = None
+        """Calls that it works on at once; further ones wait, and it works on those that were given up. None: any."""
+        self.most_at_once = 0
+        """Calls that were in progress at one time."""
+        self._at_once = 0
+        self._free: asyncio.Semaphore | None = None
         self._replies: deque[Reply] = deque()
 
     def script(self, *replies: Reply) -> None:
@@ -131,9 +143,26 @@ class SpeechFake:
         body = await request.json()
         self.speeches.append(Speech(dict(request.headers), body))
         form = self.sends or body["response_format"]
-        return await self._answer(
-            request, self.sound(body, form), self.media_type or _MEDIA_TYPES[form], {"X-Request-Id": "call-1"}
-        )
+        reply = self.answers(self.speeches[-1]) if self.answers else None
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._take_time(body)
+            return await self._answer(
+                request,
+                self.sound(body, form),
+                self.media_type or _MEDIA_TYPES[form],
+                {"X-Request-Id": "call-1"},
+                reply,
+            )
+        finally:
+            self._at_once -= 1
+
+    async def _take_time(self, body: Mapping[str, Any]) -> None:
+        if self.threads is not None and self._free is None:
+            self._free = asyncio.Semaphore(self.threads)
+        async with self._free or contextlib.nullcontext():
+            await asyncio.sleep(self.work * self.seconds(body))
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
         fields: dict[str, str] = {}
@@ -158,9 +187,14 @@ class SpeechFake:
         self.asked.append(request.path)
         return await self._answer(request, web.json_response(self.models).body, "application/json", {})
 
+    @staticmethod
+    def seconds(body: Mapping[str, Any]) -> float:
+        """How long the speech for the body of a request is."""
+        return max(0.4, len(body["input"]) / CHARACTERS_PER_SECOND / float(body.get("speed", 1.0)))
+
     def sound(self, body: Mapping[str, Any], form: str) -> bytes:
         """What is spoken for the body of a request."""
-        seconds = max(0.4, len(body["input"]) / CHARACTERS_PER_SECOND / body.get("speed", 1.0))
+        seconds = self.seconds(body)
         tone = 200 + hashlib.sha256(f"{body['voice']}\0{body['input']}".encode()).digest()[0]
         times = np.arange(round(seconds * self.sample_rate)) / self.sample_rate
         samples = (np.sin(2 * np.pi * tone * times) * 8_000).astype("<i2")
@@ -173,9 +207,15 @@ class SpeechFake:
         return file.getvalue()
 
     async def _answer(
-        self, request: web.Request, body: Any, media_type: str, headers: Mapping[str, str]
+        self,
+        request: web.Request,
+        body: Any,
+        media_type: str,
+        headers: Mapping[str, str],
+        reply: Reply | None = None,
     ) -> web.StreamResponse:
-        reply = self._replies.popleft() if self._replies else Reply()
+        reply = reply or (self._replies.popleft() if self._replies else Reply())
+        await asyncio.sleep(reply.delay)
         if reply.hold is not None:
             await reply.hold.wait()
         body = body if reply.body is None else reply.body

@@ -127,11 +127,15 @@ class VirtualVoice:
                 yield voice_pb2.SynthesizeSpeechRequest(text=voice_pb2.TextPiece(text=piece))
 
         try:
-            with bound(RequestContext("test", LOCAL_OWNER)):
-                await self._handlers["SynthesizeSpeech"].stream_stream(requests(), told)
+            await self.speak(requests(), told)
         except DomainError as error:
             told.failure = error
         return told
+
+    async def speak(self, requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], caller: Any) -> None:
+        """Calls SynthesizeSpeech; `caller` has `write` and `time_remaining`. Raises DomainError."""
+        with bound(RequestContext("test", LOCAL_OWNER)):
+            await self._handlers["SynthesizeSpeech"].stream_stream(requests, caller)
 
     async def insist(self, text: str, **config: Any) -> VirtualTold:
         """Narrates a text as the gateway does: with three more attempts, where another one may help."""
