@@ -102,7 +102,7 @@ CASES: Final[tuple[VoiceCase, ...]] = (
     ),
     VoiceCase(
         kind="Slow voices",
-        sends="each segment, at half of real time and one call at a time, of two stories that are told at once",
+        sends="each segment, at half of real time and one call at a time, of two stories at the same time",
         speech=[Reply()],
         prepare=_slow,
         texts=(TEXT, _OTHER),
