@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
 from sentencex import get_sentence_boundaries  # type: ignore[import-untyped]  # an extension module
 
 
-def _marks(ranges: str) -> str:
+def code_points(ranges: str) -> str:
+    """Returns the characters of `ranges`, such as "21 203c-203d"."""
     spans = [span.partition("-") for span in ranges.split()]
     return "".join(chr(code) for first, _, last in spans for code in range(int(first, 16), int(last or first, 16) + 1))
 
 
 # Marks that could be taken for others by eye are written as escapes.
-TERMINALS: Final = _marks(
+TERMINALS: Final = code_points(
     "21 2e 3f 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362 1367-1368 166e 1735-1736 17d4-17d5 "
     "1803 1809 1944-1945 1aa8-1aab 1b4e-1b4f 1b5a-1b5b 1b5e-1b5f 1b7d-1b7f 1c3b-1c3c 1c7e-1c7f 2024 203c-203d "
     "2047-2049 2cf9-2cfb 2e2e 2e3c 2e53-2e54 2e60-2e61 3002 a4ff a60e-a60f a6f3 a6f7 a876-a877 a8ce-a8cf a92f "
@@ -25,7 +27,7 @@ TERMINALS: Final = _marks(
     "11c41-11c42 11ef7-11ef8 11f43-11f44 16a6e-16a6f 16af5 16b37-16b38 16b44 16d6e-16d6f 16e98 1bc9f 1da88"
 )
 """Unicode's Sentence_Terminal."""
-WIDE_STOPS: Final = _marks(
+WIDE_STOPS: Final = code_points(
     "104a-104b 17d4-17d5 1aa8-1aab 1b5a-1b5b 1b5e-1b5f 1b7d-1b7f 3002 a9c8-a9c9 aa5d-aa5f fe12 fe15-fe16 fe56-fe57 "
     "ff01 ff0e ff1f ff61"
 )
@@ -71,6 +73,28 @@ def is_closed(text: str) -> bool:
     while rest.endswith(tuple(CLOSERS)):
         rest = rest[:-1].rstrip()
     return rest.endswith(tuple(STOPS + WIDE_STOPS))
+
+
+_PAUSE_MARKS: Final = {
+    script: (stop, comma)
+    for scripts, stop, comma in (
+        ("CJK IDEOGRAPHIC", "\u3002", "\uff0c"),
+        ("HIRAGANA KATAKANA", "\u3002", "\u3001"),
+        ("DEVANAGARI BENGALI GURMUKHI ORIYA", "\u0964", ","),
+        ("ARABIC", ".", "\u060c"),
+        ("ETHIOPIC", "\u1362", "\u1363"),
+        ("MYANMAR", "\u104b", "\u104a"),
+        ("KHMER", "\u17d4", ","),
+        ("ARMENIAN", "\u0589", ","),
+        ("TIBETAN", "\u0f0d", "\u0f0d"),
+    )
+    for script in scripts.split()
+}
+
+
+def pause_marks(letter: str) -> tuple[str, str]:
+    """Returns the full stop and the comma of the script that `letter` is of."""
+    return _PAUSE_MARKS.get(unicodedata.name(letter, "").partition(" ")[0], (".", ","))
 
 
 class SentenceEnds:

@@ -97,7 +97,8 @@ class SegmentRequest:
     """One segment to speak.
 
     `language_code` is BCP-47. Empty `voice_id` and `model_id` mean the provider's default for the language.
-    `previous_text` is what was spoken before, empty for providers that do not take it.
+    `previous_text` is what was spoken before, empty for providers that do not take it. `pause` is the silence in
+    seconds that the service adds after the sound: no provider has to care for it.
     """
 
     text: str
@@ -107,6 +108,7 @@ class SegmentRequest:
     settings: VoiceSettings = field(default_factory=VoiceSettings)
     previous_text: str = ""
     with_timings: bool = False
+    pause: float = 0.0
 
 
 class WordTiming(NamedTuple):

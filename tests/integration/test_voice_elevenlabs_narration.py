@@ -43,6 +43,11 @@ def _expected(fake: ElevenLabsFake) -> bytes:
     return b"".join(fake.sound(body, RACHEL) for body in bodies.values())
 
 
+def _spoken(audio: bytes) -> bytes:
+    """Leaves out the frames of silence between paragraphs."""
+    return audio.replace(bytes([*audio[:2], audio[2] & ~2, audio[3]]) + bytes(413), b"")
+
+
 async def test_a_story_is_told_by_elevenlabs(fake: ElevenLabsFake, voice: Voice) -> None:
     """Each segment once, with the text before it, and written down with what ElevenLabs calls it and bills for it."""
     told = await voice.tell()
@@ -56,7 +61,7 @@ async def test_a_story_is_told_by_elevenlabs(fake: ElevenLabsFake, voice: Voice)
     )
     bodies = [call.body for call in fake.speeches if call.body is not None]
     assert len(told.segments) == len(bodies)
-    assert _expected(fake) == told.audio
+    assert _expected(fake) == _spoken(told.audio)
     assert [None, *(body["text"] for body in bodies[:-1])] == [body.get("previous_text") for body in bodies]
     assert {f"req-{number}" for number in range(1, len(bodies) + 1)} == {
         attempt.metadata["request_id"] for attempt in told.attempts
@@ -139,5 +144,5 @@ async def test_a_stream_that_breaks_in_every_segment_costs_calls_and_nothing_els
         call.body["text"] for call in fake.speeches if call.body is not None
     )
     assert walk(whole.audio).samples == walk(told.audio).samples
-    assert _expected(fake) == told.audio
+    assert _expected(fake) == _spoken(told.audio)
     assert {KEY} == {call.key for call in fake.speeches}

@@ -133,14 +133,14 @@ async def test_however_the_text_is_chopped_the_audio_is_the_same() -> None:
 
 async def test_a_narration_repeated_calls_nobody() -> None:
     """Everything comes from the segment store, also when the provider is out of order by then."""
-    mock = NamedVoice("mock", faults({"kind": "transport", "call": 5, "times": None}))
+    mock = NamedVoice("mock", faults({"kind": "transport", "call": 6, "times": None}))
     async with voice_service(mock) as voice:
         first = await voice.tell(STORY)
         calls = mock.journal.calls
         second = await voice.tell(STORY)
 
     assert first.audio == second.audio
-    assert (4, 4, []) == (calls, mock.journal.calls, second.attempts)
+    assert (5, 5, []) == (calls, mock.journal.calls, second.attempts)
     assert second.summary is not None
     assert (len(first.segments), 0) == (second.summary.cached_segment_count, second.summary.characters)
     assert all(segment.cached for segment in second.segments)

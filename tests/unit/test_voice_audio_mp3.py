@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
+import lameenc  # type: ignore[import-not-found]
+import numpy as np
 import pytest
+import soundfile  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_service.audio.mp3 import Mp3Error, Mp3Fault, parse_header, walk
+from voice_service.audio.mp3 import Mp3Error, Mp3Fault, followed_by_silence, parse_header, walk
 from voice_service.providers.mock.provider import silent_mp3
 
 FIVE = silent_mp3(b"five", 5)
@@ -180,3 +185,26 @@ def test_walk_of_anything_raises_nothing_else(data: bytes) -> None:
     except Mp3Error:
         return
     assert walked.frames > 0
+
+
+@pytest.mark.parametrize(("sample_rate", "channels", "bit_rate"), [(44_100, 1, 128), (24_000, 1, 64), (44_100, 2, 192)])
+def test_silence_follows_in_frames_of_the_same_format(sample_rate: int, channels: int, bit_rate: int) -> None:
+    """A decoder reads the whole as one stream, as long as it says, and silent to the sample at its end."""
+    noise = np.random.default_rng(1).integers(-8_000, 8_000, sample_rate * channels, dtype=np.int16)
+    encoder = lameenc.Encoder()
+    encoder.silence()
+    encoder.set_in_sample_rate(sample_rate)
+    encoder.set_channels(channels)
+    encoder.set_bit_rate(bit_rate)
+    spoken = walk(bytes(encoder.encode(noise.tobytes()) + encoder.flush()))
+
+    longer = followed_by_silence(spoken, 0.4)
+    samples, rate = soundfile.read(io.BytesIO(longer.data), dtype="int16", always_2d=True)
+
+    assert walk(longer.data) == longer
+    assert longer.data.startswith(spoken.data)
+    assert 0.4 <= longer.duration - spoken.duration < 0.43
+    assert sample_rate == rate
+    assert abs(longer.samples - len(samples)) <= 2 * 1_152
+    assert not samples[-round(0.3 * rate) :].any()
+    assert spoken == followed_by_silence(spoken, 0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from servicekit.errors import DomainError
 from voice_service.narration.intake import MAX_TEXT, TextIntake, TextSegment
-from voice_service.narration.segmenter import speakable
+from voice_service.narration.spoken_text import speakable
 
 
 async def _pieces(*pieces: str) -> AsyncIterator[str]:
@@ -29,8 +29,8 @@ async def test_the_title_is_the_first_segment_with_an_empty_span() -> None:
     await intake.read(_pieces("She ran. ", "Then she slept."))
 
     assert [
-        TextSegment(0, 0, 0, speakable("The Fox"), ""),
-        TextSegment(1, 0, 9, speakable("She ran. "), "The Fox"),
+        TextSegment(0, 0, 0, speakable("The Fox\n\n"), ""),
+        TextSegment(1, 0, 9, speakable("She ran. "), "The Fox."),
         TextSegment(2, 9, 24, speakable("Then she slept."), "She ran.", last=True),
     ] == _taken(intake)
     assert (True, 3) == (intake.ended, intake.count)

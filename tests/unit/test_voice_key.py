@@ -26,10 +26,11 @@ def _key(**changed: Any) -> str:
         {"model_id": "n"},
         {"settings": VoiceSettings(speed=0.9)},
         {"settings": VoiceSettings(use_speaker_boost=False)},
+        {"pause": 0.4},
     ],
 )
 def test_what_sounds_different_has_another_key(changed: dict[str, object]) -> None:
-    """Text, language, voice, model and settings count."""
+    """Text, language, voice, model, settings and the silence after it count."""
     assert _key() != _key(**changed)
 
 

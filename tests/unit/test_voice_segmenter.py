@@ -10,7 +10,7 @@ FRAGMENTS = st.sampled_from(
     [
         "word ", "The fox ran home ", "a", "Dr. ", "3 p.m. ", ". ", "! ", "? ", "… ", ".", "\n", "\n\n", "“", "” ",
         ", ", "...", "。", "」", "こんにちは", "x" * 300, "   ", "👩\u200d👩\u200d👧", "**", "!!!!", '"', "ул. ", "– ",
-        "“ ", "«", "« ", " » ", "។", "។ ", "։ ", "။", "３．１", "．", "‽ ",
+        "“ ", "Song", " \n \n", "«", "« ", " » ", "។", "។ ", "։ ", "။", "３．１", "．", "‽ ",
     ]
 )  # fmt: skip
 TEXTS = st.lists(FRAGMENTS, max_size=120).map("".join)
@@ -118,4 +118,15 @@ def test_sentences_of_japanese_need_no_space_between_them() -> None:
     """Full-width stops part what stands close together."""
     assert ["こんにちは。", "元気ですか。", "はい。"] == [
         cut.text for cut in _cuts("こんにちは。元気ですか。はい。", language="ja", words=1)
+    ]
+
+
+def test_a_heading_ends_a_segment_however_short() -> None:
+    """So does each verse of a quarter of the words: silence follows each."""
+    verse = "Twinkle, twinkle, little star,\nhow I wonder what you are.\n\n"
+    dialogue = "“Who is there?”\n\n“A fox.”\n\n"
+    text = f"It was night.\n\nThe Song\n\n{verse}{verse}{dialogue}They went home and slept."
+
+    assert ["It was night.\n\n", "The Song\n\n", verse, verse, dialogue + "They went home and slept."] == [
+        cut.text for cut in _cuts(text, words=40)
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +47,10 @@ class Pcm:
     def duration(self) -> float:
         """Seconds, exact to a sample."""
         return len(self.samples) / self.sample_rate
+
+    def followed_by_silence(self, seconds: float) -> Pcm:
+        """Returns the samples and `seconds` of silence."""
+        return replace(self, samples=np.concatenate((self.samples, silent(seconds, self.sample_rate).samples)))
 
 
 def silent(seconds: float, sample_rate: int) -> Pcm:

@@ -11,8 +11,9 @@ MPEG 2.5 as Fraunhofer IIS defined it (a quarter). Tags: ID3v1, ID3v2.4 section 
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -34,6 +35,7 @@ _ID3V2_HEADER_BYTES: Final = 10
 _APE_HEADER_BYTES: Final = 32
 _VBRI_OFFSET: Final = 36
 _SILENCE: Final = bytes(4)
+_NO_CRC, _PADDING = 1, 2
 _XING: Final = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
 _SEARCHED: Final = 4096
 _IN_A_ROW: Final = 3
@@ -227,6 +229,23 @@ def _check_counts(infos: Sequence[_Info], frames: int, size: int) -> None:
     for info, end in zip(infos, [*(each.frames for each in infos[1:]), frames], strict=False):
         if end - info.frames < info.stated - 1:
             raise Mp3Error(Mp3Fault.TRUNCATED, size)
+
+
+def followed_by_silence(walked: Walk, seconds: float) -> Walk:
+    """Returns the frames and at least `seconds` of silence, in frames of their format that hold nothing."""
+    header = bytearray(walked.data[:4])
+    header[1] |= _NO_CRC
+    header[2] &= ~_PADDING
+    frame = parse_header(bytes(header))
+    if frame is None or not seconds:
+        return walked
+    count = math.ceil(seconds * frame.sample_rate / frame.samples)
+    return replace(
+        walked,
+        data=walked.data + (bytes(header) + bytes(frame.length - len(header))) * count,
+        frames=walked.frames + count,
+        samples=walked.samples + count * frame.samples,
+    )
 
 
 def has_frames(data: bytes) -> bool:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
 from voice_service.audio.decode import AudioError, decode, is_file, samples_of_mp3
 from voice_service.audio.encoder import Sound
-from voice_service.audio.mp3 import Walk
+from voice_service.audio.mp3 import Walk, followed_by_silence
 from voice_service.ports import MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class SegmentFinisher:
     ) -> Sound:
         """Returns the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
 
+        The pause of the request follows it.
+
         MP3 in the story's format passes as it is, and is neither decoded nor handed to a thread. Raises ProviderError:
         TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many for the text, UNSUPPORTED where
         they are of a kind that cannot be decoded, TRANSPORT where they are no audio.
@@ -169,8 +171,9 @@ class SegmentFinisher:
             check_words(words, duration=heard.duration, provider=name)
             if isinstance(heard, Walk):
                 if heard.shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate):
+                    heard = followed_by_silence(heard, request.pause)
                     return Sound(heard.data, heard.samples, heard.sample_rate)
                 heard = await self._encoder.run(partial(samples_of_mp3, heard))
-            return await self._encoder.encode(heard, story_format)
+            return await self._encoder.encode(heard.followed_by_silence(request.pause), story_format)
         except AudioError as error:
             raise ProviderError(error.kind, str(error), provider=name) from error

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 from servicekit.errors import DomainError
 from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
-from voice_service.narration.segmenter import Segmenter, speakable
+from voice_service.narration.segmenter import Segmenter
+from voice_service.narration.spoken_text import speakable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from voice_service.narration.segmenter import Cut, SpokenText
+    from voice_service.narration.segmenter import Cut
+    from voice_service.narration.spoken_text import SpokenText
 
 
 MAX_TEXT: Final = max_length(common_pb2.Story, "content")
@@ -60,7 +62,8 @@ class TextIntake:
         self.ended = False
         self._read_all = False
         if title:
-            self._add(0, 0, title)
+            # A title stands above an empty line.
+            self._add(0, 0, f"{title}\n\n")
 
     async def sample(self) -> str:
         """The first `SAMPLE` code points of the text, or all there are. Raises what reading raised."""

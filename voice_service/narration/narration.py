@@ -194,7 +194,7 @@ class Narration:
     async def _is_stored(self, segment: TextSegment, speaker: Speaker) -> bool:
         order = Order(
             provider=speaker.provider,
-            request=speaker.request(segment.spoken.text, segment.previous),
+            request=speaker.request(segment),
             story_format=self._request.story_format,
         )
         try:

@@ -122,7 +122,7 @@ class SegmentPipeline:
     async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn) -> Spoken:
         order = Order(
             provider=speaker.provider,
-            request=speaker.request(segment.spoken.text, segment.previous),
+            request=speaker.request(segment),
             story_format=self._request.story_format,
             deadline=self._deadline,
             number=self._number,

@@ -10,13 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from servicekit.sentences import CLOSERS, WIDE_STOPS, SentenceEnds, settled
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 LOOK_AHEAD: Final = 80
 """Code points beyond a candidate that a cut is decided on."""
@@ -28,6 +24,9 @@ _WIDE_CLAUSE_MARKS: Final = "、\uff1b\uff0c"
 _CLAUSE_END: Final = re.compile(
     rf"(?:[{_CLAUSE_MARKS}]|\n)[{re.escape(CLOSERS)}]*+(?=\s)|[{_WIDE_CLAUSE_MARKS}{WIDE_STOPS}]"
 )
+_EMPTY_LINE: Final = re.compile(r"\n[^\S\n]*\n")
+_SOONER: Final = 4
+"""Share of the target words with which a segment ends at an empty line: silence of its own follows it."""
 _SHORTEST_CLAUSE: Final = MAX_SEGMENT // 4
 _WORD: Final = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W぀-ヿ㐀-䶿一-鿿]+(?:['\u2019-]\w+)*")
 _JOINERS: Final = "\u200d\ufe0e\ufe0f"
@@ -49,7 +48,8 @@ class Segmenter:
     However the text is cut into pieces, the segments are the same: whether a sentence ends at a candidate is decided
     on exactly the window from the last cut to `LOOK_AHEAD` code points beyond the candidate, or to the end of the
     text, and never revised. The first segment is one sentence; the next aim at 15 and 30 words, then at
-    `target_words`, and none is longer than `MAX_SEGMENT`.
+    `target_words`, and none is longer than `MAX_SEGMENT`. One ends at an empty line after a quarter of the words, and
+    in any case where no sentence ends there: that is a heading or a verse.
     """
 
     def __init__(self, language_code: str, target_words: int) -> None:
@@ -112,7 +112,7 @@ class Segmenter:
             self._scanned = end
             if self._ends.ends(self._pending, candidate):
                 self._accepted = end
-                if self._enough(end):
+                if candidate.paragraph or self._enough(end, _EMPTY_LINE.search(self._pending, candidate.end, end)):
                     return end
         if visible > limit:
             return self._accepted or self._forced_end(limit)
@@ -121,10 +121,12 @@ class Segmenter:
             self._scanned = max(self._scanned, settled(self._pending[:visible]))
         return None
 
-    def _enough(self, end: int) -> bool:
+    def _enough(self, end: int, empty_line: re.Match[str] | None) -> bool:
         if self._cuts == 0:
             return True
         target = min(self._target, 15 << min(self._cuts - 1, 16))
+        if empty_line is not None:
+            target //= _SOONER
         return len(_WORD.findall(self._pending, 0, end)) >= target
 
     def _forced_end(self, limit: int) -> int:
@@ -156,92 +158,4 @@ def _may_part(text: str, position: int) -> bool:
     before, after = text[position - 1], text[position]
     return not (
         unicodedata.combining(after) or after in _JOINERS or before == "\u200d" or "\U0001f3fb" <= after <= "\U0001f3ff"
-    )
-
-
-_LINK: Final = re.compile(r"!?\[(?P<label>[^\[\]\n]{0,400})\]\([^()\s]{0,400}\)")
-_MARKS: Final = re.compile(
-    r"^[^\S\n]*(?:\#{1,6}(?=\s)|>|[-*+](?=\s)|[-*_=]{3,}[^\S\n]*$)"  # headings, quotations, lists, rules
-    r"|\*+|`+|~~+|(?<!\w)_+|_+(?!\w)",
-    re.MULTILINE,
-)
-_ODD: Final = re.compile(r"[^ -~\xa1-\u218f]|[\xad\u20e3]|[#*`~_\[\]]|[^\S ]|  |^[->+=]")
-"""Found in whatever may need cleaning; most of a story goes by without."""
-_FIRST_SYMBOL: Final = 0x2190
-"""Symbols before the arrows (degree, trade mark, …) are read aloud."""
-_VARIATION: Final = frozenset("\ufe0e\ufe0f\u20e3")
-
-
-@dataclass(frozen=True, slots=True)
-class SpokenText:
-    """`text` as a provider gets it; `positions[i]` is where its code point i stands in the text that it came from."""
-
-    text: str
-    positions: Sequence[int]
-
-    @property
-    def audible(self) -> bool:
-        """False where nothing is left but punctuation."""
-        return any(character.isalnum() for character in self.text)
-
-    def original_span(self, start: int, end: int) -> tuple[int, int]:
-        """Where [start, end) of the spoken text stands in the text that it came from; clipped to what there is."""
-        start, end = max(0, start), min(end, len(self.positions))
-        if start >= end:
-            return (0, 0)
-        return (self.positions[start], self.positions[end - 1] + 1)
-
-
-def speakable(text: str) -> SpokenText:
-    """Leaves Markdown's marks, emoji and control characters out, and make every run of white space one space or line.
-
-    Numbers and abbreviations are left to the provider.
-    """
-    plain = text.strip()
-    if not _ODD.search(plain):
-        start = len(text) - len(text.lstrip())
-        return SpokenText(plain, range(start, start + len(plain)))
-    return _cleaned(text)
-
-
-def _cleaned(text: str) -> SpokenText:
-    silent = bytearray(len(text))
-    for link in _LINK.finditer(text):
-        for part in ((link.start(), link.start("label")), (link.end("label"), link.end())):
-            _silence(silent, *part)
-    for mark in _MARKS.finditer(text):
-        _silence(silent, *mark.span())
-    spoken: list[str] = []
-    positions: list[int] = []
-    gap: tuple[str, int] | None = None
-    emoji = False
-    for position, character in enumerate(text):
-        if character.isspace():
-            if gap is None:
-                gap = (" ", position)
-            if character == "\n":
-                gap = ("\n", gap[1])
-            continue
-        emoji = _is_emoji(character) or (emoji and character == "\u200d")
-        if silent[position] or emoji or character in _VARIATION or unicodedata.category(character) == "Cc":
-            continue
-        if gap is not None and spoken:
-            spoken.append(gap[0])
-            positions.append(gap[1])
-        gap = None
-        spoken.append(character)
-        positions.append(position)
-    return SpokenText("".join(spoken), tuple(positions))
-
-
-def _silence(silent: bytearray, start: int, end: int) -> None:
-    silent[start:end] = b"\1" * (end - start)
-
-
-def _is_emoji(character: str) -> bool:
-    code = ord(character)
-    return (
-        (code >= _FIRST_SYMBOL and unicodedata.category(character) == "So")
-        or 0x1F3FB <= code <= 0x1F3FF
-        or 0xE0020 <= code <= 0xE007F
     )

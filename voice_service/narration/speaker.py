@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from servicekit.resilience.errors import CircuitOpenError
     from tale.common.v1.common_pb2 import Problem
+    from voice_service.narration.intake import TextSegment
     from voice_service.narration.messages import VoiceChoice
     from voice_service.ports import VoiceProvider, VoiceSettings
     from voice_service.providers.registry import Chain, ProviderRegistry, Skipped
@@ -44,19 +45,21 @@ class Speaker:
         """Name of the provider."""
         return self.provider.metadata.name
 
-    def request(self, text: str, previous: str) -> SegmentRequest:
-        """Returns the request for a segment with `text`, which follows one with `previous`.
+    def request(self, segment: TextSegment) -> SegmentRequest:
+        """Returns the request for a segment.
 
         Word timings are always requested, since the segment store serves all callers.
         """
         return SegmentRequest(
-            text=text,
+            text=segment.spoken.text,
             language_code=self.language_code,
             voice_id=self.voice_id,
             model_id=self.model_id,
             settings=self.settings,
-            previous_text=previous if self._takes_previous_text else "",
+            previous_text=segment.previous if self._takes_previous_text else "",
             with_timings=True,
+            # The story ends with its last word.
+            pause=0.0 if segment.last else segment.spoken.pause,
         )
 
     @property

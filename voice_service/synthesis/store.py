@@ -96,6 +96,7 @@ def segment_key(request: SegmentRequest, metadata: ProviderMetadata, story_forma
         "settings": {name: value for name, value in asdict(request.settings).items() if value is not None},
         "format": story_format.name,
         "previous_text": request.previous_text if metadata.takes_previous_text else "",
+        **({"pause": request.pause} if request.pause else {}),
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
