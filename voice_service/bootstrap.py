@@ -23,7 +23,7 @@ from voice_service.narration.narration import Narration, NarrationPolicy
 from voice_service.providers.factory import ANNOUNCED, BY_NAME, make_providers, offline_workers
 from voice_service.providers.registry import EMBEDDED, Announced, ProviderRegistry
 from voice_service.settings import Tuning
-from voice_service.synthesis.call import AudioBudget, Timers
+from voice_service.synthesis.call import AudioBudget, Pace, Timers
 from voice_service.synthesis.calls import ProviderCalls
 from voice_service.synthesis.gates import AccountWatch, Allowance, Prober, ProviderGates
 from voice_service.synthesis.remote_store import RemoteSegments
@@ -47,8 +47,10 @@ _MAX_FLIGHTS: Final = 4_096
 _USUAL_SECONDS: Final = 30.0
 """Time to the first byte of a segment, and to its end."""
 _LOCAL_SECONDS: Final = 300.0
-"""The same of a server in the own network, which may speak more slowly than a person."""
-_LOCAL_CALLS: Final = 2
+"""The same of a server in the own network, at least."""
+_LOADING_SECONDS: Final = 120.0
+"""The same of another server that may have to load its model."""
+_QUEUED_CALLS: Final = 2
 _FREE_CALLS: Final = 64
 
 
@@ -86,9 +88,9 @@ def assemble(
     voice_metrics = voice_metrics or VoiceMetrics(metrics)
     callable_ones = [each for each in providers if not isinstance(each, Announced)]
     # A file that comes when all of it is made begins late by its nature, and so does what is written down.
-    # One's own server is slow where the machine is.
+    # A server that may be one machine is slow where that is.
     streaming = {
-        each.metadata.name for each in callable_ones if each.metadata.supports_streaming and not each.metadata.local
+        each.metadata.name for each in callable_ones if each.metadata.supports_streaming and not each.metadata.queues
     }
     circuits = _circuits(settings, metrics, streaming, clock)
     retry = RetryPolicy(
@@ -228,22 +230,23 @@ def _circuits(
 def _allowance(settings: VoiceServiceSettings, tuning: Tuning, metadata: ProviderMetadata) -> Allowance:
     usual = _LOCAL_SECONDS if metadata.local else _USUAL_SECONDS
     timers = Timers(
-        first_byte=settings.first_byte_seconds or usual,
-        idle=_LOCAL_SECONDS if metadata.local else tuning.idle,
-        total=settings.segment_seconds or usual,
+        first_byte=settings.first_byte_seconds or usual, idle=tuning.idle, total=settings.segment_seconds or usual
     )
     if metadata.name == EMBEDDED:
         # One speaks while another is encoded; a wait here is on no timer.
         return Allowance(concurrency=2 * offline_workers(tuning), timers=timers)
-    if metadata.local:
-        # A second call for a late segment would take the time of the first.
-        return Allowance(concurrency=settings.concurrency or _LOCAL_CALLS, timers=timers)
-    late = settings.slow_seconds
-    if not metadata.paid:
-        return Allowance(concurrency=settings.concurrency or _FREE_CALLS, late_seconds=late, timers=timers)
+    free = settings.concurrency or (_QUEUED_CALLS if metadata.queues else _FREE_CALLS)
+    pace = Pace(
+        warm=usual,
+        cold=max(usual, _LOADING_SECONDS),
+        first_byte=settings.first_byte_seconds,
+        total=settings.segment_seconds,
+    )
     return Allowance(
-        concurrency=settings.paid_concurrency,
-        requests_per_minute=settings.requests_per_minute,
-        late_seconds=late,
+        concurrency=metadata.concurrency or (settings.paid_concurrency if metadata.paid else free),
+        requests_per_minute=settings.requests_per_minute if metadata.paid else None,
+        # A second call for a late segment would take the time of the first.
+        late_seconds=None if metadata.queues else settings.slow_seconds,
         timers=timers,
+        pace=pace if metadata.queues else None,
     )

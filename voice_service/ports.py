@@ -159,8 +159,9 @@ class ProviderMetadata:
 
     `max_text_length` in code points; `sample_rate` in Hz; `languages` as BCP-47 codes ("en", "pt-BR"), a bare
     language standing for its regions too. `formats` are what it can be asked for in its own naming, for callers to
-    see; empty: the native format alone. `local`: it is a server in the own network, which takes its time and answers a
-    few calls at once.
+    see; empty: the native format alone. `local`: it is a server in the own network. `queues`: it may be one machine,
+    which loads its model when it is first called, answers call after call and speaks more slowly than a person.
+    `concurrency` are the calls that it answers at once, 0 where nothing says so.
     """
 
     name: str
@@ -176,6 +177,8 @@ class ProviderMetadata:
     default_model: str
     formats: tuple[str, ...] = ()
     local: bool = False
+    queues: bool = False
+    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

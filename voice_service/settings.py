@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
 from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL, RACHEL
 from voice_service.providers.mock.script import MockScript
+from voice_service.providers.speech.config import MAX_TEXT_LENGTH
 
 
 class VoiceServiceSettings(SharingSettings):
@@ -62,6 +63,12 @@ class VoiceServiceSettings(SharingSettings):
     """Model of SPEECH_BASE_URL; unset: the speech model that a server in the own network lists"""
     speech_voice: str = Field("", max_length=200)
     """Voice of SPEECH_MODEL, which reads English; unset: the voices that the server lists, by language"""
+    speech_concurrency: int | None = Field(None, ge=1, le=4096)
+    """Maximum number of concurrent calls to SPEECH_BASE_URL, 1 for a server that speaks one text at a time; unset: 2,
+    and VOICE_PAID_CONCURRENCY where it has a key
+    """
+    speech_max_text_length: int = Field(MAX_TEXT_LENGTH, ge=100, le=100_000)
+    """Maximum number of characters in one call to SPEECH_BASE_URL; longer segments are sent in parts"""
     speech_providers: str = ""
     """Further servers with OpenAI's /audio/speech (JSON list), see docs/voices.md"""
 
@@ -86,16 +93,16 @@ class VoiceServiceSettings(SharingSettings):
     segments_ahead: int = Field(3, ge=0, le=32)
     """Segments of an admitted narration that are made ahead of the one that is sent"""
     first_byte_seconds: float | None = Field(None, gt=0, le=600)
-    """Timeout in seconds for the first byte of a segment; unset: 30, and 300 for a server in the own network"""
+    """Timeout in seconds for the first byte of a segment; unset: 30, for a speech server more (docs/voices.md)"""
     segment_seconds: float | None = Field(None, gt=0, le=600)
-    """Timeout in seconds for a whole segment; unset: 30, and 300 for a server in the own network"""
+    """Timeout in seconds for a whole segment; unset: 30, for a speech server more (docs/voices.md)"""
     retries: int = Field(2, ge=0, le=10)
     """Maximum number of retries of a segment with one provider; each call may be billed"""
     retry_longest_wait_seconds: float = Field(10.0, ge=0, le=600, validation_alias="VOICE_RETRY_LONGEST_WAIT")
     """Longest wait before a retry in seconds; if the provider asks for more, the next one is called"""
     concurrency: int | None = Field(None, ge=1, le=4096)
     """Maximum number of concurrent calls to a free provider; the embedded voice gets two per worker process. Unset: 64,
-    and 2 to a server in the own network
+    and 2 to a speech server
     """
     paid_concurrency: int = Field(5, ge=1, le=4096)
     """Maximum number of concurrent calls to a paid provider"""

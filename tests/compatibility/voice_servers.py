@@ -109,12 +109,14 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         at_once=True,
         # The stories share their title.
         calls=2 * WHOLE - 1,
+        outcome="READY; READY, WAITING_FOR_PROVIDER",
         check=_each_once,
     ),
     VoiceCase(
         kind="Slow voices",
         sends="nothing for a minute, while it loads its model, then each segment",
         speech=lambda _, number: Reply(delay=60.0 if number == 1 else 0.0),
+        outcome="READY, WAITING_FOR_PROVIDER",
         check=_each_once,
     ),
     VoiceCase(

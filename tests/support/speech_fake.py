@@ -14,10 +14,11 @@ import contextlib
 import hashlib
 import io
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import soundfile  # type: ignore[import-untyped]
@@ -87,6 +88,8 @@ class SpeechFake:
     def __init__(self) -> None:
         self.url = ""
         """Base URL, with /v1."""
+        self.stop: Callable[[], Awaitable[None]]
+        """Closes its connections; from then on they are refused."""
         self.reset()
 
     def reset(self) -> None:
@@ -112,11 +115,27 @@ class SpeechFake:
         """Seconds that it works, before its answer begins, for each second of sound."""
         self.threads: int | None = None
         """Calls that it works on at once; further ones wait, and it works on those that were given up. None: any."""
+        self.loading = 0.0
+        """Seconds that it works before the first text."""
         self.most_at_once = 0
         """Calls that were in progress at one time."""
         self._at_once = 0
         self._free: asyncio.Semaphore | None = None
         self._replies: deque[Reply] = deque()
+
+    @property
+    def texts(self) -> list[str]:
+        """What it was asked to speak, in order."""
+        return [speech.body["input"] for speech in self.speeches]
+
+    async def start(self) -> None:
+        """Listens, at the address where it was before."""
+        runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        place = urlsplit(self.url)
+        await web.TCPSite(runner, "127.0.0.1", place.port or 0).start()
+        host, port = runner.addresses[0][:2]
+        self.url, self.stop = f"http://{host}:{port}/v1", runner.cleanup
 
     def script(self, *replies: Reply) -> None:
         """The next calls, whatever they ask for, are answered so."""
@@ -162,7 +181,8 @@ class SpeechFake:
         if self.threads is not None and self._free is None:
             self._free = asyncio.Semaphore(self.threads)
         async with self._free or contextlib.nullcontext():
-            await asyncio.sleep(self.work * self.seconds(body))
+            loading, self.loading = self.loading, 0.0
+            await asyncio.sleep(loading + self.work * self.seconds(body))
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
         fields: dict[str, str] = {}
@@ -242,16 +262,11 @@ class SpeechFake:
 async def speech_fake() -> AsyncIterator[SpeechFake]:
     """Run one on a free loopback port; leaving it fails the test if a reply was not used."""
     fake = SpeechFake()
-    runner = web.AppRunner(fake.app(), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    fake.url = f"http://{host}:{port}/v1"
+    await fake.start()
     try:
         yield fake
     finally:
-        await runner.cleanup()
+        await fake.stop()
     assert 0 == fake.unused()
 
 

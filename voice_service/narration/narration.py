@@ -309,8 +309,12 @@ class Narration:
             except TimeoutError:
                 first = math.inf
                 # What is called again is not well yet.
-                is_slow = self._place.admitted and not speakers.is_back
-                yield waiting_for_provider(speakers.name, 0.0) if is_slow else waiting_for_place(speakers.name)
+                if self._pipeline.next_is_called:
+                    yield waiting_for_provider(speakers.name, None)
+                elif self._place.admitted and not speakers.is_back:
+                    yield waiting_for_provider(speakers.name, 0.0)
+                else:
+                    yield waiting_for_place(speakers.name)
 
     def _fill(self, speakers: Succession) -> None:
         """Starts segments where there is a place for them; without a call where they only move on."""

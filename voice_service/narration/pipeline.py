@@ -81,6 +81,11 @@ class SegmentPipeline:
         """Whether the next segment in order is done."""
         return bool(self._jobs) and self._jobs[0].task.done()
 
+    @property
+    def next_is_called(self) -> bool:
+        """Whether a provider is being called for the next segment in order."""
+        return bool(self._jobs) and self._synthesizer.is_called(self._jobs[0].turn)
+
     def take_done(self) -> SegmentJob:
         """Returns the next segment in order, which is done."""
         return self._jobs.popleft()

@@ -110,8 +110,8 @@ class Succession:
             self._chain.start_over()
             following = await self._next(is_stored)
         while following is None:
-            # A refusal for too many calls takes no try: the time that the narration may wait bounds it.
-            self._waits[segment.index] += self._called and not all(each.kind in OF_THE_PACE for each in self._tried)
+            # A refusal that costs nothing and asks for a wait takes no try: the time that may be waited bounds it.
+            self._waits[segment.index] += self._called and not all(map(_asks_to_wait, self._tried))
             failed = speech_failed(self._tried, segment.index)
             if self._waits[segment.index] > _MOST_WAITS:
                 raise failed from failure
@@ -154,3 +154,7 @@ class Succession:
 
     def _skipped(self, passed: CircuitOpenError) -> Skipped:
         return Skipped(passed.provider, self._closed_reason(passed.provider))
+
+
+def _asks_to_wait(error: ProviderError) -> bool:
+    return error.kind in OF_THE_PACE or (error.retry_after is not None and not error.billed)

@@ -122,6 +122,8 @@ def _speech(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> Spee
             key=SecretSource(settings.speech_api_key, settings.speech_api_key_file, name="SPEECH_API_KEY"),
             model=settings.speech_model,
             voice=settings.speech_voice,
+            max_text_length=settings.speech_max_text_length,
+            concurrency=settings.speech_concurrency or 0,
             paid=settings.speech_api_key is not None or settings.speech_api_key_file is not None,
         )
     )

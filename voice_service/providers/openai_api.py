@@ -7,6 +7,7 @@ body come first, since OpenAI answers 429 where credits are used up and OpenRout
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -128,6 +129,11 @@ _SAID: Final = {
     ProviderErrorKind.TRANSPORT: "it sent an unreadable error",
     ProviderErrorKind.CONTENT_POLICY: "its content filter refused the text",
 }
+_LOADING: Final = re.compile(
+    r"\bloading|warming up|initiali[sz]|starting up|not (?:yet )?(?:ready|loaded)", re.IGNORECASE
+)
+_LOADING_SECONDS: Final = 15.0
+"""Pause after which a server is called again whose model is being loaded, if it names none."""
 _REQUEST_IDS: Final = ("x-request-id", "x-generation-id")
 _LONGEST_ID: Final = 128
 
@@ -152,10 +158,14 @@ def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Ite
         yield
     except openai.APIStatusError as error:
         raise from_status(error.response.status_code, error.body, error.response.headers, provider=provider) from error
-    except (openai.APITimeoutError, httpx2.TimeoutException) as error:
-        raise ProviderError(ProviderErrorKind.TIMEOUT, "no answer came in time", provider=provider) from error
-    except openai.APIConnectionError as error:
-        raise ProviderError(ProviderErrorKind.TRANSPORT, "it cannot be reached", provider=provider) from error
+    except (openai.APIConnectionError, httpx2.TimeoutException) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, httpx2.TimeoutException) and not isinstance(cause, httpx2.ConnectTimeout):
+            raise ProviderError(ProviderErrorKind.TIMEOUT, "no answer came in time", provider=provider) from error
+        billed = not isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout))
+        raise ProviderError(
+            ProviderErrorKind.TRANSPORT, "it cannot be reached", provider=provider, billed=billed
+        ) from error
     except (openai.APIError, httpx2.HTTPError) as error:
         kind = ProviderErrorKind.TRANSPORT
         message = "its answer cannot be read"
@@ -167,11 +177,14 @@ def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Ite
 def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
     """Returns the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
     kind = _kind(status, body)
+    said, wait = _SAID[kind], wait_asked(headers, rate_limited=status == 429)
+    if kind is ProviderErrorKind.OVERLOAD and _LOADING.search(str(body)) is not None:
+        said, wait = "it is loading its model", _LOADING_SECONDS if wait is None else wait
     return ProviderError(
         kind,
-        f"{_SAID[kind]} (HTTP {status})",
+        f"{said} (HTTP {status})",
         provider=provider,
-        retry_after=wait_asked(headers, rate_limited=status == 429),
+        retry_after=wait,
         status=status,
         request_id=request_id(headers),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -84,6 +85,44 @@ class Timers:
     first_byte: float = 30.0
     idle: float = 30.0
     total: float = 30.0
+
+
+_LAST_CALLS: Final = 8
+_LEAST_CHARACTERS: Final = 100
+"""Of a shorter text the time says little about a longer one."""
+_LONGEST_SEGMENT: Final = 600
+_LONGEST_SECONDS: Final = 600.0
+_COLD_SECONDS: Final = 60.0
+"""Time without an answer after which a model may have to be loaded again."""
+
+
+class Pace:
+    """How long a call may take to a server that may queue its calls: by the text, and by what the last calls took.
+
+    `warm` are the seconds that each call has, `cold` those of one without an answer within the minute before it. To
+    these is added twice what the text takes, and the longest ones that may be before it in the server's queue, at the
+    slowest pace that was seen lately. `first_byte` and `total` are used in place of that where they are set.
+    """
+
+    def __init__(
+        self, *, warm: float, cold: float, first_byte: float | None = None, total: float | None = None
+    ) -> None:
+        self._warm, self._cold = warm, cold
+        self._first_byte, self._total = first_byte, total
+        self._paces: deque[float] = deque(maxlen=_LAST_CALLS)
+        self._answered_at = float("-inf")
+
+    def timers(self, characters: int, calls_at_once: int, now: float) -> Timers:
+        """Returns the timeouts of a call that is sent `now`."""
+        usual = self._cold if now - self._answered_at > _COLD_SECONDS else self._warm
+        queued = characters + _LONGEST_SEGMENT * (calls_at_once - 1)
+        allowed = min(_LONGEST_SECONDS, usual + 2 * max(self._paces, default=0.0) * queued)
+        return Timers(first_byte=self._first_byte or allowed, idle=allowed, total=self._total or allowed)
+
+    def took(self, characters: int, seconds: float, *, answered_at: float | None = None) -> None:
+        """Notes a call that was answered, or was given up as too late."""
+        self._paces.append(seconds / max(characters, _LEAST_CHARACTERS))
+        self._answered_at = self._answered_at if answered_at is None else answered_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.ids import new_id
@@ -170,11 +170,10 @@ class ProviderCalls:
                 record.characters = facts.characters_billed
 
         with self._recorded(order, attempt, records) as record:
-            with _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name):
-                timers = gate.timers
-                if gate.hedge is not None:
-                    # A stalled answer holds one of a few places.
-                    timers = replace(timers, idle=min(timers.idle, gate.pauses.late))
+            with (
+                gate.timed(len(request.text)) as timers,
+                _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name),
+            ):
                 got = await collect(order, timers, on_facts=note, on_first_byte=answered, on_pause=gate.pauses.add)
             # Encoding needs no place at the provider.
             await attempt.release()

@@ -142,6 +142,10 @@ class FlightTable(Generic[T]):
                     del self._flights[key]
                 task.cancel()
 
+    def is_committed(self, turn: Turn) -> bool:
+        """Returns whether the flight that a caller with this turn asked for must not be stopped now."""
+        return any(flight.is_committed and turn in flight.askers for flight in self._tasks.values())
+
     async def landed(self, turns: Collection[Turn]) -> None:
         """Returns when the flights that callers with these turns asked for have ended, however they do."""
         tasks = [task for task, flight in self._tasks.items() if not flight.askers.keys().isdisjoint(turns)]

@@ -6,8 +6,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,10 +19,10 @@ from servicekit.resilience.hedging import Hedge, ResponseTimes
 from servicekit.resilience.limits import ProviderLimits
 from servicekit.resilience.outgoing import OutgoingCalls
 from voice_service.ports import AudioChunk, Metered, Probing, SegmentRequest
-from voice_service.synthesis.call import Timers
+from voice_service.synthesis.call import Pace, Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from servicekit.resilience.breaker import CircuitBreaker
     from servicekit.resilience.manager import BreakerManager
@@ -40,13 +40,14 @@ class Allowance:
     """Limits of a provider: concurrent calls, calls per minute (None: no limit), and how long a call may take.
 
     `late_seconds`: time to the first byte after which a call is made once more, until enough of them are known (None:
-    never).
+    never). `pace`, where it is given, says how long a call may take, in place of `timers`.
     """
 
     concurrency: int
     requests_per_minute: float | None = None
     late_seconds: float | None = None
     timers: Timers = field(default_factory=Timers)
+    pace: Pace | None = None
 
 
 class ProvenVoices:
@@ -85,9 +86,31 @@ class Gate:
     limits: ProviderLimits
     hedge: Hedge | None = None
     timers: Timers = field(default_factory=Timers)
+    pace: Pace | None = None
     pauses: ResponseTimes = field(default_factory=lambda: ResponseTimes(math.inf, shortest=_STALLED, factor=_PAUSES))
     """Of answers that have begun."""
     proven: ProvenVoices = field(default_factory=ProvenVoices)
+
+    @contextmanager
+    def timed(self, characters: int) -> Iterator[Timers]:
+        """Yields the timeouts of a call that is made within the block; one that is too late was one too many."""
+        clock, pace, timers = asyncio.get_running_loop().time, self.pace, self.timers
+        began = clock()
+        if pace is not None:
+            timers = pace.timers(characters, self.limits.limit, began)
+        elif self.hedge is not None:
+            # A stalled answer holds one of a few places.
+            timers = replace(timers, idle=min(timers.idle, self.pauses.late))
+        try:
+            yield timers
+        except ProviderError as error:
+            if error.kind is ProviderErrorKind.TIMEOUT:
+                self.limits.note_too_many()
+                if pace is not None:
+                    pace.took(characters, clock() - began)
+            raise
+        if pace is not None:
+            pace.took(characters, clock() - began, answered_at=clock())
 
 
 class ProviderGates:
@@ -132,7 +155,7 @@ class ProviderGates:
                 second = self._metrics.hedges.labels(name)
                 hedge = Hedge(times=ResponseTimes(allowed.late_seconds), on_second=second.inc)
             gate = self._gates[name] = Gate(
-                breaker=breaker, calls=calls, limits=limits, hedge=hedge, timers=allowed.timers
+                breaker=breaker, calls=calls, limits=limits, hedge=hedge, timers=allowed.timers, pace=allowed.pace
             )
         return gate
 

@@ -176,6 +176,10 @@ class SegmentSynthesizer:
         """Returns whether the segment is stored. Raises DomainError."""
         return bool(await self._store.find([_key(order)], story_id))
 
+    def is_called(self, turn: Turn) -> bool:
+        """Returns whether a provider is being called for the segment with this turn."""
+        return self._flights.is_committed(turn)
+
     async def landed(self, turns: Collection[Turn]) -> None:
         """Returns when the calls that were sent for segments with these turns have ended."""
         await self._flights.landed(turns)

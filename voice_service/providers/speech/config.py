@@ -50,8 +50,8 @@ class SpeechConfig:
     that are not there, and is the first of `voices` where it is not given. Without a voice, or a model of a server in
     the own network, the server's lists are read (`discovery`). `sample_rate` in Hz is that of raw samples from this
     server; a server that states another one is believed and resampled. `languages` are what the model speaks, those of
-    `voices` by default. `extra` goes into the body of every request. `key_variable` is named where `key` is
-    needed and is not there.
+    `voices` by default. `concurrency` are the calls that it answers at once, 0 where that is not known. `extra` goes
+    into the body of every request. `key_variable` is named where `key` is needed and is not there.
     """
 
     base_url: str
@@ -65,6 +65,7 @@ class SpeechConfig:
     sample_rate: int = SAMPLE_RATE
     languages: tuple[str, ...] = ()
     max_text_length: int = MAX_TEXT_LENGTH
+    concurrency: int = 0
     paid: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     key_variable: str = ""
@@ -149,8 +150,10 @@ class DeclaredServer(BaseModel):
     """Hz of `pcm` from this server."""
     languages: tuple[Language, ...] = ()
     """Languages that the model speaks; default: those of `voices`."""
-    max_text_length: int = Field(default=MAX_TEXT_LENGTH, ge=600, le=100_000)
+    max_text_length: int = Field(default=MAX_TEXT_LENGTH, ge=100, le=100_000)
     """Code points that the server takes in one request."""
+    concurrency: int = Field(default=0, ge=0, le=4096)
+    """Concurrent calls; default: 2, and VOICE_PAID_CONCURRENCY where they are billed."""
     paid: bool | None = None
     """Whether calls are billed; default: where there is a key."""
     extra: dict[str, Any] = Field(default_factory=dict)

@@ -67,6 +67,8 @@ class SpeechProvider:
             default_model=config.model,
             formats=(config.response_format,),
             local=is_own_network(config.base_url),
+            queues=True,
+            concurrency=config.concurrency,
         )
 
     @property
