@@ -109,7 +109,7 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         at_once=True,
         # The stories share their title.
         calls=2 * WHOLE - 1,
-        outcome="READY; READY, WAITING_FOR_PROVIDER",
+        outcome="READY, WAITING_FOR_PROVIDER",
         check=_each_once,
     ),
     VoiceCase(
