@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from servicekit.sentences import sentence_ends
-from story_service.answer.wording import ABOUT_LENGTH, CLOSING, LABEL, ROLE, THE_END
+from story_service.answer.wording import ABOUT_LENGTH, CLOSING, THE_END, wording
 
 LINE_HEAD: Final = 64
 """Code points of a line that decide what the line is."""
@@ -27,11 +27,8 @@ _REFERENCE: Final = re.compile(
 _ASIDE: Final = re.compile(r"[*_]*\[[^\].!?]{1,60}\][*_]*\Z")
 _NUMBERED: Final = re.compile(r"\[\d{1,3}\]:?\s")
 _ITEM: Final = re.compile(r"[\s>]*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.)\]:]|\[\^?\d{1,3}\]|[a-z]\))\s+\S")
-_TURN: Final = re.compile(
-    rf"[#*_<\[ ]*{ROLE}[>\]*_ ]*(?:[:\uff1a][*_ ]*)(?P<said>.*)|(?P<certain>#{{2,4}}\s*\**{ROLE}\b.{{0,20}}\Z"
-    r"|(?:assistant|user)\s*\Z)",
-    re.IGNORECASE,
-)
+_LABEL: Final = wording("label")
+_TURN: Final = wording("turn")
 _SPEAKER: Final = re.compile(r"[*_]*[^\W\d_][\w.'\u2019 -]{0,30}[*_]*[:\uff1a][*_]*\s*\S")
 _DRESSED: Final = re.compile(r"[#*_\"'\u201c\u201e\u00ab\u300a\u300c\u300e\u3010\[<]|[\w ]{3,20}[:\uff1a]\s?\S")
 _MOST_WORDS: Final = 12
@@ -85,7 +82,7 @@ def read_line(line: str) -> Line:
     mark = _mark(head) if whole else None
     if mark is not None:
         return Line(mark)
-    label = LABEL.match(head)
+    label = _LABEL.match(head)
     if label is not None and (label["heading"] is None or whole):
         return Line(LineKind.LABEL, line[label.end() :])
     text = spoken(line)

@@ -11,22 +11,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.sentences import sentence_ends
 from story_service.answer.lines import LineKind, is_item, like_title, read_line
 from story_service.answer.titles import is_title_key, normalise_title, titled
-from story_service.answer.wording import (
-    ABOUT_LENGTH,
-    ANNOUNCEMENT,
-    CHAPTER,
-    CLOSING,
-    HERE,
-    MACHINE,
-    PERHAPS,
-    PLAN,
-    RESUMING,
-    STORY_LABEL,
-    TASK,
-    THOUGHT,
-    WORK,
-    YES,
-)
+from story_service.answer.wording import ABOUT_LENGTH, CLOSING, wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,32 +36,25 @@ _HEADING: Final = re.compile(
 )
 _SAID: Final = re.compile(r"[\"\u201c\u201e\u00ab\u300c][^\"\u201d\u201c\u00bb\u300d\n]*[\"\u201d\u201c\u00bb\u300d]?")
 _ASIDE: Final = re.compile(r"[*_]{1,2}[a-z][^*_.!?\n]{2,60}[*_]{1,2}\Z")
-_ROLE_LABEL: Final = re.compile(rf"[#*_ ]*{MACHINE}[*_ ]*(?:[:\uff1a][*_ ]*|\s*\Z)", re.IGNORECASE)
-_SPOKEN: Final = re.compile(rf"[\s#*_>`=~-]*(?:{YES}|{HERE})\b", re.IGNORECASE)
-_YES: Final = re.compile(rf"{YES}[\s.!,]*\Z", re.IGNORECASE)
+_ANNOUNCEMENT: Final = wording("announcement")
+_CHAPTER: Final = wording("chapter")
+_PERHAPS: Final = wording("perhaps")
+_PLAN: Final = wording("plan")
+_RESUMING: Final = wording("resuming")
+_STORY_LABEL: Final = wording("story_label")
+_TASK: Final = wording("task")
+_THOUGHT: Final = wording("thought")
+_ROLE_LABEL: Final = wording("opening_role_label")
+_SPOKEN: Final = wording("opening_spoken")
+_YES: Final = wording("opening_yes")
 _NAMED: Final = re.compile(r"[\"\u201c\u201e\u00ab]([^\"\u201d\u201c\u00bb\n]{2,100})[\"\u201d\u201c\u00bb]\W*\Z")
-_BY: Final = re.compile(
-    r"\W*(?:written |created )?by (?:an? )?(?:ai\b|chatgpt|gpt|claude|gemini|llama"
-    r"|assistant)[^.!?\n]{0,40}",
-    re.IGNORECASE,
-)
-_THOUGHT_FOR: Final = re.compile(
-    r"\W*(?:thought|reasoned|thinking) for [\w ]{1,30}(?:seconds?|minutes?|s)\W*", re.IGNORECASE
-)
-_ANSWER: Final = re.compile(
-    rf"[#*_> \t]*(?:{MACHINE}|final (?:story|version|draft|text))[*_ ]*(?:[:\uff1a][*_ ]*|\Z)", re.IGNORECASE
-)
-_ECHO: Final = re.compile(r"[*_# ]*(?:system|user|prompt|instruction|input)[*_ ]*[:\uff1a]", re.IGNORECASE)
-_WORK: Final = re.compile(WORK, re.IGNORECASE)
-_GENERIC: Final = re.compile(
-    r"[\s#*_]*(?:(?:a|an|the|your|my|short|little|cozy|gentle|bedtime|sweet|magical) )*(?:stor(?:y|ie)s?|tales?"
-    r"|bedtime story)"
-    r"(?: (?:for|about) (?:[\w'\u2019]+(?:,? (?:age|aged) \d+)?))?[\s#*_.!]*\Z",
-    re.IGNORECASE,
-)
-_SUBTITLE: Final = re.compile(
-    rf"(?:[*_](?![*_])|[(\[])\W*(?:an?|the|your)\b[^.!?]{{0,40}}{WORK}[^.!?]{{0,60}}[*_)\]]{{1,3}}", re.IGNORECASE
-)
+_BY: Final = wording("opening_by")
+_THOUGHT_FOR: Final = wording("opening_thought_for")
+_ANSWER: Final = wording("opening_answer")
+_ECHO: Final = wording("opening_echo")
+_WORK: Final = wording("work")
+_GENERIC: Final = wording("opening_generic")
+_SUBTITLE: Final = wording("opening_subtitle")
 _ENDS_SENTENCE: Final = re.compile(r"[.!\u2026\u3002\uff01:\uff1a][\s*_\"'\u201d)]*\Z")
 _FULL_STOPS: Final = (".", "\u2026", "\u3002", ":", "\uff1a")
 _WORD: Final = re.compile(r"\w+")
@@ -133,7 +111,7 @@ class Opening:
             return None
         if self._title:
             return Found(self._title)
-        if about_task(head) >= _MUCH or (THOUGHT.match(head) and about_task(head)):
+        if about_task(head) >= _MUCH or (_THOUGHT.match(head) and about_task(head)):
             return None
         return self._without_title() if self._held else Found("")
 
@@ -159,7 +137,7 @@ class Opening:
         return without_story_label(_without_speaker(line))
 
     def _skips(self, line: str) -> bool:
-        planned = PLAN.match(line) is not None and len(line) <= _MAX_PLAN and not titled(line)
+        planned = _PLAN.match(line) is not None and len(line) <= _MAX_PLAN and not titled(line)
         return is_frame(line) or (planned and not self._title)
 
     def _decided(self, line: str) -> Found | None:
@@ -188,7 +166,7 @@ class Opening:
             self._thoughts = True
             self._hold(line)
             return None
-        heading = titled(line) or (_is_heading(line) and not CHAPTER.match(line))
+        heading = titled(line) or (_is_heading(line) and not _CHAPTER.match(line))
         plain = (
             (self._blank or certain or _YES.match(self._held[-1]))
             and like_title(line, stopped=certain)
@@ -271,7 +249,7 @@ class Resumption(Opening):
         return found or (super().finish(line) if self._thoughts else self._without_title())
 
     def _skips(self, line: str) -> bool:
-        certain = STORY_LABEL.fullmatch(line) is not None or _is_title_label(line)
+        certain = _STORY_LABEL.fullmatch(line) is not None or _is_title_label(line)
         return (
             certain
             or read_line(line).kind is LineKind.REFERENCE
@@ -296,7 +274,7 @@ class Resumption(Opening):
             return introduces_text(line)
         if self._held:
             return len(self._held) < _MUCH and CLOSING.match(line) is not None
-        return may_be_announcement(line) or RESUMING.match(line) is not None
+        return may_be_announcement(line) or _RESUMING.match(line) is not None
 
     def _without_title(self, *text: str) -> Found:
         """Returns the text; what introduces it is a part of it where no empty line follows, or nothing says so."""
@@ -311,17 +289,17 @@ class Resumption(Opening):
 
 
 def _introduces(line: str) -> bool:
-    return RESUMING.match(line) is not None or (_SPOKEN.match(line) is not None and _WORK.search(line) is not None)
+    return _RESUMING.match(line) is not None or (_SPOKEN.match(line) is not None and _WORK.search(line) is not None)
 
 
 def is_announcement(line: str) -> bool:
     """Returns True for what certainly introduces a story: "Sure! Here is a story:"."""
-    return ANNOUNCEMENT.match(line) is not None
+    return _ANNOUNCEMENT.match(line) is not None
 
 
 def may_be_announcement(line: str) -> bool:
     """Returns True for what may be a title ("Of course!") or an introduction ("Gerne! Hier ist sie:")."""
-    return PERHAPS.match(line) is not None
+    return _PERHAPS.match(line) is not None
 
 
 def may_be_preamble(line: str) -> bool:
@@ -337,7 +315,7 @@ def may_be_preamble(line: str) -> bool:
 
 def is_frame(line: str) -> bool:
     """Returns True for what is neither title nor text before a story: its age or length, "[Soft music]", "Story:"."""
-    frames = (ABOUT_LENGTH, _ASIDE, STORY_LABEL, _SUBTITLE, _BY, _THOUGHT_FOR)
+    frames = (ABOUT_LENGTH, _ASIDE, _STORY_LABEL, _SUBTITLE, _BY, _THOUGHT_FOR)
     return (
         (any(frame.fullmatch(line) for frame in frames) and not titled(line))
         or _is_title_label(line)
@@ -357,7 +335,7 @@ def introduces_text(line: str) -> bool:
 
 def without_story_label(line: str) -> str:
     """Returns a first line of text without the label of the story in front of it."""
-    label = STORY_LABEL.match(line)
+    label = _STORY_LABEL.match(line)
     return line[label.end() :] if label is not None else line
 
 
@@ -369,11 +347,11 @@ def _without_speaker(line: str) -> str:
 
 def about_task(line: str) -> int:
     """Returns how much a line speaks of the task rather than tells a story."""
-    return sum(_SURE if found.lastgroup else 1 for found in TASK.finditer(line[:_MAX_PREAMBLE]))
+    return sum(_SURE if found.lastgroup else 1 for found in _TASK.finditer(line[:_MAX_PREAMBLE]))
 
 
 def _is_thought(line: str) -> bool:
-    thought = THOUGHT.match(line)
+    thought = _THOUGHT.match(line)
     if is_announcement(line) or (thought is None and (_is_heading(line) or _SPOKEN.match(line))):
         return False
     if thought is not None and thought["named"]:
@@ -387,7 +365,7 @@ def _is_thought(line: str) -> bool:
 
 
 def _kinds(line: str) -> set[str | None]:
-    return {found.lastgroup for found in TASK.finditer(_SAID.sub("", line[:_MAX_PREAMBLE]))}
+    return {found.lastgroup for found in _TASK.finditer(_SAID.sub("", line[:_MAX_PREAMBLE]))}
 
 
 def _is_heading(line: str) -> bool:
@@ -428,8 +406,8 @@ def _least_thought(lines: list[str], least: int) -> Found | None:
 
 def _weight(line: str) -> int:
     words = len(_WORD.findall(line))
-    thought = THOUGHT.match(line)
+    thought = _THOUGHT.match(line)
     kinds = _kinds(line)
-    if line.startswith(">") or PLAN.match(line) or (thought is not None and thought["named"]) or "sure" in kinds:
+    if line.startswith(">") or _PLAN.match(line) or (thought is not None and thought["named"]) or "sure" in kinds:
         return -_AGAINST * words
     return 0 if is_item(line) or "soft" in kinds else words

@@ -34,7 +34,7 @@ from story_service.answer.sentences import SentenceCutter, count_words
 from story_service.answer.stream_text import StreamText
 from story_service.answer.titles import MAX_TITLE_LENGTH, normalise_title
 from story_service.answer.tokens import RESTART
-from story_service.answer.wording import CLOSING, FAREWELL, QUESTION, THE_END
+from story_service.answer.wording import CLOSING, THE_END, wording
 from story_service.ports import AttemptText, AttemptTitle
 
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
@@ -47,6 +47,8 @@ NEARLY_WHOLE: Final = 0.8
 """Share of the requested words from which on a text can be the whole story."""
 _MAX_PARTING: Final = 2_000
 _MAX_SPEAKERS: Final = 100
+_QUESTION: Final = wording("question")
+_FAREWELL: Final = wording("farewell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,8 +418,8 @@ def _closing(sentence: str) -> bool:
     """Returns whether a sentence speaks to the person who asked, as far as it shows."""
     words = sentence.lstrip()
     alone = sentence.startswith("\n")
-    return CLOSING.match(words) is not None or (alone and any(each.match(words) for each in (QUESTION, THE_END)))
+    return CLOSING.match(words) is not None or (alone and any(each.match(words) for each in (_QUESTION, THE_END)))
 
 
 def _farewell(sentence: str) -> bool:
-    return FAREWELL.match(sentence.lstrip()) is not None
+    return _FAREWELL.match(sentence.lstrip()) is not None

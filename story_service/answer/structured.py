@@ -9,6 +9,7 @@ from typing import Final
 from story_service.answer.markup import unescaped
 from story_service.answer.titles import is_title_key
 from story_service.answer.tokens import RESTART
+from story_service.answer.wording import wording
 
 MAX_STRUCTURED: Final = 400_000
 """Maximum code points of an answer that is held to be read as JSON."""
@@ -26,13 +27,7 @@ _PART: Final = re.compile(
     re.DOTALL,
 )
 _NUMBER: Final = re.compile(r"[\d_\s]+")
-_NO_STORY: Final = re.compile(
-    r"summary|synopsis|moral|lesson|prompt|image|illustration|description|note|thought|think|reason|plan|outline"
-    r"|question|vocabular|tags?\b|author|age|language|genre|theme|setting|character|\bid\b|role|type|status"
-    r"|date|model"
-    r"|краткое|мораль|zusammenfassung|resumen|résumé|riassunto|resumo|摘要|寓意",
-    re.IGNORECASE,
-)
+_NO_STORY: Final = wording("no_story")
 _PLAIN_KEY: Final = re.compile(r"[a-z_][\w-]*|(?:[A-Z]\w*[ _-])?(?:Story|Text|Content|Body|Answer|Response|Output)|\W*")
 """The name of a field: any other key is a title."""
 _SHARE: Final = 3

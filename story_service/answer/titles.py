@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from story_service.answer.wording import wording
 from story_service.cleaning import clean
 
 MAX_TITLE_LENGTH: Final = 200
 """Maximum code points of a title."""
 
-_LABELS: Final = (
-    r"(?:the\s+)?(?:story\s+)?title(?:\s+is)?|titel|titre|título|titolo|tytuł|titlu|başl\u0131k"
-    r"|(?:название|заголовок)(?:\s+(?:сказки|истории|рассказа))?|назва(?:\s+казки)?"
-    r"|(?:故事)?(?:标题|標題|题目|題目)|タイトル|題名|제목|العنوان|כותרת|शीर्षक"
-)
-_LABEL: Final = re.compile(rf"(?:\d[.)]\s*)?(?:{_LABELS})(?:\s*[:\uff1a]\s*|\s+[-\u2013\u2014]\s+)", re.IGNORECASE)
-_KEY: Final = re.compile(rf"(?:\w+[ _-])?(?:{_LABELS}|heading|headline|name)|\w+Title", re.IGNORECASE)
+_LABEL: Final = wording("title_label")
+_KEY: Final = wording("title_key")
 _HEADING: Final = re.compile(r"#{1,6}\s*")
 _TRAILING_HEADING: Final = re.compile(r"\s+#+$")
 _TAG: Final = re.compile(r"</?(?:title|h[1-6]|b|i|em|strong|u|p|br|data|story)\s*/?>", re.IGNORECASE)

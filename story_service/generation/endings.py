@@ -10,6 +10,7 @@ from typing import Final
 
 from servicekit.sentences import CLOSERS, is_closed
 from story_service.answer.reader import NEARLY_WHOLE
+from story_service.answer.wording import wording
 from story_service.chat import EndMark
 from story_service.prompting.length import TOO_SHORT
 
@@ -63,16 +64,7 @@ _QUOTES: Final = re.compile('["“”„«»「」『』]')
 _SYMBOLS: Final = frozenset({"So", "Sk", "Sm", "Sc"})
 _JOINERS: Final = "\u200d\ufe0e\ufe0f\u301c"
 _SALUTATION: Final = re.compile(r"[^\n]{1,60}[,!:\uff0c\uff01\u060c]\Z")
-_GOOD_NIGHT: Final = re.compile(
-    # Without quotation marks: what is quoted is followed by who said it.
-    r"[^\"“”„«»]*(?:good ?night|sweet dreams|sleep (?:well|tight)|gute nacht|schlaf|süße träume"
-    r"|bonne nuit|beaux rêves|doux rêves"
-    r"|buenas noches|(?:dulces|felices) sueños|boa noite|bons sonhos|buona ?notte|sogni d['\u2019]oro"
-    r"|спокойной ночи|(?:сладких|добрых|приятных) снов|добраніч|солодких снів|dobranoc|(?:słodkich|kolorowych) snów"
-    r"|dobrou noc|welterusten|slaap (?:lekker|zacht)|god ?nat|sov g[ou]tt|iyi geceler|tatl\u0131 rüyalar"
-    r'|おやすみ|잘 자|晚安|تصبح|ليلة سعيدة|לילה טוב|חלומות|शुभ रात्रि)[^"“”„«»]*\Z',
-    re.IGNORECASE,
-)
+_GOOD_NIGHT: Final = wording("good_night")
 
 
 def is_whole(text: str) -> bool:
