@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterable
+from importlib.resources import files
 from typing import Final
 from urllib.parse import unquote
 
@@ -43,39 +44,7 @@ _LEAST_LETTERS: Final = 3
 _QUOTED_WORDS: Final = 4
 """So many words in a row that stand in the request are a quotation, whatever they are."""
 
-_ORDINARY: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    a about above access account active add added additional admin after again all allow allowed already also an and
-    another any api app applied are argument arguments array as ask asked assistant at attempt auth authentication
-    authorization available average bad balance be because been before being below between billing body boolean both
-    budget but by bytes call called calls can cannot capacity change characters chat check choose code company complete
-    completion completions concurrent configuration configure configured connect connection contact contain contains
-    content context contract cost could create credit credits current currently daily data day days decimal default
-    denied deployment deprecated describe detail details developer did different disabled do documentation does doesn
-    don down due each either empty enable enabled end endpoint endpoints engine enough error errors every exceed
-    exceeded exceeds except exist exists expected extra fail failed failure false few field fields filter find first
-    float for forbidden format found free from full function further gateway get given go greater had has have header
-    headers help higher hour hours how however http id if in include included incorrect index information input instead
-    insufficient int integer internal into invalid is issue it its json key keys language large larger later least left
-    length less limit limited limits list load loaded loading long longer lower made make many match maximum may memory
-    message messages method minimum minute minutes missing mode model models month more most must name need needed
-    needs new next no none not nothing null number object of off on once one only open operation option options or
-    order organization other out output over overloaded own page parameter parameters parse part payment per permission
-    permitted plan please policy possible prefill previous privacy privilege problem process project prompt property
-    provide provided provider providers pull quota range rate reach reached read reason received reduce refused region
-    rejected remaining remove request requested requests require required requires reset resource response restart
-    result retry return returned role roles route run running safety same second seconds see send sent server service
-    session set settings should size slow some specified start started status still stop stream streaming string such
-    support supported supports system temperature temporarily than that the their them then there these they this those
-    through time timeout times to token tokens too tools total true try type unable unavailable unauthorized unexpected
-    unknown unprocessable unrecognized unsupported until up update upgrade upstream url usage use used user using valid
-    validation value values version via view visit wait was were what when where which while will with within without
-    words would write wrong you your
-    """,
-    )
-)
+_ORDINARY: Final = frozenset(files(__package__).joinpath("ordinary_words.txt").read_text("utf-8").split())
 """Words of error messages that may stand in a prompt too, and say nothing about a child there."""
 
 
