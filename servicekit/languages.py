@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import tomllib
 import unicodedata
 from collections import Counter
 from functools import cache
+from importlib.resources import files
 from typing import Any, Final
 
 DEFAULT_LANGUAGE: Final = "en"
@@ -14,103 +16,11 @@ _SURE: Final = 0.3
 """Share of the probability below which the letters decide: two words of a title get less, a sentence 0.4 to 1."""
 _NO_LANGUAGE: Final = frozenset({"zxx", "und"})
 
-_SCRIPTS: Final = (
-    ("uk", re.compile("[іїєґІЇЄҐ]")),
-    ("ru", re.compile("[а-яёА-ЯЁ]")),
-    ("el", re.compile("[α-ωΑ-Ω]")),
-    ("ja", re.compile("[぀-ヿ]")),
-    ("ko", re.compile("[가-힯]")),
-    ("zh", re.compile("[一-鿿]")),
-    ("ar", re.compile("[؀-ۿ]")),
-    ("he", re.compile("[א-ת]")),
-    ("hi", re.compile("[ऀ-ॿ]")),
-    ("th", re.compile("[ก-๛]")),
-    ("ka", re.compile("[ა-ჰ]")),
-    ("hy", re.compile("[ա-ֆԱ-Ֆ]")),
-)
-
-
-_WRITTEN_IN: Final = {
-    "CYRILLIC": "ru uk be bg mk sr kk ky mn tg tt ba ce cv os ab bs uz az tk",
-    "GREEK": "el grc",
-    "HEBREW": "he iw yi hbo",
-    "ARABIC": "ar arz ary fa ur ps sd ug ckb ku sdh pa ks az uzs tk",
-    "DEVANAGARI": "hi mr ne sa gom kok mai bho sd ks",
-    "BENGALI": "bn as",
-    "GURMUKHI": "pa",
-    "GUJARATI": "gu",
-    "ORIYA": "or",
-    "TAMIL": "ta",
-    "TELUGU": "te",
-    "KANNADA": "kn",
-    "MALAYALAM": "ml",
-    "SINHALA": "si",
-    "THAI": "th",
-    "LAO": "lo",
-    "KHMER": "km",
-    "MYANMAR": "my shn",
-    "TIBETAN": "bo dz",
-    "GEORGIAN": "ka",
-    "ARMENIAN": "hy",
-    "ETHIOPIC": "am ti",
-    "HANGUL": "ko",
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
-    "CJK": "zh yue wuu cmn ja",
-    "MONGOLIAN": "mn",
-    "LATIN": "sr bs kk ky mn tg tt uz az tk ku ug mai",
-}
-"""Scripts, by the first word of Unicode's names, and what is written in them; LATIN with others beside it."""
-_SUBTAGS: Final = {
-    "latn": ("LATIN",),
-    "cyrl": ("CYRILLIC",),
-    "arab": ("ARABIC",),
-    "deva": ("DEVANAGARI",),
-    "hans": ("CJK",),
-    "hant": ("CJK",),
-    "hani": ("CJK",),
-    "jpan": ("CJK", "HIRAGANA", "KATAKANA"),
-    "kore": ("HANGUL",),
-}
-_FAMILIES: Final = tuple(
-    frozenset(family.split())
-    for family in (
-        "es pt gl ca an oc ext",
-        "fr oc wa gcf gcr ht",
-        "it vec lij",
-        "no nb nn da sv fo",
-        "cs sk",
-        "hr sr bs sl mk bg ru uk be",
-        "id ms jv ace",
-        "nl af fy",
-        "de lb nds",
-        "en pcm sco",
-        "tr az crh tk",
-        "hi mr ne sa gom mai bho",
-        "ar arz ary",
-        "zh yue wuu cmn",
-        "zu xh ss nr",
-        "st nso tn",
-        "he iw hbo yi",
-        "fi et",
-        "lv ltg",
-        "uz uzs",
-        "tl fil bcl",
-        "fa tg prs",
-        "ku sdh ckb",
-        "el grc",
-    )
-)
-"""Languages that short texts do not tell apart."""
-_LETTERS: Final = {
-    "ru": ("ыэёъ", "іїєґўјљњћђџ"),
-    "uk": ("іїєґ", "ыэёъў"),
-    "be": ("ўіё", "ищъїєґ"),
-    "bg": ("ъ", "ыэёіїєґў"),
-    "sr": ("јљњћђџ", "йщъыэюя"),
-    "mk": ("јљњѓќџѕ", "йщъыэюя"),
-}
-"""Letters of a language that its relatives lack, and of its relatives that it lacks."""
+_KNOWN: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
+_SCRIPTS: Final = [(code, re.compile(letters)) for code, letters in _KNOWN["letters_of"].items()]
+_WRITTEN_IN: Final = {script: languages.split() for script, languages in _KNOWN["written_in"].items()}
+_RELATIVES: Final[dict[str, list[str]]] = _KNOWN["relatives"]
+_FAMILIES: Final = [frozenset(family.split()) for family in _KNOWN["families"]]
 _LETTERS_SHARE: Final = 0.015
 _OTHER_SCRIPT: Final = 0.8
 _LEAST_LETTERS: Final = 20
@@ -203,21 +113,21 @@ def _script(character: str) -> str:
 
 def _scripts_of(language_code: str) -> set[str]:
     language, *subtags = language_code.lower().split("-")
-    named = [_SUBTAGS[subtag] for subtag in subtags if subtag in _SUBTAGS]
+    named = [_KNOWN["subtags"][subtag] for subtag in subtags if subtag in _KNOWN["subtags"]]
     if named:
-        return set(named[0])
-    return {script for script, languages in _WRITTEN_IN.items() if language in languages.split()} or {"LATIN"}
+        return set(named[0].split())
+    return {script for script, languages in _WRITTEN_IN.items() if language in languages} or {"LATIN"}
 
 
 def _relative(language: str, text: str) -> str:
     """Returns which of its relatives `text` is written in, by letters that one of the two lacks; "" if in none."""
-    own, foreign = _LETTERS.get(language, ("", ""))
+    own, foreign = _RELATIVES.get(language, ("", ""))
     lowered = text.lower()
     strange = sum(lowered.count(letter) for letter in foreign)
     letters = sum(map(str.isalpha, lowered))
     if letters < _ENOUGH_LETTERS or any(letter in lowered for letter in own) or strange < _LETTERS_SHARE * letters:
         return ""
-    shares = {other: sum(lowered.count(letter) for letter in have) for other, (have, _) in _LETTERS.items()}
+    shares = {other: sum(lowered.count(letter) for letter in have) for other, (have, _) in _RELATIVES.items()}
     return max(shares, key=shares.__getitem__)
 
 
