@@ -27,10 +27,6 @@ from story_service.prompting.length import lacks_only_ending, words_asked, words
 if TYPE_CHECKING:
     from tale.common.v1.common_pb2 import AttemptOutcome
 
-_NOT_SENT_OR_NOT_TAKEN: Final = 400
-_MAYBE_TAKEN: Final = frozenset(
-    {ProviderErrorKind.TIMEOUT, ProviderErrorKind.TRANSPORT, ProviderErrorKind.TRUNCATED, ProviderErrorKind.CANCELLED}
-)
 _ERROR: Final = re.compile(
     r"\s*\n\W{0,3}(?:error\s*(?:\d{3}\b|[:\]])|an? (?:\w+ ){0,2}error (?:has )?occurred|internal server error|"
     r"bad gateway|service unavailable|gateway time-?out|too many requests|rate limit exceeded|"
@@ -246,7 +242,7 @@ class WritingAttempt:
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:
             spending = self._ended.spending
-        elif error is not None and not self.generation_id and not _maybe_taken(error):
+        elif error is not None and not self.generation_id and not error.billed:
             return Spending()
         else:
             spending = Spending(cost_known=False)
@@ -303,8 +299,3 @@ class WritingAttempt:
 def _generation_id(error: ProviderError | None) -> str:
     """Returns the id of a generation that failed before its first event; with a status it is that of a refusal."""
     return error.request_id if error is not None and not error.status else ""
-
-
-def _maybe_taken(error: ProviderError) -> bool:
-    """Returns whether a model may have started, and so may be billed, although nothing came of it."""
-    return error.kind in _MAYBE_TAKEN and error.status < _NOT_SENT_OR_NOT_TAKEN
