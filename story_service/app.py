@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from servicekit.languages import LanguageDetector
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from story_service.generation.cost_ledger import Generations
@@ -41,11 +39,10 @@ class StoryApp(App):
         generations: Generations | None = None,
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,
-        languages: LanguageDetector | None = None,
     ) -> None:
         """`monitors` are those of the configured providers; `warnings` are logged at start and shown in the status.
 
-        `default_model` returns the default model, "" while it is not known. `languages` is loaded in the background.
+        `default_model` returns the default model, "" while it is not known.
         """
         self.servicer = servicer
         self._default_model = default_model
@@ -54,8 +51,6 @@ class StoryApp(App):
         self._generations = generations
         self.metrics = metrics
         self.circuits = circuits
-        self._languages = languages
-        self._loading: asyncio.Task[None] | None = None
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds StoryService."""
@@ -68,14 +63,9 @@ class StoryApp(App):
             _log.warning(warning)
         for monitor in self._monitors.values():
             monitor.start()
-        if self._languages is not None:
-            self._loading = asyncio.create_task(self._languages.load(), name="languages")
 
     async def stop(self) -> None:
         """Stops the background tasks and closes the connections."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
         if self._generations is not None:
             await self._generations.aclose()
         for monitor in self._monitors.values():

@@ -26,7 +26,7 @@ from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
 from story_service.models.catalogue import Catalogue, ModelList
 from story_service.models.known_models import KNOWN_MODELS
-from story_service.models.monitor import ProviderMonitor, Server
+from story_service.models.monitor import ProviderMonitor
 from story_service.models.names import id_at_provider, provider_of
 from story_service.models.states import ModelStates, Paces, circuit_of
 from story_service.ports import CHAT, OFFLINE, OPENROUTER
@@ -87,7 +87,7 @@ _LOCAL_PACE: Final = _Pace(
 class _Upstream:
     """A configured server of models, and what is made for it."""
 
-    server: Server
+    server: Dialect
     pace: _Pace
     concurrency: int
     chat: ServerChatModel
@@ -203,7 +203,6 @@ def build(
         generations=generations,
         metrics=metrics,
         circuits=breakers,
-        languages=languages if upstreams else None,
     )
 
 
@@ -219,19 +218,13 @@ def _upstreams(settings: StorySettings) -> Sequence[_Upstream]:
 
 
 def _upstream(settings: StorySettings, dialect: Dialect, key: SecretSource) -> _Upstream:
-    server = Server(
-        provider=dialect.provider,
-        url=dialect.base_url,
-        key_variable=dialect.key_variable,
-        url_variable=dialect.url_variable,
-        has_key=bool(key.get()),
-    )
-    pace = _LOCAL_PACE if server.is_local else _PACE
+    pace = _LOCAL_PACE if dialect.is_local else _PACE
     concurrency = pace.concurrency or settings.concurrency
-    if server.provider == CHAT:
+    if dialect.provider == CHAT:
         concurrency = settings.chat_concurrency or concurrency
-    chat = ServerChatModel(replace(dialect, max_connections=concurrency + _SPARE_CONNECTIONS), key)
-    return _Upstream(server, pace, concurrency, chat, Catalogue(server.provider, free=server.is_free))
+    server = replace(dialect, has_key=bool(key.get()), max_connections=concurrency + _SPARE_CONNECTIONS)
+    catalogue = Catalogue(server.provider, free=server.is_free)
+    return _Upstream(server, pace, concurrency, ServerChatModel(server, key), catalogue)
 
 
 def _requests(settings: StorySettings, upstream: _Upstream, prompts: PromptBuilder) -> RequestBuilder:

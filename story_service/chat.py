@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from story_service.ports import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -110,6 +112,32 @@ class ChatEnded:
 
 
 ChatEvent: TypeAlias = ChatStarted | ChatWorking | ChatDelta | ChatEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A configured server of models: its provider's name, its address, and the settings that errors name."""
+
+    provider: str
+    url: str
+    key_variable: str
+    url_variable: str
+    has_key: bool = True
+
+    @property
+    def is_local(self) -> bool:
+        """True for a server on this machine or in its network, whose timers are long and whose calls queue."""
+        return self.provider == CHAT and is_own_network(self.url)
+
+    @property
+    def is_free(self) -> bool:
+        """True where its calls are not billed."""
+        return self.is_local and not self.has_key
+
+    @property
+    def title(self) -> str:
+        """Its name in sentences."""
+        return f"The server at {self.url_variable}" if self.provider == CHAT else "OpenRouter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,19 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
-from servicekit.addresses import is_loopback_host, is_own_network
+from servicekit.addresses import is_loopback_host
 from servicekit.logging import log_defect
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
-from story_service.chat import ChatModel
+from story_service.chat import ChatModel, Server
 from story_service.errors import default_model_unclear, default_model_unknown
 from story_service.models.catalogue import Catalogue
 from story_service.models.names import name_of
@@ -31,32 +30,6 @@ _AGAIN: Final = 2.0
 _AWAY: Final = frozenset({ProviderErrorKind.TRANSPORT, ProviderErrorKind.TIMEOUT, ProviderErrorKind.CONFIGURATION})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A configured server of models: its provider's name, its address, and the settings that errors name."""
-
-    provider: str
-    url: str
-    key_variable: str
-    url_variable: str
-    has_key: bool = True
-
-    @property
-    def is_local(self) -> bool:
-        """True for a server on this machine or in its network, whose timers are long and whose calls queue."""
-        return self.provider == CHAT and is_own_network(self.url)
-
-    @property
-    def is_free(self) -> bool:
-        """True where its calls are not billed."""
-        return self.is_local and not self.has_key
-
-    @property
-    def title(self) -> str:
-        """Its name in sentences."""
-        return f"The server at {self.url_variable}" if self.provider == CHAT else "OpenRouter"
-
-
 def _hint(url: str) -> str:
     host = urlsplit(url).hostname or ""
     if not is_loopback_host(host):
@@ -66,13 +39,10 @@ def _hint(url: str) -> str:
 
 
 class Provider(ChatModel, Protocol):
-    """Chat models with something to load and to close."""
+    """Chat models with something to load."""
 
     async def warm_up(self) -> None:
         """Loads the SDK in a thread."""
-
-    async def aclose(self) -> None:
-        """Closes the connections."""
 
 
 class ProviderMonitor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from servicekit.resilience.errors import ProviderErrorKind
+from story_service.chat import Server
 from story_service.ports import CHAT
 from story_service.providers.chat.report import Report
 
@@ -27,10 +28,9 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """One server, and what it adds to OpenAI's API. `provider` names it in errors, circuits and the ledger.
+class Dialect(Server):
+    """One server, and what it adds to OpenAI's API. `fields` are sent with every request.
 
-    `key_variable` and `url_variable` are the settings that errors name. `fields` are sent with every request.
     `check_key` returns the key to send, "" for none, and raises ValueError for one that cannot be sent. `key_path` is
     read to check the key, and `generation_path` to learn what a call has cost ("" where the server cannot say).
     `read_error` returns what an error is by the server's own signs, None where it has none, and `words` replace what
@@ -38,10 +38,6 @@ class Dialect:
     `max_connections` bounds the concurrent calls of this process.
     """
 
-    provider: str
-    base_url: str
-    key_variable: str
-    url_variable: str
     max_connections: int = 1024
     fields: Mapping[str, Any] = field(default_factory=dict)
     check_key: Callable[[str], str] = check_key_format
@@ -52,13 +48,12 @@ class Dialect:
     words: Mapping[ProviderErrorKind, str] = field(default_factory=dict)
 
 
-def chat_server(base_url: str, *, max_connections: int = 1024) -> Dialect:
+def chat_server(url: str) -> Dialect:
     """Returns the dialect of the server at CHAT_BASE_URL: OpenAI's API and nothing else; no key is needed."""
     return Dialect(
         provider=CHAT,
-        base_url=base_url,
+        url=url,
         key_variable="CHAT_API_KEY",
         url_variable="CHAT_BASE_URL",
-        max_connections=max_connections,
         check_key=lambda key: check_key_format(key) if key else "",
     )

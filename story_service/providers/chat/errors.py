@@ -5,10 +5,12 @@ server says in words decides where they say too little.
 """
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final, NamedTuple
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
 
 from servicekit.resilience.errors import OF_THE_PACE, ProviderError, ProviderErrorKind, wait_asked
 from story_service.chat import ChatRequest
@@ -18,21 +20,8 @@ from story_service.providers.chat.said import Cleaner
 
 _K: Final = ProviderErrorKind
 
-_MESSAGES: Final[Mapping[ProviderErrorKind, str]] = {
-    _K.INVALID_INPUT: "the request was refused as it is",
-    _K.UNSUPPORTED: "the server has no such model, or cannot run it",
-    _K.AUTH: "the key was refused; see {key}",
-    _K.CONFIGURATION: "the address answers, but not as a chat server does; see {url}",
-    _K.QUOTA: "the quota is used up",
-    _K.CONCURRENCY: "too many concurrent calls",
-    _K.RATE: "too many calls per minute",
-    _K.OVERLOAD: "the model is overloaded or unavailable",
-    _K.TIMEOUT: "the model took too long",
-    _K.TRANSPORT: "the connection broke, or the answer was not readable",
-    _K.TRUNCATED: "the answer was incomplete",
-    _K.CONTENT_POLICY: "a content filter refused it",
-    _K.CANCELLED: "the call was cancelled",
-}
+_SIGNS: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("signs.toml").read_text("utf-8"))
+_MESSAGES: Final = {_K(kind): message for kind, message in _SIGNS["messages"].items()}
 _TOO_LONG: Final = "the prompt and the answer do not fit the model's context"
 _STILL_LOADING: Final = "the server still loads the model, after {:.0f} minutes; see {{url}}"
 _CAPPED: Final = "the calls that are allowed in a time are used up"
@@ -41,41 +30,8 @@ _UNTRUSTED: Final = "the certificate of the server is not trusted; see SSL_CERT_
 _NO_TLS: Final = "the server does not speak https; see {url}={address}"
 _UNREACHABLE: Final = "no connection to the server. Is it running? {url}={address}"
 
-_STATUSES: Final[Mapping[int, ProviderErrorKind]] = {
-    401: _K.AUTH,
-    402: _K.QUOTA,
-    403: _K.AUTH,
-    404: _K.UNSUPPORTED,
-    405: _K.CONFIGURATION,
-    407: _K.CONFIGURATION,
-    408: _K.TIMEOUT,
-    425: _K.OVERLOAD,
-    429: _K.RATE,
-    504: _K.TIMEOUT,
-}
-
-_NAMES: Final[Mapping[str, ProviderErrorKind]] = {
-    "authentication": _K.AUTH,
-    "authentication_error": _K.AUTH,
-    "content_filter": _K.CONTENT_POLICY,
-    "content_policy_violation": _K.CONTENT_POLICY,
-    "context_length_exceeded": _K.INVALID_INPUT,
-    "insufficient_credits": _K.QUOTA,
-    "insufficient_quota": _K.QUOTA,
-    "invalid_api_key": _K.AUTH,
-    "invalid_prompt": _K.INVALID_INPUT,
-    "invalid_request": _K.INVALID_INPUT,
-    "invalid_request_error": _K.INVALID_INPUT,
-    "model_not_found": _K.UNSUPPORTED,
-    "moderation": _K.CONTENT_POLICY,
-    "overloaded_error": _K.OVERLOAD,
-    "provider_overloaded": _K.OVERLOAD,
-    "provider_unavailable": _K.OVERLOAD,
-    "rate_limit_error": _K.RATE,
-    "rate_limit_exceeded": _K.RATE,
-    "server_error": _K.OVERLOAD,
-    "timeout": _K.TIMEOUT,
-}
+_STATUSES: Final = {status: _K(kind) for kind, statuses in _SIGNS["statuses"].items() for status in statuses}
+_NAMES: Final = {name: _K(kind) for kind, names in _SIGNS["names"].items() for name in names}
 # These are more exact than the status that they come with.
 _EXACT: Final = frozenset({_K.CONTENT_POLICY, _K.QUOTA, _K.UNSUPPORTED})
 
@@ -88,63 +44,13 @@ class _Words(NamedTuple):
     statuses: frozenset[int]
 
 
-def _words(kind: ProviderErrorKind, said: str, *statuses: int) -> _Words:
-    return _Words(kind, re.compile(said, re.IGNORECASE), frozenset({0, *statuses}))
-
-
-_WORDS: Final = (
-    _words(
-        _K.CONFIGURATION,
-        r"^\W*(?:404 )?(?:page |resource |file )?not found\W*$|unexpected endpoint|invalid url|cannot post|"
-        r"method not allowed|(?:unknown|no such|no) (?:endpoint|path|route|url)\b",
-        404,
-        405,
-    ),
-    _words(
-        _K.INVALID_INPUT,
-        r"context (?:length|window|size)|maximum context|too many (?:input )?tokens|prompt is too long",
-        400,
-        413,
-        422,
-        500,
-    ),
-    _words(
-        _K.UNSUPPORTED,
-        r"\bmodel\b.{0,120}(?:not found|n.t exist|not exist|is not (?:available|supported)|decommissioned|deprecated)|"
-        r"(?:unknown|invalid|unsupported|no such) model|not a valid model|try pulling it|requires more \w* ?memory|"
-        r"no models? (?:is |are )?loaded|(?:failed to load|error loading) (?:the )?model",
-        400,
-        403,
-        422,
-        500,
-    ),
-    _words(
-        _K.QUOTA,
-        r"insufficient (?:quota|credit|balance|funds)|exceeded your current quota|out of credits?|credit balance|"
-        r"payment required|billing",
-        400,
-        403,
-        429,
-    ),
-    _words(
-        _K.AUTH,
-        r"(?:api|access)[ _-]?(?:key|token).{0,40}(?:not valid|invalid|incorrect|missing|expired|required)|"
-        r"(?:invalid|incorrect|missing|no) (?:api|access|auth)\w*[ _-]?(?:key|token|credential)?|unauthori[sz]ed",
-        400,
-        422,
-    ),
-    _words(
-        _K.CONTENT_POLICY,
-        r"content (?:policy|filter|management|moderation)|safety (?:system|filter)|flagged (?:as|by|for)|"
-        r"(?:violates?|violation of) .{0,40}polic",
-        400,
-        403,
-        422,
-        500,
-    ),
-    _words(_K.RATE, r"rate.?limit|too many requests|throttl", 400, 403, 500, 503),
-    _words(_K.TIMEOUT, r"timed? ?-?out", 500),
-    _words(_K.OVERLOAD, r"overload|capacity|\bbusy\b|unavailable|upstream|bad gateway|internal server error|try again"),
+_WORDS: Final = tuple(
+    _Words(
+        _K(words["kind"]),
+        re.compile(words["said"].replace("\n", ""), re.IGNORECASE),
+        frozenset({0, *words["statuses"]}),
+    )
+    for words in _SIGNS["words"]
 )
 _MAYBE_IN_FLIGHT: Final = frozenset({_K.QUOTA, _K.RATE})
 _CONCURRENT: Final = re.compile(r"\bconcurren(?:t|cy)\b|\bin[- ]flight\b|\bsimultaneous", re.IGNORECASE)
@@ -321,7 +227,7 @@ class Failures:
 
     def _worded(self, message: str) -> str:
         dialect = self._dialect
-        return message.format(key=dialect.key_variable, url=dialect.url_variable, address=dialect.base_url)
+        return message.format(key=dialect.key_variable, url=dialect.url_variable, address=dialect.url)
 
     def _cleaned(self, text: str) -> str:
         if not text:

@@ -70,9 +70,9 @@ class Upstream:
 
     def __init__(self, dialect: Dialect, key: Callable[[], Awaitable[str]]) -> None:
         """`key` is read before every call; "" sends none."""
-        self._base_url = dialect.base_url
+        self._base_url = dialect.url
         self._key = key
-        proxy = proxy_for(dialect.base_url)
+        proxy = proxy_for(dialect.url)
         # On aiohttp, whose parser reads single events for a third of what httpx2's own costs; but it knows no SOCKS.
         through_socks = proxy is not None and proxy.startswith("socks")
         client = openai.DefaultAsyncHttpxClient if through_socks else openai.DefaultAioHttpClient
@@ -88,7 +88,7 @@ class Upstream:
         )
         self._client = openai.AsyncOpenAI(
             api_key=key,
-            base_url=dialect.base_url,
+            base_url=dialect.url,
             max_retries=0,
             http_client=self._http,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),

@@ -47,23 +47,20 @@ class ProviderRouting:
         return {"data_collection": self.data_collection, **chosen}
 
 
-def openrouter(
-    base_url: str = OPENROUTER_URL, *, routing: ProviderRouting | None = None, max_connections: int = 1024
-) -> Dialect:
+def openrouter(url: str = OPENROUTER_URL, *, routing: ProviderRouting | None = None) -> Dialect:
     """Returns the dialect of OpenRouter, or of a server with the same API; routing is `deny` by default."""
     return Dialect(
         provider=OPENROUTER,
-        base_url=base_url,
+        url=url,
         key_variable="OPENROUTER_API_KEY",
         url_variable="OPENROUTER_BASE_URL",
-        max_connections=max_connections,
         fields={"usage": {"include": True}, "provider": (routing or ProviderRouting()).fields()},
-        check_key=lambda key: check_key_format(key, base_url=base_url),
+        check_key=lambda key: check_key_format(key, base_url=url),
         key_path="/key",
         generation_path="/generation",
         read_error=_found,
         # A company that stores what is written about a child must not be asked because a field was refused.
-        needed=frozenset({"provider"}) if _is_openrouter(base_url) else frozenset(),
+        needed=frozenset({"provider"}) if _is_openrouter(url) else frozenset(),
         words={
             ProviderErrorKind.UNSUPPORTED: "no such model, or no company that may run it",
             ProviderErrorKind.QUOTA: "the credits are used up",
