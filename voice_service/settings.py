@@ -37,6 +37,8 @@ class VoiceServiceSettings(SharingSettings):
     """
     provider_fallback: CommaList = ()
     """Voice providers that are tried in this order if the first fails; `offline` only if named"""
+    piper_dir: Path | None = None
+    """Folder with Piper voices (each NAME.onnx with its NAME.onnx.json) for the embedded voice; unset: none"""
     mock_script: MockScript | None = None
     """Latency and faults of the mock provider (JSON), for demonstrations and tests"""
 

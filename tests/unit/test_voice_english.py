@@ -11,8 +11,8 @@ import pytest
 from hibari.g2p import ASSETS, G2P
 from hypothesis import given
 from hypothesis import strategies as st
+from support.pronunciations import BADLY_OFF, distance, from_cmudict
 
-from tests.support.pronunciations import BADLY_OFF, distance, from_cmudict
 from voice_service.providers.offline import english
 from voice_service.providers.offline.neural_worker import Heart
 

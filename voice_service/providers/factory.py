@@ -130,7 +130,11 @@ def _speech(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> Spee
 
 
 def _offline(settings: VoiceServiceSettings, tuning: Tuning, _: VoiceMetrics) -> OfflineVoiceProvider:
-    return OfflineVoiceProvider(workers=offline_workers(tuning), speak_timeout=settings.segment_seconds or tuning.speak)
+    return OfflineVoiceProvider(
+        workers=offline_workers(tuning),
+        piper=settings.piper_dir,
+        speak_timeout=settings.segment_seconds or tuning.speak,
+    )
 
 
 def _mock(settings: VoiceServiceSettings, _: Tuning, __: VoiceMetrics) -> MockVoiceProvider:

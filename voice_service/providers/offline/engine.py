@@ -20,11 +20,15 @@ NAME: Final = "offline"
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """What a worker made: mono s16le samples, pairs of (code point, sample) where words begin, and samples a second."""
+    """What a worker made: mono s16le samples, pairs of (code point, sample) where words begin, and samples a second.
+
+    `clauses` are pairs of phonemes and the code point where the clause ends, where they were asked for.
+    """
 
     pcm: bytes
     words: tuple[tuple[int, int], ...]
     sample_rate: int
+    clauses: tuple[tuple[str, int], ...] = ()
 
 
 def joined(speeches: Sequence[tuple[int, Speech]], sample_rate: int) -> Speech:

@@ -92,6 +92,12 @@ class EspeakEngine:
             raise failure(ProviderErrorKind.AUTH, _NOT_INSTALLED)
         return await self._pool.speak(_worker_request(text, voice, speed))
 
+    async def phonemes(self, text: str, voice: str) -> Speech:
+        """Returns the clauses of `text` in IPA and where its words begin, without sound. Raises ProviderError."""
+        if self._pool is None:
+            raise failure(ProviderErrorKind.AUTH, _NOT_INSTALLED)
+        return await self._pool.speak({**_worker_request(text, voice, 1.0), "phonemes": True})
+
     async def aclose(self) -> None:
         """Ends the workers."""
         if self._pool is not None:

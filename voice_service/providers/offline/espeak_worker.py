@@ -2,7 +2,8 @@
 
 A program of its own, which knows nothing of the service: espeak-ng is GPL-3, keeps its state in globals and is not safe
 in threads. It imports the standard library and `pipe` alone, so that it starts at once. A request has "text", "voice",
-"rate" and "volume".
+"rate" and "volume"; with "phonemes" the reply has "clauses", pairs of IPA and where the clause ends in the text, and no
+sound.
 
 Each request is spoken in a fork, from the state that the library had when it was new, so that the same request gives
 the same samples whatever was spoken before; forking takes under a millisecond. The process ends when a fork fails in
@@ -14,9 +15,9 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
-from voice_service.providers.offline.pipe import die_with_parent, reply, serve
+from voice_service.providers.offline.pipe import reply_in_fork, serve
 
 _AUDIO_SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
@@ -26,6 +27,7 @@ _PARAMETER_RATE = 1
 _PARAMETER_VOLUME = 2
 _EVENT_LIST_TERMINATED = 0
 _EVENT_WORD = 1
+_PHONEMES_IPA = 2
 _ANY_SEED = 1
 
 
@@ -61,6 +63,7 @@ class Engine:
         self.sample_rate: int = self._lib.espeak_Initialize(_AUDIO_SYNCHRONOUS, 0, b".", 0)
         if self.sample_rate <= 0:
             raise OSError("espeak-ng does not find its data")
+        self._lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
 
     def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Returns the header of the reply and the samples."""
@@ -97,23 +100,22 @@ class Engine:
             return {"error": "too_long"}, b""
         if failed:
             return {"error": "failed"}, b""
+        if request.get("phonemes"):
+            return {"pcm_bytes": 0, "words": words, "clauses": self._clauses(text)}, b""
         return {"pcm_bytes": len(pcm), "words": words}, bytes(pcm)
 
-
-def _answer(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
-    """Speaks `request` in a fork; returns whether all went well."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            die_with_parent()
-            reply(engine, request, replies)
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
+    def _clauses(self, text: bytes) -> list[tuple[str, int]]:
+        buffer = ctypes.create_string_buffer(text)
+        start = ctypes.addressof(buffer)
+        at = ctypes.c_void_p(start)
+        clauses = []
+        while at.value is not None:
+            said = self._lib.espeak_TextToPhonemes(ctypes.byref(at), _CHARS_UTF8, _PHONEMES_IPA)
+            end = len(text) - 1 if at.value is None else at.value - start
+            clauses.append(((said or b"").decode(), len(text[:end].decode(errors="ignore"))))
+        return clauses
 
 
 def main(library: str, data_parent: str) -> int:
     """Serves requests until stdin ends. Returns the exit status."""
-    return serve(partial(Engine, library, data_parent), _answer)
+    return serve(partial(Engine, library, data_parent), reply_in_fork)

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime
 from hibari import dsp
 from hibari.g2p import G2P
 from hibari.tts import ASSETS, Hibari
 
 from voice_service.providers.offline.english import prepare
+from voice_service.providers.offline.graphs import session
 from voice_service.providers.offline.pipe import reply, serve
 
 if TYPE_CHECKING:
@@ -49,17 +49,6 @@ for _name in ("RE_ROMAN_C", "RE_ROMAN_O"):
     setattr(normalizing, _name, re.compile(getattr(normalizing, _name).pattern + "(?<! )"))
 
 
-def exposing(model: bytes, output: bytes) -> bytes:
-    """Returns an ONNX model that has a node's output among its own.
-
-    Messages of protocol buffers that stand one after another are merged: what is added is a `graph` (field 7) with one
-    more `output` (12), which has a `name` (1).
-    """
-    for field in (1, 12, 7):
-        output = bytes([field << 3 | 2, len(output)]) + output
-    return model + output
-
-
 @dataclass(slots=True)
 class Word:
     """Something to say: where it stands in the text, and its phonemes with what parts it from the next."""
@@ -78,12 +67,7 @@ class Heart:
         model = (assets / _MODEL).read_bytes()
         if hashlib.sha256(model).hexdigest() != _SHA256:
             raise OSError("hibari's model is another than the one that this program was written for")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            exposing(model, _DURATIONS), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(model, _DURATIONS)
         self._ids: dict[str, int] = json.loads((assets / "vocab.json").read_text(encoding="utf-8"))
         self._g2p = G2P()
         lexicon = self._g2p.lexicon.golds

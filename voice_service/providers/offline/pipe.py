@@ -45,7 +45,7 @@ def serve(load: Callable[[], _E], answer: Callable[[_E, dict[str, Any], BinaryIO
 
     Returns the exit status.
     """
-    die_with_parent()
+    _die_with_parent()
     # The process that started this one answers calls meanwhile.
     os.nice(_NICE)
     requests = sys.stdin.buffer
@@ -70,7 +70,21 @@ def reply(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
     return True
 
 
-def die_with_parent() -> None:
+def reply_in_fork(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
+    """Speaks `request` in a fork, which leaves no trace in the engine; returns whether all went well."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _die_with_parent()
+            reply(engine, request, replies)
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _die_with_parent() -> None:
     """Has this process killed when its parent ends, where the system can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))

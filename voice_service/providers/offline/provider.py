@@ -1,4 +1,4 @@
-"""The embedded voice: a neural one for English, espeak-ng for all else."""
+"""The embedded voice: a user's own for some languages, a neural one for English, espeak-ng for all else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timi
 from voice_service.providers.offline.engine import NAME, failure, joined
 from voice_service.providers.offline.espeak import DEFAULT_VOICE, EspeakEngine
 from voice_service.providers.offline.neural import HEART, SAMPLE_RATE, NeuralEngine
+from voice_service.providers.offline.piper import PiperEngine
 from voice_service.providers.offline.voices import UnknownVoiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from pathlib import Path
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
     from voice_service.providers.offline.engine import Engine
@@ -26,7 +28,7 @@ _SILENCE_SECONDS: Final = 0.25
 
 
 class OfflineVoiceProvider:
-    """Speaks English and every language of espeak-ng with no key.
+    """Speaks English, every language of espeak-ng and the voices of the folder `piper` with no key.
 
     Reads files when it is made (10 to 40 ms); processes start with `warm_up`, or when they are needed.
     `workers` is how many processes of espeak-ng speak at a time (default: one for each core, eight at most); a worker
@@ -36,12 +38,18 @@ class OfflineVoiceProvider:
     """
 
     def __init__(
-        self, *, workers: int | None = None, speak_timeout: float = 30.0, queue_timeout: float = 120.0
+        self,
+        *,
+        workers: int | None = None,
+        piper: Path | None = None,
+        speak_timeout: float = 30.0,
+        queue_timeout: float = 120.0,
     ) -> None:
         size = workers or min(_MAX_WORKERS, os.cpu_count() or 1)
         self._espeak = EspeakEngine(size=size, speak_timeout=speak_timeout, queue_timeout=queue_timeout)
         self._neural = NeuralEngine(self._espeak, speak_timeout=speak_timeout, queue_timeout=queue_timeout)
-        self._engines: tuple[Engine, ...] = (self._neural, self._espeak)
+        self._piper = PiperEngine(piper, self._espeak, speak_timeout=speak_timeout, queue_timeout=queue_timeout)
+        self._engines: tuple[Engine, ...] = (self._piper, self._neural, self._espeak)
         languages = {language for engine in self._engines for language in engine.languages}
         self._metadata = ProviderMetadata(
             name=NAME,
@@ -73,9 +81,10 @@ class OfflineVoiceProvider:
         return "" if "" in reasons else reasons[0]
 
     async def reduced(self) -> str:
-        """Returns why English is not read by the neural voice; "" where it is."""
+        """Returns why English is not read by the neural voice, and which voices of a user's own are not."""
         reason = await self._neural.missing()
-        return f"The embedded voice reads English with espeak-ng, since {reason}." if reason else ""
+        english = f"The embedded voice reads English with espeak-ng, since {reason}." if reason else ""
+        return f"{english} {await self._piper.reduced()}".strip()
 
     async def probe(self) -> None:
         """Makes sure that a worker starts. Raises ProviderError."""
@@ -123,7 +132,7 @@ class OfflineVoiceProvider:
         # A text without speech becomes a short pause.
         pcm = speech.pcm or bytes(2 * round(SAMPLE_RATE * _SILENCE_SECONDS))
         yield AudioChunk(pcm)
-        if request.with_timings:
+        if request.with_timings and speech.words:
             marks = [(position, sample / SAMPLE_RATE) for position, sample in speech.words]
             yield Timings(word_timings(request.text, marks, len(pcm) / 2 / SAMPLE_RATE))
 

@@ -125,7 +125,8 @@ class WorkerProcess:
             raise WorkerFailedError("the worker's answer makes no sense")
         pcm = await self._read_exactly(pcm_bytes)
         sample_rate = _whole_number(header.get("sample_rate", self.sample_rate))
-        return Speech(pcm, tuple((int(position), int(sample)) for position, sample in words), sample_rate)
+        clauses = tuple((str(said), int(end)) for said, end in header.get("clauses", ()))
+        return Speech(pcm, tuple((int(position), int(sample)) for position, sample in words), sample_rate, clauses)
 
     async def kill(self) -> None:
         """Ends the process and its fork at once and let go of the pipes."""
