@@ -9,7 +9,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from voice_service.audio.decode import Pcm
-from voice_service.audio.verify import check_duration
+from voice_service.audio.lengths import duration_bounds
+from voice_service.audio.verify import ImplausibleError
 
 ENGLISH: Final = (
     "Once upon a time, in a small house by the sea, there lived a girl named Mia. Every night she looked out of her "
@@ -35,8 +36,9 @@ def pcm(samples: bytes, sample_rate: int) -> Pcm:
 
 
 def verify_pcm(samples: bytes, *, sample_rate: int, text: str, speed: float | None, provider: str) -> None:
-    """Whether the samples are as long as the text needs."""
-    check_duration(pcm(samples, sample_rate).duration, text=text, speed=speed, provider=provider)
+    """Whether the samples are as long as the text needs. Raises ImplausibleError."""
+    if not duration_bounds(text, speed).admit(pcm(samples, sample_rate).duration):
+        raise ImplausibleError("of another length", provider=provider)
 
 
 def decode(audio: bytes, container: str = "mp3") -> tuple[int, str]:

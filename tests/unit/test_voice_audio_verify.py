@@ -13,7 +13,7 @@ from support.voice_samples import ENGLISH
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder, Sound
 from voice_service.audio.mp3 import walk
-from voice_service.audio.verify import SegmentFinisher, check_words, duration_bounds
+from voice_service.audio.verify import SegmentFinisher, check_words
 from voice_service.audio.words import word_spans
 from voice_service.ports import NativeFormat, SegmentRequest, WordTiming
 from voice_service.providers.mock.provider import MockVoiceProvider, frames_for, silent_mp3
@@ -108,35 +108,6 @@ async def test_pcm_is_held_against_its_text() -> None:
     assert (
         ProviderErrorKind.TRUNCATED is (await refusal(whole[: len(whole) // 4 * 2], native=NativeFormat.PCM_S16LE)).kind
     )
-
-
-@pytest.mark.parametrize("text", ["…", "🐉🌙", "* * *", "—", "?!", "Mia", "The End", "Zzzzzzzzzzzzzzzzzzzzzzzzzzzzz!"])
-def test_short_and_wordless_texts_have_no_minimum(text: str) -> None:
-    """A frame of sound is enough for a word, a mark or a drawn-out sound."""
-    assert duration_bounds(text).admit(1152 / 44_100)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("1234567890", 6.9), ("👨‍👩‍👧‍👦🐉🌙", 2.5), ("I. II. III. IV.", 4.4), ("กาลครั้งหนึ่งนานมาแล้ว", 26.5), ("Mia", 0.9)],
-)
-def test_texts_that_sound_long_are_admitted(text: str, seconds: float) -> None:
-    """Numbers, emoji and scripts that a voice spells out take their time (measured with espeak-ng)."""
-    assert duration_bounds(text).admit(seconds)
-
-
-def test_speed_widens_the_bounds_and_never_narrows_them() -> None:
-    """A provider that ignores or clamps the speed is not refused for it."""
-    plain, fast, slow = duration_bounds(ENGLISH), duration_bounds(ENGLISH, 2.0), duration_bounds(ENGLISH, 0.5)
-
-    assert fast.shortest < plain.shortest == slow.shortest
-    assert slow.longest > plain.longest == fast.longest
-
-
-def test_speed_of_zero_is_a_mistake() -> None:
-    """A speed is a factor above zero."""
-    with pytest.raises(ValueError, match="positive"):
-        duration_bounds("Mia", 0.0)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.audio.lengths import duration_bounds
 from voice_service.audio.words import word_spans
 from voice_service.ports import (
     MP3_44100_128,
@@ -104,6 +105,7 @@ class MockJournal:
 
 NAME: Final = "mock"
 _CHARACTERS_PER_SECOND: Final = 15
+_TIMES_THE_LEAST: Final = 1.5
 _SHORTEST_SECONDS: Final = 0.2
 _BYTES_PER_SECOND: Final = MP3_44100_128.bit_rate / 8
 _FRAME_BYTES: Final = 417
@@ -111,7 +113,7 @@ _GARBAGE: Final = b"<html>502 Bad Gateway</html>"
 
 
 class MockVoiceProvider:
-    """Speaks any text of up to 5,000 characters as silent MP3, 15 characters a second.
+    """Speaks any text of up to 5,000 characters as silent MP3, 15 characters a second, or fewer in Chinese and such.
 
     The same text, voice, model and settings give the same bytes; anything else gives others.
     """
@@ -182,8 +184,9 @@ class MockVoiceProvider:
             await asyncio.sleep(self._script.first_byte_seconds)
         if fault is not None and isinstance(fault.kind, ProviderErrorKind):
             raise ProviderError(fault.kind, "scripted fault", provider=NAME, retry_after=fault.retry_after)
-        seconds = len(request.text) / _CHARACTERS_PER_SECOND / (request.settings.speed or 1.0)
-        frames = frames_for(max(_SHORTEST_SECONDS, seconds))
+        least = duration_bounds(request.text, None, request.language_code).shortest
+        seconds = max(len(request.text) / _CHARACTERS_PER_SECOND, _TIMES_THE_LEAST * least)
+        frames = frames_for(max(_SHORTEST_SECONDS, seconds / (request.settings.speed or 1.0)))
         runs = silent_runs(_seed(request, self._metadata), frames)
         if fault is not None:
             runs = iter((_spoil(b"".join(runs), fault),))
