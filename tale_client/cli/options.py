@@ -48,6 +48,7 @@ out_option: Final = click.option(
     show_default=True,
     help="Folder for the files.",
 )
+play_option: Final = click.option("--play", is_flag=True, help="Play the audio while it arrives; mp3 and wav.")
 yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _texts: Final = partial(click.option, multiple=True, metavar="TEXT")
 

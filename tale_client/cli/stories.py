@@ -16,13 +16,15 @@ from tale_client.cli.options import (
     client_of,
     is_id,
     json_option,
+    play_option,
     story_argument,
     target_option,
     yes_option,
 )
 from tale_client.cli.output_folder import audio_suffix, slug
+from tale_client.cli.player import Player, check_player
 from tale_client.cli.profiles import HEROES
-from tale_client.cli.runner import perform, request
+from tale_client.cli.runner import CommandError, perform, request
 from tale_client.cli.story_view import cancelled, heading, standing
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
 from tale_client.cli.wording import as_json as json_of
@@ -136,17 +138,45 @@ def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> No
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="File to write; an existing file is replaced. - is standard output.  [default: out/<title>.mp3]",
 )
+@play_option
 @json_option
 @target_option
-def audio_command(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
-    """Write the audio of the stored story ID to a file and verify its checksum."""
+def audio_command(story_id: str, *, out: Path | None, play: bool, as_json: bool, target: str) -> None:
+    """Write the audio of the stored story ID to a file and verify its checksum.
+
+    With --play it is played; a file is then written only if --out names one.
+    """
+    if play:
+        check_player()
+    if play and out is None:
+        request(target, lambda client: _play(client, story_id))
+        return
     if out == _STANDARD_OUTPUT:
+        if play:
+            raise click.UsageError("--play and --out - exclude each other. Name a file, or leave --out out.")
         if as_json:
             raise click.UsageError("--json and --out - both use standard output. Use one of them.")
         request(target, lambda client: _write_to_output(client, story_id))
         return
     check_folder(_FOLDER if out is None else out.parent)
     perform(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
+    if play:
+        request(target, lambda client: _play(client, story_id))
+
+
+async def _play(client: AsyncTaleClient, story_id: str) -> None:
+    notes: list[str] = []
+    audio = (await client.get_story(story_id, full=True)).audio
+    async with Player(notes.append) as player, aclosing(client.read_audio(story_id)) as chunks:
+        if audio.content_type:
+            await player.begin(audio.content_type)
+        for segment in audio.segments:
+            player.add_segment(segment.audio.end)
+        async for chunk in chunks:
+            await player.add(chunk)
+        await player.finish()
+    if notes:
+        raise CommandError([f"{notes[0]} Save the audio with `tale audio {story_id}`."])
 
 
 async def _write_to_output(client: AsyncTaleClient, story_id: str) -> None:

@@ -1,7 +1,7 @@
 """Shows a story while it is being made, writes its files, and reports how it ended."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.aio import in_thread
 from tale_client.cli.output_folder import AudioDraft, OutputFolder, audio_suffix
+from tale_client.cli.player import Player
 from tale_client.cli.runner import FAILED, WITHOUT_AUDIO
 from tale_client.cli.terminal import Progress, Wrapper, discard_output, one_line, printable, progress, width
 from tale_client.cli.wording import as_json, audio_seconds, clock, problem, state_name, typed
@@ -28,14 +29,18 @@ class StoryView:
 
     The text goes to standard output, everything else to standard error. With `json` the text is not shown, and standard
     output gets the finished story as protobuf JSON. Progress of the narration is shown once the text is complete,
-    because the text shows its own progress until then; with `json` the writing has a progress too.
+    because the text shows its own progress until then; with `json` the writing has a progress too. With `play` the
+    audio is played while it arrives.
     """
 
-    def __init__(self, folder: Path, *, json: bool, story_id: str = "") -> None:
+    def __init__(self, folder: Path, *, json: bool, story_id: str = "", play: bool = False) -> None:
         self.story_id = story_id
         """Id of the story; empty until the first event if it was not given."""
         self.files: list[Path] = []
         """Files that were written."""
+        self.is_over = False
+        """Whether the story has ended and was reported; all that may still last is its sound."""
+        self._play = play
         self._folder = OutputFolder(folder)
         self._json = json
         self._mute = json
@@ -66,7 +71,11 @@ class StoryView:
         self._before = before
         self._characters_shown = shown
         done: common_pb2.Story | None = None
-        async with PartialFile(self._folder.path, ".audio", in_thread) as file, aclosing(events):
+        async with (
+            PartialFile(self._folder.path, ".audio", in_thread) as file,
+            Player(self._remark) if self._play else nullcontext() as player,
+            aclosing(events),
+        ):
             audio = AudioDraft(file)
             with ExitStack() as stack:
                 async for event in events:
@@ -77,6 +86,8 @@ class StoryView:
                     elif event.HasField("audio"):
                         await audio.add(event.audio.chunk)
                     self._show(event, stack)
+                    if player is not None:
+                        await _play(player, event)
                     if event.HasField("done"):
                         done = event.done.story
             for note in self._notes:
@@ -84,7 +95,11 @@ class StoryView:
             if done is None:
                 raise RuntimeError("the events of a story end with `done`")
             await self._write(client, done, audio)
-        return self.report_end(done)
+            code = self.report_end(done)
+            self.is_over = True
+            if player is not None:
+                await player.finish()
+        return code
 
     def report_end(self, story: common_pb2.Story) -> int:
         """Reports how the story ended, which files were written and what to do next; returns the exit code."""
@@ -166,7 +181,9 @@ class StoryView:
             begin = "" if self._wrapper.at_line_start else "\n"
             click.echo(f"{begin}{one_line(warning.message)}", err=True)
             return
-        note = f"Note: {typed(problem(warning, self.story_id))}"
+        self._remark(f"Note: {typed(problem(warning, self.story_id))}")
+
+    def _remark(self, note: str) -> None:
         # Inside the text or a progress bar it would break a line, so it waits for the end.
         if self._characters_shown or self._writing is not None or self._narration is not None:
             self._notes.append(note)
@@ -221,6 +238,18 @@ class StoryView:
             if not await audio.commit(story.audio, place):
                 await client.save_audio(story.id, place, audio_id=story.audio.audio_id)
             self.files.append(place)
+
+
+async def _play(player: Player, event: gateway_pb2.StoryEvent) -> None:
+    match event.WhichOneof("event"):
+        case "audio_header":
+            await player.begin(event.audio_header.content_type)
+        case "audio":
+            await player.add(event.audio.chunk)
+        case "segment":
+            player.add_segment(event.segment.segment.audio.end)
+        case _:
+            pass
 
 
 def _unless_known(step: str, story_id: str, problems: Sequence[common_pb2.Problem]) -> str:

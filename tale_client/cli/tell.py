@@ -20,6 +20,7 @@ from tale_client.cli.options import (
     hero_options,
     json_option,
     out_option,
+    play_option,
     spec_of,
     story_argument,
     take_child,
@@ -28,6 +29,7 @@ from tale_client.cli.options import (
     voice_of,
     voice_options,
 )
+from tale_client.cli.player import check_player
 from tale_client.cli.profiles import CHILDREN, HEROES
 from tale_client.cli.runner import run
 from tale_client.cli.story_view import StoryView, interrupted
@@ -81,17 +83,30 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option(
     "--request-id", default="", metavar="ID", help="Idempotency key: the same id returns the same story again."
 )
+@play_option
 @out_option
 @json_option
 @target_option
 def tell_command(
-    *, child: str, hero: str, ask: Path | None, target: str, out: Path, request_id: str, as_json: bool, **asked: Any
+    *,
+    child: str,
+    hero: str,
+    ask: Path | None,
+    target: str,
+    play: bool,
+    out: Path,
+    request_id: str,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Create a story.
 
     The text appears on standard output while it is being written. Notes and progress go to standard error. The text and
     its facts are written to OUT/<title>.md, the audio to OUT/<title>.mp3 (or .wav, .ogg). A file of another story is
     never overwritten.
+
+    With --play the story is heard from its first sentence on, and the command ends when it has been heard. Where there
+    is no audio device, a note says so and everything else is as without --play.
 
     \b
     Exit codes:
@@ -112,11 +127,13 @@ def tell_command(
     if ask and asked["wish"]:
         raise click.UsageError("Give the wish once: --wish TEXT, or --ask FILE for a recording.")
     check_folder(out)
+    if play:
+        check_player(asked["audio_format"], no_narrate=asked["no_narrate"])
     request_id = request_id or new_request_id()
     if hero or described_hero.name:
         asked["kind"] = asked["kind"] or "combined"
     spec = spec_of(child=described_child, hero=described_hero if described_hero.name else None, **asked)
-    view = StoryView(out, json=as_json)
+    view = StoryView(out, json=as_json, play=play)
 
     async def work() -> int:
         async with client_of(target) as client:
@@ -133,13 +150,16 @@ def tell_command(
 
 @click.command("watch")
 @story_argument
+@play_option
 @out_option
 @json_option
 @target_option
-def watch_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
+def watch_command(story_id: str, *, play: bool, out: Path, as_json: bool, target: str) -> None:
     """Follow the story ID from its beginning to its end, and write its files as `tale tell` does."""
     check_folder(out)
-    view = StoryView(out, json=as_json, story_id=story_id)
+    if play:
+        check_player()
+    view = StoryView(out, json=as_json, story_id=story_id, play=play)
 
     async def work() -> int:
         async with client_of(target) as client:
@@ -208,4 +228,8 @@ async def _narrate(view: StoryView, voice: common_pb2.VoiceSelection | None, tar
 
 
 def _run(view: StoryView, work: Coroutine[Any, Any, int], request_id: str = "") -> NoReturn:
-    run(work, interrupted=lambda: interrupted(view.story_id, request_id), followed=lambda: view.story_id)
+    run(
+        work,
+        interrupted=lambda: () if view.is_over else interrupted(view.story_id, request_id),
+        followed=lambda: view.story_id,
+    )

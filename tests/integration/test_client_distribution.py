@@ -19,6 +19,7 @@ from servicekit.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PLAY = PYPROJECT["project"]["optional-dependencies"]["play"]
 INSTALLATION = re.findall(r"^pip .*$", (ROOT / "docs" / "client.md").read_text(), re.MULTILINE)
 TOP_LEVEL = {"tale", "tale_client"}
 
@@ -39,7 +40,7 @@ class Installed:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("client")
-    build, install = (line.replace("dist", str(folder)) for line in INSTALLATION)
+    build, install, play = (line.replace("dist", str(folder)) for line in INSTALLATION)
     offline = "--quiet --no-index"
     build = build.replace("pip wheel", f"{sys.executable} -m pip wheel {offline} --no-build-isolation")
     subprocess.run(["bash", "-c", build], cwd=ROOT, check=True)
@@ -52,6 +53,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     (site,) = environment.glob("lib/python*/site-packages")
     # Adds the dependencies. The editable project of the tests stays out: its own .pth file is not read from here.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # With the library that plays there, which needs no second look at an index for the client itself.
+    play = play.replace("pip", f"{sys.executable} -m pip --python {python}", 1) + f" {offline}"
+    subprocess.run(["bash", "-c", play], cwd=ROOT, check=True)
     return Installed(wheel, environment / "bin", site)
 
 
@@ -115,16 +119,17 @@ def test_stubs_take_the_rules_of_protovalidate_1_where_it_is_installed(installed
 
 
 def test_metadata_names_the_dependencies_of_the_project(installed: Installed) -> None:
-    """No extra, no dependency group."""
+    """The extra `play`, and no dependency group."""
     metadata = Distribution.at(installed.site / f"tale_client-{VERSION}.dist-info").metadata
-    assert sorted(PYPROJECT["project"]["dependencies"]) == sorted(metadata.get_all("Requires-Dist") or [])
-    assert None is metadata.get_all("Provides-Extra")
+    extra = [f"{each}; extra == 'play'" for each in PLAY]
+    assert sorted([*PYPROJECT["project"]["dependencies"], *extra]) == sorted(metadata.get_all("Requires-Dist") or [])
+    assert ["play"] == metadata.get_all("Provides-Extra")
 
 
 def test_everything_that_the_client_imports_is_a_dependency() -> None:
     """By the names under which the environment of the tests has it."""
     found = packages_distributions()
-    named = {_name(requirement) for requirement in PYPROJECT["project"]["dependencies"]}
+    named = {_name(requirement) for requirement in (*PYPROJECT["project"]["dependencies"], *PLAY)}
     missing = {
         name
         for name in _imported()

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 from support.house import House, house
+from support.recorder import Recorder
 from support.scripted_gateway import scripted_gateway
 from support.tale_command import SECONDS, environment
 
@@ -40,11 +41,11 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hou
 
 
 async def run(*command: str, folder: Path, target: str) -> str:
-    """Runs a command, which must succeed, and returns its standard output."""
+    """Runs a command, which must succeed, and returns its standard output. It has an audio device."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
-        env=environment(target),
+        env=environment(target, **Recorder(folder / "device", speed=1000).environment),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -85,7 +86,7 @@ async def test_docs_commands_work_one_after_the_other(cluster: House, tmp_path: 
     assert 0 < min(written.values())
     assert "STORY_STATE_READY" == json.loads((tmp_path / "story.json").read_text())["state"]
     assert [story_id] == [story["id"] for story in json.loads(said["tale list --min-rating 8 --json"])["stories"]]
-    assert "The child is erased. Deleted stories: 1," in said["tale children erase Mia --yes"]
+    assert "The child is erased. Deleted stories: 2," in said["tale children erase Mia --yes"]
 
 
 def _sizes(folder: Path) -> dict[str, int]:
