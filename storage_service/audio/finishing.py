@@ -1,6 +1,7 @@
 """Composes the manifest of a narration into the one audio file of its story."""
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import aclosing
 from typing import Final
@@ -69,12 +70,14 @@ class AudioFinisher:
     async def _compose(self, key: ObjectKey, manifest: Manifest) -> Digest:
         """Writes the segments one after the other; SEGMENT_LOST, once all of them have been read."""
         failure: DomainError | None = None
+        begun, size = False, sum(part.size for part in manifest.parts)
         async with self._files.upload(key, content_type=manifest.header.content_type) as upload:
             for part in manifest.parts:
                 try:
                     async with aclosing(self._segments.read(part)) as blocks:
                         async for block in blocks:
-                            await upload.write(block)
+                            await upload.write(block if begun else true_sizes(block, size))
+                            begun = True
                 except DomainError as error:
                     if error.reason != "SEGMENT_LOST":
                         raise
@@ -82,6 +85,22 @@ class AudioFinisher:
             if failure is not None:
                 raise failure
             return await upload.publish()
+
+
+_WAVE: Final = re.compile(rb"RIFF\xff{4}(WAVEfmt .{20}data)\xff{4}", re.DOTALL)
+_HEADER_BYTES: Final = 44
+
+
+def true_sizes(beginning: bytes, size: int) -> bytes:
+    """Returns the beginning of a file of `size` bytes with its sizes, where it is WAVE that was streamed without them.
+
+    Sizes of 4 GiB or more have no place there; readers read to the end then.
+    """
+    header = _WAVE.match(beginning)
+    if header is None or size - 8 > 0xFFFFFFFE:
+        return beginning
+    whole, sound = (size - 8).to_bytes(4, "little"), (size - _HEADER_BYTES).to_bytes(4, "little")
+    return b"RIFF" + whole + header[1] + sound + beginning[_HEADER_BYTES:]
 
 
 def _check_whole(manifest: Manifest) -> None:
