@@ -95,10 +95,11 @@ class NeuralEngine:
         spoken = []
         for start, end, language in parts_by_script(text):
             part = text[start:end]
-            if language:
-                spoken.append((start, await self._others.speak(part, self._others.resolve("", language), speed)))
-            else:
-                spoken.append((start, await self._pool.speak({"text": part, "voice": voice, "speed": pace})))
+            request = {"text": part, "voice": voice, "speed": pace}
+            speech = None if language else await self._pool.speak(request)
+            if speech is None or (not speech.pcm and any(map(str.isalnum, part))):
+                speech = await self._others.speak(part, self._others.resolve("", language or "en"), speed)
+            spoken.append((start, speech))
         return spoken[0][1] if len(spoken) == 1 else await asyncio.to_thread(joined, spoken, SAMPLE_RATE)
 
     async def aclose(self) -> None:
