@@ -19,10 +19,9 @@ from support.servers import running
 from support.voice_kit import Voice
 from support.voice_kit import settings as service_settings
 from support.voice_processes import without_neural
-from support.voice_samples import ENGLISH, RUSSIAN
+from support.voice_samples import ENGLISH, RUSSIAN, verify_pcm
 
 from tale.common.v1 import common_pb2
-from voice_service.audio.verify import verify_pcm
 from voice_service.bootstrap import assemble
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceSettings
 from voice_service.providers.offline import neural, neural_worker
