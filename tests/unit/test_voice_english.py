@@ -148,6 +148,14 @@ def test_a_word_after_a_mark_sounds_as_without_it(said: Callable[[str], str], qu
         ("~5 km → I <3 it ★", "about 5 km I it"),
         ("https://www.example.com", "example.com"),
         ("Then—wait -- he ran – fast", "Then—wait — he ran — fast"),
+        (
+            "It cost £2.99, 50p, $1, 3 euros, $0.50, €1.05",
+            "It cost 2 pounds and 99 pence, 50 pence, 1 dollar, 3 euros, 50 cents, 1 euro and 5 cents",
+        ),
+        ("8 / 2 = 4, 1 1/2 cups, 50/50", "8 divided by 2 = 4, 1 and 1/2 cups, 50 50"),
+        ("No. 7 bus on Feb. 3, 6 ft. 2 in.", "Number 7 bus on February 3, 6 feet 2 in."),
+        ("King Charles and Queen Lily, Book Club", "king Charles and queen Lily, book club"),
+        ("--- The End ---", "The End"),
     ],
 )
 def test_a_text_sounds_as_its_plain_form(said: Callable[[str], str], written: str, plain: str) -> None:
@@ -177,6 +185,9 @@ def test_a_text_sounds_as_its_plain_form(said: Callable[[str], str], written: st
         ("Ooooh", "ˈu"),
         ("Eww", "ˈiu"),
         ("Achoo!", "əʧˈu!"),
+        ("Hahahaha!", "hɑhɑhɑhˈɑ!"),
+        ("Mwahahaha!", "mwɑhɑhɑhˈɑ!"),
+        ("heeheehee", "hihihˈi"),
         ("'Twas", "twˌʌz"),
         ("get 'em", "ɡɛt əm"),
         ("rock 'n' roll", "ɹˈɑk ən ɹˈOl"),
@@ -197,6 +208,7 @@ def test_a_sound_is_made_and_not_spelled(said: Callable[[str], str], word: str, 
         "USA",
         "U.S.A.",
         "ABC",
+        "ABCDEFG",
         "a DJ",
         "OK then",
         "BBC",
@@ -215,8 +227,6 @@ def test_a_sound_is_made_and_not_spelled(said: Callable[[str], str], word: str, 
         "J. K. Rowling",
         "a.m.",
         "3:30",
-        "$5.99",
-        "£3.50",
         "the 21st",
         "3/4 cup",
         "March 3, 2024",
@@ -298,6 +308,8 @@ def test_a_name_is_said_alone_as_an_owner_and_with_others(said: Callable[[str], 
     assert said("Niamh's hat, NIAMH!") == "nˈivz hˈæt, nˈiv!"
     assert said("two Niamhs, two Beths, two Elises") == "tˈu nˈivz, tˈu bˈɛθs, tˈu əlˈisᵻz"
     assert said("Zoë's, José’s and Chloé") == "zˈOiz, hOzˈAz ænd klˈOi"
+    assert said("Theo's, Angie's and Maddox's") == "θˈiOz, ˈænʤiz ænd mˈædɑksᵻz"
+    assert said("Siobhán, Renée, Łukasz") == "ʃəvˈɔn, ɹənˈA, wˈukɑʃ"
 
 
 def test_every_pronunciation_of_a_name_is_of_the_engine_and_has_one_main_stress() -> None:

@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -99,18 +100,16 @@ def _digits(match: re.Match[str]) -> str:
     return " ".join(re.sub(r"\D", "", match[0]))
 
 
-def _unit(match: re.Match[str]) -> str:
-    return f"{match[1]} {_DATA['units'][match[2]]}{'' if match[1] == '1' else 's'}"
+def _counted(number: str, unit: str) -> str:
+    return f"{number} {unit}{'' if number == '1' or unit == 'pence' else 's'}"
 
 
-def _difference(match: re.Match[str]) -> str:
-    """Reads "5 - 3" as a difference; "3 - 5" is a range."""
-    return match[0] if int(match[1]) <= int(match[2]) else f"{match[1]} minus {match[2]}"
-
-
-def _letters(match: re.Match[str]) -> str:
-    """Spells "c-a-t"; the letter "a" would be read as the article."""
-    return "-".join("Eh" if letter in "aA" else letter.upper() for letter in match[0].split("-"))
+def _money(match: re.Match[str]) -> str:
+    """Writes a sum out: the engine would give its currency to the next number too."""
+    unit, part = _DATA["money"][match[1]]
+    cents = (match[3] or "").ljust(2, "0").lstrip("0")
+    parts = [_counted(match[2], unit)] if match[2] != "0" or not cents else []
+    return " and ".join([*parts, *([_counted(cents, part)] if cents else [])])
 
 
 def _rule(pattern: str, replacement: Callable[[re.Match[str]], str] | str) -> _Rule:
@@ -131,15 +130,28 @@ _RULES: Final = (
     _rule(r"[^\w .,;:!?()'-]|_", _alike),
     _rule(r"\b(\d{1,2})\.(\d\d)(?= ?[AaPp]\.?[Mm]\b)", r"\1:\2"),
     _rule(r"(?<=\d) ?([½¼¾])", lambda match: f" and {_DATA['fractions'][match[1]]}"),
-    _rule(r"(?<![\w.,$£€])(\d[\d.,]*) ?([mglL])(?![\w'/²³])(?!\.\w)", _unit),
+    _rule(r"([$£€])(\d[\d,]*)(?:\.(\d\d?))?\b(?![.,]?\d| ?(?:hundred|[kKmMbB]\b|\w+illion|thousand))", _money),
+    _rule(
+        r"(?<![\w.,$£€])(\d[\d.,]*) ?([mglL])(?![\w'/²³])(?!\.\w)",
+        lambda match: _counted(match[1], _DATA["units"][match[2]]),
+    ),
     _rule(r"(?<=\d)p(?!\w)", " pence"),
     _rule(r"(?<=\d )[xX](?= \d)", "×"),
     _rule(r"(?<=\d)[xX](?=\d)", " by "),
-    _rule(r"(?<![\w.,-])(\d{1,9}) [-—] (\d{1,9})(?![\w.,-]\d)", _difference),
+    # "3 - 5" is a range.
+    _rule(
+        r"(?<![\w.,-])(\d{1,9}) [-—] (\d{1,9})(?![\w.,-]\d)",
+        lambda match: match[0] if int(match[1]) <= int(match[2]) else f"{match[1]} minus {match[2]}",
+    ),
+    _rule(r"(?<=\d )/(?= \d)", "÷"),
+    _rule(r"(?<=\d) (?=\d{1,2}/\d{1,2}\b(?!/))", " and "),
     _rule(r"(?<![\d.,:/-])0\d+(?![\d.,:/-]\d)", _digits),
     _rule(r"\d{13,}|\d[\d,]{18,}", _digits),
-    _rule(r"\b24/7\b", "24 7"),
+    _rule(r"(?<![\d/])(1[3-9]|[2-9]\d)/(\d{1,2})\b(?!/)", r"\1 \2"),
     _rule(r"\bp\. ?(?=\d)", "page "),
+    # Else the sentence ends there.
+    _rule(r"\bNo\. ?(?=\d)", "Number "),
+    _rule(r"\b(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|ft|vol|ch|pp)\.(?= \d)", r"\1 "),
     _rule(r"~(?=\d)", "about "),
     _rule(
         rf"\b(?!{'|'.join(_DATA['counted'])})([A-Z][a-z]+) ({'|'.join(_DATA['ordinals'])})\b(?!['.]\w)",
@@ -149,13 +161,13 @@ _RULES: Final = (
     _rule(r"(?<!\d)/(?![hs]\b)|/(?!\d|[hs]\b)|#(?!\d)|[~^]|(?<!\w)@|@(?!\w)", _blank),
     _rule(r"<3|(?<!\d)(?<!\d )[<>]|[<>](?! ?\d)|={2,}|(?<![\w ])=|=(?![\w ])", _blank),
     # A dash opens a speech or an item at the start of a line; elsewhere it is a pause.
-    _rule(r"(?m)^[ \t]*[-—]+(?=\s|[^\W\d])", _blank),
+    _rule(r"(?m)^[ \t]*[-—]+(?=\s|[^\W\d])| [-—]+[ \t]*$", _blank),
     _rule(r"(?<=\d)—(?=\d)", "-"),
     _rule(r"-{2,}|(?<!\d) -(?= )", lambda match: match[0].replace("-", "—", 1).replace("-", " ")),
     # "B-b-but", "No-o-o", "c-a-t".
-    _rule(r"(?i)\b([bcdfghj-np-tv-z]{1,3})-(?:\1-)*(?=\1[a-z])", _blank),
+    _rule(r"(?i)\b([bcdfghj-np-tv-z]{1,3})-(?:\1-)*+(?=\1[a-z])", _blank),
     _rule(r"(?i)(?<=([a-z]))(?:-\1){2,}|(?<=([a-z]))-\2(?![\w-])", ""),
-    _rule(r"\b[A-Za-z](?:-[A-Za-z]){2,}\b", _letters),
+    _rule(r"\b[A-Za-z](?:-[A-Za-z]){2,}\b", lambda match: re.sub("[aA]", "Eh", match[0].upper())),
     _rule(r"(?<![\w.&'-])A(?=[.,!?;:]|\s*$|(?: [B-HJ-Z])+\b)(?!\. ?[A-Z])(?!\.\w)", "Eh"),
     _rule(r"(?<!\w)'+(?![^\W\d_])|(?<=\d)'(?!\w)", _blank),
 )
@@ -163,6 +175,7 @@ _RULES: Final = (
 _WORD: Final = re.compile(r"'?[^\W\d_]+(?:'[^\W\d_]+)*'?")
 _VOWEL: Final = re.compile(r"[aeiouyà-öø-ÿ]")
 _STRETCH: Final = re.compile(r"(.)\1{2,}")
+_LAUGH: Final = re.compile(r"(?:[bm]wa)?(?:hee|h[aeio]){3,}h?")
 _ROMAN: Final = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")
 _CONSONANTS: Final = re.compile(r"(sh|ch|th|ck|ph|[a-z])(?:(?<=(.))\2*)")
 
@@ -182,8 +195,11 @@ def _word(match: re.Match[str], known: Callable[[str], bool], phonemes: dict[str
 def _said(base: str, before: str) -> str | None:
     """Returns the phonemes of a word or name of the tables, and of "Shhh", "Brrr" and other runs of consonants."""
     lower = base.lower()
-    if said := _DATA["words"].get(lower) or (base != lower and (_NAMES.get(lower) or _plural(lower))):
+    if said := _DATA["words"].get(lower) or (base != lower and (_name(lower) or _name(_plain(lower)))):
         return str(said)
+    if _LAUGH.fullmatch(lower):
+        laugh = "".join(_DATA["laughs"][each] for each in re.findall("[bm]wa|hee|h[aeio]", lower))
+        return f"{laugh[:-1]}\u02c8{laugh[-1]}"
     if _VOWEL.search(lower) or not re.search(r"([shzmrfvn])\1", lower) or before[-1:].isdigit():
         return None
     if base.isupper() and not _STRETCH.search(base):
@@ -195,29 +211,34 @@ def _said(base: str, before: str) -> str | None:
     return re.sub(r"(?<=[^r])r+", "ˈɜɹ", "".join(sounds)).replace("r", "ɹ")
 
 
-def _plural(lower: str) -> str | None:
-    """Returns how two of a name are said."""
-    one = _NAMES.get(lower[:-1]) if lower.endswith("s") else None
-    return one and one + ("s" if one[-1] in "ptkfθ" else "ᵻz" if one[-1] in "szʃʒʧʤ" else "z")
+def _name(lower: str) -> str | None:
+    """Returns how a name is said, or two of that name."""
+    one = _NAMES.get(lower[:-1]) if lower.endswith("s") and lower not in _NAMES else None
+    return with_s(one) if one else _NAMES.get(lower)
+
+
+def with_s(said: str) -> str:
+    """Returns how a word is said with the ending of an owner, or of several."""
+    return said + ("s" if said[-1] in "ptkfθ" else "ᵻz" if said[-1] in "szʃʒʧʤ" else "z")
+
+
+def _plain(word: str) -> str:
+    """Returns a word without accents."""
+    letters = unicodedata.normalize("NFD", word)
+    return "".join(each for each in letters if not unicodedata.combining(each)).translate(_PLAIN)
 
 
 def _spelling(match: re.Match[str], word: str, known: Callable[[str], bool]) -> str:
     """Returns a word in capitals in lower case, a stretched one as it is usually written, one without accents."""
     base = word.partition("'")[0]
-    whole = (
-        base in _ACRONYMS
-        or (base != "I" and _ROMAN.fullmatch(base))
-        or match.string[match.end() : match.end() + 1] == "&"
-    )
+    spelled = base in _ACRONYMS or (len(base) > 3 and base in ascii_uppercase) or match.string[match.end() :][:1] == "&"
+    whole = spelled or (base != "I" and _ROMAN.fullmatch(base))
     if word.isupper() and len(word) > 1 and not whole and _VOWEL.search(word.lower()):
         before = match.string[: match.start()].rstrip(" (")
         word = word.capitalize() if not before or before[-1] in ".!?…\n" or base == "I" else word.lower()
     if _STRETCH.search(word.lower()) and not whole:
         return _shortened(word, known)
-    if word.isascii() or known(base):
-        return word
-    letters = unicodedata.normalize("NFD", word)
-    return "".join(each for each in letters if not unicodedata.combining(each)).translate(_PLAIN)
+    return word if word.isascii() or known(base) else _plain(word)
 
 
 def _shortened(word: str, known: Callable[[str], bool]) -> str:

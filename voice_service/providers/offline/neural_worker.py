@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from hibari import dsp
 from hibari.g2p import G2P
+from hibari.g2p.oov import OOV
 from hibari.tts import ASSETS, Hibari
 
-from voice_service.providers.offline.english import prepare
+from voice_service.providers.offline.english import prepare, with_s
 from voice_service.providers.offline.graphs import session
 from voice_service.providers.offline.pipe import reply, serve
 
@@ -79,7 +80,8 @@ class Heart:
             raise OSError("hibari's model is another than the one that this program was written for")
         self._session = session(model, _DURATIONS)
         self._ids: dict[str, int] = json.loads((assets / "vocab.json").read_text(encoding="utf-8"))
-        self._g2p = G2P()
+        self._unknown = OOV(str(assets / "oov.onnx"))
+        self._g2p = G2P(oov=self._guess)
         lexicon = self._g2p.lexicon.golds
         self._knows = lexicon.__contains__
         self._said: dict[str, str] = {}
@@ -120,6 +122,12 @@ class Heart:
                 piece.append(word)
             if piece:
                 yield piece, _pause(sentence, text[end:])
+
+    def _guess(self, word: str) -> str | None:
+        """Returns how a word is said that is in no lexicon; what is Theo's sounds like Theo."""
+        owner = re.sub("['\u2019]s$", "", word)
+        said: str | None = self._unknown(owner)
+        return with_s(said) if said and owner != word else said
 
     def _words(self, sentence: str, positions: Sequence[int]) -> list[Word]:
         parts = [(positions[part.start()], part[0]) for part in re.finditer(r"\S+", sentence)]
