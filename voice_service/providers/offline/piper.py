@@ -122,7 +122,8 @@ class PiperEngine:
         return " ".join(f"{_SETTING}: {warning}" for warning in self._warnings)
 
     async def missing(self) -> str:
-        """Returns "" where there are voices and the worker starts, else why not."""
+        """Returns "" where there are voices and the worker starts, else why not; waits until each model was tried."""
+        await self.reduced()
         return await self._pool.failed() if self._voices else f"{_SETTING} has no voices"
 
     def list_voices(self, language_code: str | None = None) -> Sequence[VoiceInfo]:
