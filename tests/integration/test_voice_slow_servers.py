@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from support.speech_fake import Reply, SpeechFake, speech_config, speech_fake
+from support.speech_fake import Reply, SpeechFake, load_sdk, speech_config, speech_fake
 from support.voice_kit import STORY, NamedVoice
 from support.voice_virtual import VirtualTold, VirtualVoice, virtual_voice
 
@@ -29,6 +29,12 @@ REMOTE: dict[str, Any] = {"key": "", "remote": True}
 BILLED: dict[str, Any] = {"remote": True}
 SERVERS = [OWN, REMOTE, BILLED]
 """A server in the own network; one elsewhere, without a key and with one."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    """The SDK is loaded once, since it may take longer than virtual time waits for a thread."""
+    asyncio.run(load_sdk())
 
 
 @asynccontextmanager

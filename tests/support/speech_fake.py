@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from servicekit.secrets import SecretSource
 from support.aimock import AIMock, aimock
+from voice_service.providers.openai_api import OpenAIClient
 from voice_service.providers.speech.config import SpeechConfig
 from voice_service.providers.speech.provider import SpeechProvider
 from voice_service.transcription.openai_transcriber import OpenAITranscriber, TranscriptionConfig
@@ -274,6 +275,13 @@ def speech_config(base_url: str, key: str | SecretSource = "secret-key", **given
     """What a provider has to know of a server."""
     secret = SecretSource(SecretStr(key), name="SPEECH_API_KEY") if isinstance(key, str) else key
     return SpeechConfig(**{"base_url": base_url, "key": secret, "model": "kokoro", "voice": "af_heart", **given})
+
+
+async def load_sdk() -> None:
+    """Loads what a provider loads in a thread when it is first called."""
+    client = OpenAIClient("http://127.0.0.1:1/v1", SecretSource(None, name="NONE"), provider="none")
+    await client.get()
+    await client.aclose()
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.environment import proxy_for
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, Omit
 
+    from servicekit.resilience.errors import Treatment
     from servicekit.secrets import SecretSource
 
 
@@ -134,8 +136,50 @@ _LOADING: Final = re.compile(
 )
 _LOADING_SECONDS: Final = 15.0
 """Pause after which a server is called again whose model is being loaded, if it names none."""
+_LIMIT: Final = re.compile(
+    r"(?:max|at most|limit|exceed|up to|(?:longer|more|less|fewer) than)[^\d.]{0,40}?(?P<n>\d[\d,]*)(?P<token> token)?"
+    r"|(?P<m>\d[\d,]*)[ -]?(?:char\w*|(?P<of>token)s?)[ -]?(?:max|limit)",
+    re.IGNORECASE,
+)
+_OF_VOICE: Final = re.compile(
+    r"\bvoices?\b[^.]{0,240}?\b(?:not (?:found|exist|supported|available|valid)|unknown|invalid|unsupported)"
+    r"|\b(?:unknown|invalid|unsupported|no such|no|find|load)\b[^.]{0,20}\bvoice|voice_not_found"
+    r"|['\"](?:param['\"]: ?['\"]|loc['\"]: ?[\[(][^\])]*['\"])voice['\"]",
+    re.IGNORECASE,
+)
+_MAY_NAME_A_VOICE: Final = frozenset(
+    {ProviderErrorKind.INVALID_INPUT, ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.OVERLOAD}
+)
 _REQUEST_IDS: Final = ("x-request-id", "x-generation-id")
 _LONGEST_ID: Final = 128
+_MOST_READ: Final = 4_000
+_MOST_DIGITS: Final = 9
+
+
+class RefusedError(ProviderError):
+    """An answer that is an error: `of_voice` where it is about the voice.
+
+    `limits` are the lengths of texts that it names, in characters.
+    """
+
+    def __init__(
+        self,
+        kind: ProviderErrorKind,
+        message: str,
+        *,
+        of_voice: bool = False,
+        limits: tuple[int, ...] = (),
+        **given: Any,
+    ) -> None:
+        super().__init__(kind, message, **given)
+        self.of_voice = of_voice
+        self.limits = limits
+
+    @property
+    def treatment(self) -> Treatment:
+        """That of its kind; of a voice that is not there with its reason."""
+        known = super().treatment
+        return replace(known, reason="VOICE_NOT_FOUND") if self.of_voice else known
 
 
 class ResponseProgress:
@@ -174,19 +218,24 @@ def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Ite
         raise ProviderError(kind, message, provider=provider) from error
 
 
-def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
+def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> RefusedError:
     """Returns the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
-    kind = _kind(status, body)
+    kind, text = _kind(status, body), str(body)[:_MOST_READ]
+    of_voice = kind in _MAY_NAME_A_VOICE and _OF_VOICE.search(text) is not None
+    if of_voice:
+        kind = ProviderErrorKind.UNSUPPORTED
     said, wait = _SAID[kind], wait_asked(headers, rate_limited=status == 429)
-    if kind is ProviderErrorKind.OVERLOAD and _LOADING.search(str(body)) is not None:
+    if kind is ProviderErrorKind.OVERLOAD and _LOADING.search(text) is not None:
         said, wait = "it is loading its model", _LOADING_SECONDS if wait is None else wait
-    return ProviderError(
+    return RefusedError(
         kind,
         f"{said} (HTTP {status})",
         provider=provider,
         retry_after=wait,
         status=status,
         request_id=request_id(headers),
+        of_voice=of_voice,
+        limits=tuple(_limits(text)),
     )
 
 
@@ -200,6 +249,13 @@ def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) ->
     return ProviderError(
         kind, f"{_SAID[kind]} (HTTP 200)", provider=provider, status=200, request_id=request_id(headers)
     )
+
+
+def _limits(text: str) -> Iterator[int]:
+    for found in _LIMIT.finditer(text):
+        number = int((found["n"] or found["m"]).replace(",", "")[:_MOST_DIGITS])
+        # A token is a character at least, but of scripts whose characters are two.
+        yield number // 2 if found["token"] or found["of"] else number
 
 
 def request_id(headers: Mapping[str, str]) -> str:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+from collections import OrderedDict
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from voice_service.audio.decode import HEAD_BYTES, is_text
+from voice_service.audio.decode import HEAD_BYTES, AudioError, decode, is_text
+from voice_service.audio.lengths import Lengths
+from voice_service.audio.verify import ImplausibleError
 from voice_service.languages import covers
 from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata
-from voice_service.providers.openai_api import OpenAIClient, ResponseProgress, from_answer, request_id, typed_errors
+from voice_service.providers.openai_api import (
+    OpenAIClient,
+    RefusedError,
+    ResponseProgress,
+    from_answer,
+    request_id,
+    typed_errors,
+)
+from voice_service.providers.speech.config import MAX_TEXT_LENGTH
 from voice_service.providers.speech.discovery import speech_model, with_voices
+from voice_service.providers.speech.parts import first_part
 from voice_service.providers.speech.voices import configured, voice_list
 
 if TYPE_CHECKING:
@@ -31,6 +44,12 @@ _MAX_TEXT_BYTES: Final = 1 << 20
 _PROBE_SECONDS: Final = 5.0
 _AT_ONCE: Final = 0.3
 """Seconds for which a question about the configuration waits for the server's lists."""
+_LEAST_LIMIT: Final = 20
+"""Characters; what is less is no limit of a text."""
+_MOST_BEGUN: Final = 8
+_MOST_NEAR: Final = 3
+_NEAR: Final = 0.5
+"""Likeness of names, from 0 to 1."""
 _WELL: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT})
 """Answers to a probe of a server that is there but does not list its models."""
 
@@ -48,6 +67,9 @@ class SpeechProvider:
         self._completion: asyncio.Task[None] | None = None
         self._unfound = ""
         """What has to be set since the server does not list it."""
+        self._lengths = Lengths()
+        self._begun: OrderedDict[SegmentRequest, list[tuple[str, bytes]]] = OrderedDict()
+        """Texts of which a later part failed: the parts before it, with their sound."""
         self._use(config)
 
     def _use(self, config: SpeechConfig) -> None:
@@ -113,18 +135,11 @@ class SpeechProvider:
         return sorted(speaking, key=lambda voice: voice.voice_id != self._config.default_voice)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
-        """Knows the voices of the settings and those that the server lists, for every language.
-
-        Raises ProviderError for another one while the server's list could never be fetched.
-        """
+        """Takes any name: no list of a server is complete (`af_bella+af_sky`), and a refusal costs nothing."""
         del language_code
-        if any(voice_id == voice.voice_id for voice in self._configured):
-            return True
-        if any(voice_id == voice.voice_id for voice in await self._listed()):
-            return True
-        if self._voices.value is None and not self._config.missing():
-            await self._voices.get()
-        return False
+        # The list corrects how a name is written, and names the nearest ones where it is refused.
+        await self._listed()
+        return bool(voice_id.strip())
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -135,12 +150,55 @@ class SpeechProvider:
         await self._client.aclose()
 
     async def synthesize(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
-        """Speaks `request`.
+        """Speaks `request`, in parts where the server does not take as long a text.
 
-        Raises ProviderError: INVALID_INPUT on an empty or overlong text, AUTH where the server is not set up,
-        TRUNCATED where the answer breaks off, TRANSPORT where it is text, and what the server's status stands for.
+        A part that was spoken before another one failed is not asked for again. Raises ProviderError: INVALID_INPUT on
+        an empty or overlong text, AUTH where the server is not set up, TRUNCATED where the answer breaks off, TRANSPORT
+        where it is text, and what the server's status stands for.
         """
         await self._check(request)
+        spoken = self._begun.pop(request, [])
+        at, learned = sum(len(part) for part, _ in spoken), False
+        if spoken:
+            yield CallFacts(characters_billed=len(request.text) - at)
+            yield AudioChunk(b"".join(sound for _, sound in spoken))
+        try:
+            while at < len(request.text):
+                rest = request.text[at:]
+                part = rest[: first_part(rest, self._config.max_text_length, request.language_code)]
+                try:
+                    async with aclosing(self._speak_part(part, request, spoken)) as items:
+                        async for item in items:
+                            yield item
+                except RefusedError as error:
+                    if learned or not self._learns(error.limits, len(part.strip())):
+                        raise self._of_voice(error, self._voice(request)) from error
+                    learned = True
+                else:
+                    at += len(part)
+        finally:
+            if spoken and at < len(request.text):
+                self._begun[request] = spoken
+                if len(self._begun) > _MOST_BEGUN:
+                    self._begun.popitem(last=False)
+
+    async def _speak_part(
+        self, part: str, request: SegmentRequest, spoken: list[tuple[str, bytes]]
+    ) -> AsyncGenerator[SpeechItem, None]:
+        """Speaks a part of the text of `request`, and adds it to `spoken` when it is whole."""
+        sound, content_type = bytearray(), ""
+        async with aclosing(self._speak(replace(request, text=part.strip()))) as items:
+            async for item in items:
+                if isinstance(item, AudioChunk):
+                    sound += item.data
+                elif isinstance(item, CallFacts):
+                    content_type = item.content_type
+                yield item
+        if part != request.text:
+            await self._check_part(part, bytes(sound), content_type, request)
+            spoken.append((part, bytes(sound)))
+
+    async def _speak(self, request: SegmentRequest) -> AsyncGenerator[SpeechItem, None]:
         name = self._config.name
         client = await self._client.get()
         progress = ResponseProgress()
@@ -217,20 +275,62 @@ class SpeechProvider:
         await self._check_set_up()
         if not request.text.strip():
             raise self._error(ProviderErrorKind.INVALID_INPUT, "the text is empty")
-        if len(request.text) > self._config.max_text_length:
-            limit = f"the text is longer than {self._config.max_text_length} characters"
-            raise self._error(ProviderErrorKind.INVALID_INPUT, limit)
+        most = max(MAX_TEXT_LENGTH, self._config.max_text_length)
+        if len(request.text) > most:
+            raise self._error(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {most} characters")
+
+    def _learns(self, limits: Sequence[int], characters: int) -> bool:
+        """Notes the longest of `limits` that forbids a text of so many `characters`; returns whether there is one."""
+        most = max((each for each in limits if _LEAST_LIMIT <= each < characters), default=0)
+        if most:
+            _log.info("the server takes shorter texts", provider=self._config.name, characters=most)
+            self._use(replace(self._config, max_text_length=most))
+        return bool(most)
+
+    async def _check_part(self, part: str, sound: bytes, content_type: str, request: SegmentRequest) -> None:
+        """Raises ProviderError unless the sound of a part is whole."""
+        rate = self._config.sample_rate
+        try:
+            heard = await asyncio.to_thread(decode, sound, content_type=content_type, sample_rate=rate)
+        except AudioError as error:
+            raise self._error(error.kind, str(error)) from error
+        if trouble := self._lengths.trouble(heard.duration, replace(request, text=part), self._config.name):
+            raise ImplausibleError(trouble, provider=self._config.name)
+
+    def _of_voice(self, error: RefusedError, voice_id: str) -> ProviderError:
+        """Returns the refusal, with the names that are nearest to a voice that the server does not have."""
+        listed = {voice.voice_id.casefold(): voice.voice_id for voice in self._voices.value or ()}
+        unlisted = bool(listed) and voice_id.casefold() not in listed
+        if not error.of_voice and not (unlisted and error.kind is ProviderErrorKind.UNSUPPORTED):
+            return error
+        near = [listed[each] for each in get_close_matches(voice_id.casefold(), listed, cutoff=_NEAR)]
+        shown = ", ".join(near or list(listed.values())[:_MOST_NEAR])
+        return RefusedError(
+            error.kind,
+            f"it has no voice {voice_id}{'; its list has ' if shown else ''}{shown}",
+            provider=error.provider,
+            status=error.status,
+            request_id=error.request_id,
+            of_voice=True,
+        )
 
     def _body(self, request: SegmentRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
             "input": request.text,
             "model": request.model_id or self._config.model,
-            "voice": request.voice_id or self._voice_for(request.language_code),
+            "voice": self._voice(request),
             "response_format": self._config.response_format,
         }
         if request.settings.speed is not None:
             body["speed"] = request.settings.speed
         return body
+
+    def _voice(self, request: SegmentRequest) -> str:
+        """Returns the voice as the server writes it."""
+        asked = request.voice_id.strip() or self._voice_for(request.language_code).strip()
+        listed = [voice.voice_id for voice in self._voices.value or ()]
+        alike = (each for each in listed if each.casefold() == asked.casefold())
+        return asked if asked in listed else next(alike, asked)
 
     def _voice_for(self, language_code: str) -> str:
         fitting = [voice.voice_id for voice in self._configured if covers(voice.language_codes, language_code)]
