@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import socket
 import sys
 import time
@@ -25,8 +26,10 @@ from tale.common.v1 import common_pb2
 from voice_service.bootstrap import assemble
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceSettings
 from voice_service.providers.offline import neural, neural_worker
+from voice_service.providers.offline.engine import refusal
 from voice_service.providers.offline.neural import parts_by_script
 from voice_service.providers.offline.neural_worker import Heart
+from voice_service.providers.offline.pipe import reply
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 if TYPE_CHECKING:
@@ -172,9 +175,10 @@ async def test_other_scripts_are_read_by_espeak(provider: OfflineVoiceProvider) 
         ("Good night.", [("Good night.", "")]),
         ("Zoë and Łukasz — 3:30!", [("Zoë and Łukasz — 3:30!", "")]),
         ("He said «Да, да» twice.", [("He said ", ""), ("«Да, да» ", "ru"), ("twice.", "")]),
-        ("Χαίρε! שלום", [("Χαίρε! ", "el"), ("שלום", "he")]),
+        ("Χαίρε! said he", [("Χαίρε! ", "el"), ("said he", "")]),
         ("Да … — да.", [("Да … — да.", "ru")]),
-        ("🐉 小 さ", [("🐉 ", ""), ("小 ", "cmn"), ("さ", "ja")]),
+        ("🐉 小さ", [("🐉 ", ""), ("小さ", "ja")]),
+        ("小女孩 slept", [("小女孩 ", "zh"), ("slept", "")]),
         ("  ", []),
     ],
 )
@@ -282,6 +286,35 @@ async def test_hard_text_leaves_the_worker_alive(provider: OfflineVoiceProvider)
         assert len(pcm) >= 2 * RATE * 0.25, name
 
     assert before == provider._neural._pool.idle_pids
+
+
+async def test_text_that_the_engine_fails_at_is_read_by_espeak(
+    provider: OfflineVoiceProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is known that the text is to blame."""
+
+    async def fail(request: dict[str, Any]) -> None:
+        assert request["text"]
+        raise refusal("failed")
+
+    monkeypatch.setattr(provider._neural._pool, "speak", fail)
+
+    assert (await spoken(provider, "Good night."))[0] == (await spoken(provider, "Good night.", voice="en+f2"))[0]
+
+
+def test_worker_survives_a_text_that_its_engine_fails_at() -> None:
+    """It says so and stays."""
+
+    class Failing:
+        sample_rate = RATE
+
+        def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+            raise IndexError(request["text"])
+
+    replies = io.BytesIO()
+
+    assert reply(Failing(), {"id": 7, "text": "9" * 200, "seconds": 30}, replies)
+    assert b'{"id": 7, "error": "failed"}' == replies.getvalue()[4:]
 
 
 def test_text_that_takes_too_long_is_refused(heart: Heart) -> None:

@@ -84,9 +84,9 @@ def failure(kind: ProviderErrorKind, message: str) -> ProviderError:
 
 
 def refusal(reason: str) -> ProviderError:
-    """Returns what a worker's refusal means."""
+    """Returns what a worker's refusal means: "voice", "too_long" or "failed"."""
     if reason == "voice":
         return failure(ProviderErrorKind.UNSUPPORTED, "the engine does not know this voice")
-    if reason == "too_long":
-        return failure(ProviderErrorKind.INVALID_INPUT, "the text takes more than 25 minutes to speak")
-    return failure(ProviderErrorKind.TRANSPORT, "the engine failed")
+    long = reason == "too_long"
+    said = "the text takes more than 25 minutes to speak" if long else "the engine cannot read this text"
+    return failure(ProviderErrorKind.INVALID_INPUT, said)

@@ -6,9 +6,12 @@ import asyncio
 import re
 import unicodedata
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from servicekit.resilience.errors import ProviderErrorKind
+import structlog
+
+from servicekit.languages import language_of
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import VoiceInfo
 from voice_service.providers.offline.engine import Speech, failure, joined
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
     from voice_service.providers.offline.engine import Engine
 
+_log: Final = structlog.stdlib.get_logger(__name__)
+
 HEART: Final = "heart"
 SAMPLE_RATE: Final = 24_000
 _NAMES: Final = frozenset({HEART, "hibari", "af_heart"})
@@ -28,20 +33,6 @@ _NEEDS: Final = ("onnxruntime", "hibari")
 # 159 words a minute; the voice's own pace is 194, too fast for a child.
 _PACE: Final = 0.8
 _PACES: Final = (0.5, 2.0)
-_WRITTEN: Final = {
-    "CYRILLIC": "ru",
-    "GREEK": "el",
-    "HEBREW": "he",
-    "ARABIC": "ar",
-    "DEVANAGARI": "hi",
-    "CJK": "cmn",
-    "HIRAGANA": "ja",
-    "KATAKANA": "ja",
-    "HANGUL": "ko",
-    "GEORGIAN": "ka",
-    "ARMENIAN": "hy",
-}
-"""Scripts, by the first word of Unicode's names, and a language to read them in; the others are spelled in English."""
 
 
 class NeuralEngine:
@@ -88,19 +79,27 @@ class NeuralEngine:
         return HEART
 
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
-        """Reads `text`; words in other scripts than the Latin one are read by a voice of espeak-ng."""
+        """Reads `text`; what is in other scripts, or cannot be read, is read by a voice of espeak-ng."""
         if self._missing:
             raise failure(ProviderErrorKind.AUTH, self._missing)
         pace = min(max(_PACE * speed, _PACES[0]), _PACES[1])
         spoken = []
         for start, end, language in parts_by_script(text):
             part = text[start:end]
-            request = {"text": part, "voice": voice, "speed": pace}
-            speech = None if language else await self._pool.speak(request)
+            speech = None if language else await self._read({"text": part, "voice": voice, "speed": pace})
             if speech is None or (not speech.pcm and any(map(str.isalnum, part))):
                 speech = await self._others.speak(part, self._others.resolve("", language or "en"), speed)
             spoken.append((start, speech))
         return spoken[0][1] if len(spoken) == 1 else await asyncio.to_thread(joined, spoken, SAMPLE_RATE)
+
+    async def _read(self, request: dict[str, Any]) -> Speech | None:
+        try:
+            return await self._pool.speak(request)
+        except ProviderError as error:
+            if error.kind is not ProviderErrorKind.INVALID_INPUT:
+                raise
+            _log.warning("the neural voice cannot read a text, espeak-ng does", why=error.message)
+            return None
 
     async def aclose(self) -> None:
         """Ends the worker."""
@@ -108,24 +107,22 @@ class NeuralEngine:
 
 
 def parts_by_script(text: str) -> list[tuple[int, int, str]]:
-    """Parts `text` into what is in the Latin script ("") and what is in others, with a language that is written so.
+    """Parts `text` into what is in the Latin script ("") and what is not, with a language that is written so.
 
-    Between two words of one script there is no cut, whatever stands there.
+    Between two words of the same kind there is no cut, whatever stands there.
     """
-    parts: list[tuple[int, int, str]] = []
+    parts: list[tuple[int, int, bool]] = []
     for word in re.finditer(r"\S+\s*", text):
-        language = next((found for each in word[0] if (found := _language_of(each))), "")
-        silent = not any(character.isalnum() for character in word[0])
-        if parts and (silent or parts[-1][2] == language):
+        foreign = any(map(_is_foreign, word[0]))
+        if parts and (parts[-1][2] == foreign or not any(map(str.isalnum, word[0]))):
             parts[-1] = (parts[-1][0], word.end(), parts[-1][2])
         else:
-            parts.append((word.start(), word.end(), language))
-    return parts
+            parts.append((word.start(), word.end(), foreign))
+    return [(start, end, language_of(text[start:end]) if foreign else "") for start, end, foreign in parts]
 
 
-def _language_of(character: str) -> str:
-    """Returns a language that is written in the script of a letter; "" for Latin, and for what is no letter."""
+def _is_foreign(character: str) -> bool:
+    """Returns whether it is a letter of another script than the Latin one."""
     if character < "\u0250" or unicodedata.category(character) not in {"Lo", "Lu", "Ll"}:
-        return ""
-    script = unicodedata.name(unicodedata.normalize("NFKC", character)[0], "LATIN").partition(" ")[0]
-    return "" if script == "LATIN" else _WRITTEN.get(script, "en-gb")
+        return False
+    return not unicodedata.name(unicodedata.normalize("NFKC", character)[0], "LATIN").startswith("LATIN")

@@ -64,7 +64,11 @@ def reply(engine: Engine, request: dict[str, Any], replies: BinaryIO) -> bool:
     """Speaks `request` and writes the reply."""
     # The parent kills what takes too long; this is for a parent that is gone.
     signal.alarm(int(request["seconds"]) + 1)
-    header, pcm = engine.speak(request)
+    try:
+        header, pcm = engine.speak(request)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        # It is the text: the engine is as it was.
+        header, pcm = {"error": "failed"}, b""
     signal.alarm(0)
     _write(replies, {"id": request["id"], **header}, pcm)
     return True

@@ -125,9 +125,9 @@ class OfflineVoiceProvider:
             # The engine of a voice that is named reads or fails: none replaces it unseen.
             engines = self._engines if request.voice_id else await self._ready()
             engine, voice = _choose(engines, request.voice_id, request.language_code)
+            speech = await engine.speak(request.text, voice, request.settings.speed or 1.0)
         except UnknownVoiceError as error:
             raise failure(ProviderErrorKind.UNSUPPORTED, str(error)) from error
-        speech = await engine.speak(request.text, voice, request.settings.speed or 1.0)
         speech = await asyncio.to_thread(joined, [(0, speech)], SAMPLE_RATE)
         # A text without speech becomes a short pause.
         pcm = speech.pcm or bytes(2 * round(SAMPLE_RATE * _SILENCE_SECONDS))

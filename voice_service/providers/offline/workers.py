@@ -48,14 +48,6 @@ class WorkerFailedError(Exception):
     """The process ended, or sent no valid reply. It cannot be used again."""
 
 
-class WorkerRefusedError(Exception):
-    """The worker is well but does not speak the request: `reason` is "voice", "too_long" or "failed"."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class WorkerProcess:
     """A process that speaks one request at a time. Not to be shared by tasks."""
 
@@ -106,7 +98,7 @@ class WorkerProcess:
     async def speak(self, request: dict[str, Any]) -> Speech:
         """Sends `request` (see `pipe`) and return what it made.
 
-        Raises WorkerRefusedError, after which the worker may be used on, and WorkerFailedError, after which it may
+        Raises ProviderError where it refuses, after which it may be used on, and WorkerFailedError, after which it may
         not, and neither after a cancellation.
         """
         self._last_id += 1
@@ -118,7 +110,7 @@ class WorkerProcess:
             raise WorkerFailedError("the worker has ended") from error
         header = await self._read_header(expected_id=self._last_id)
         if "error" in header:
-            raise WorkerRefusedError(str(header["error"]))
+            raise refusal(str(header["error"]))
         pcm_bytes = _whole_number(header.get("pcm_bytes"))
         words = header.get("words")
         if pcm_bytes > request["max_pcm_bytes"] or not isinstance(words, list):
@@ -292,9 +284,9 @@ class WorkerPool:
             async with asyncio.timeout(self._speak_timeout):
                 speech = await worker.speak(request)
             usable = True
-        except WorkerRefusedError as error:
+        except ProviderError:
             usable = True
-            raise refusal(error.reason) from error
+            raise
         except TimeoutError as error:
             raise failure(ProviderErrorKind.TIMEOUT, f"no answer within {self._speak_timeout:g} s") from error
         except WorkerFailedError as error:
