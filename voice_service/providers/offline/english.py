@@ -48,7 +48,7 @@ class _Draft:
         self.positions: Sequence[int] = range(len(text))
 
     def replace(self, pattern: re.Pattern[str], replacement: Callable[[re.Match[str]], str]) -> None:
-        """Replaces what `pattern` finds; what is added stands where old and new begin to differ."""
+        """Replaces what `pattern` finds; what is longer than it was ends where that ended."""
         text: list[str] = []
         positions: list[int] = []
         end = 0
@@ -56,26 +56,14 @@ class _Draft:
             old, new = match[0], replacement(match)
             if new == old:
                 continue
-            head = _common(old, new)
-            tail = _common(old[head:][::-1], new[head:][::-1])
-            start, first, last = match.start(), match.start() + head, match.end() - tail
+            start, last = match.start(), match.end() - 1
             text += [self.text[end:start], new]
-            positions += self.positions[end:first]
-            if len(old) == len(new):
-                positions += self.positions[first:last]
-            else:
-                positions += [self.positions[min(first, len(self.positions) - 1)]] * (len(new) - head - tail)
+            positions += self.positions[end:start]
+            positions += [self.positions[min(at, last)] for at in range(start, start + len(new))]
             end = match.end()
-            positions += self.positions[last:end]
         if text:
             self.text = "".join([*text, self.text[end:]])
             self.positions = [*positions, *self.positions[end:]]
-
-
-def _common(one: str, other: str) -> int:
-    """Returns how many characters two texts have in common at their starts."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
 _DATA: Final[dict[str, Any]] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
