@@ -1,7 +1,7 @@
 """Measures the voice service alone, as a process: `python -m benchmarks.voice`.
 
-The provider is the mock voice (valid MP3 of the length that its text needs); espeak-ng where a row says so. Segments
-are in the service's own memory, and the caller gets the bytes. The load generator shares the machine.
+The provider is the mock voice (valid MP3 of the length that its text needs); the embedded voice where a row says so.
+Segments are in the service's own memory, and the caller gets the bytes. The load generator shares the machine.
 """
 
 import asyncio
@@ -150,7 +150,7 @@ async def main() -> None:
             f" {rate * heard[0].size / 2**20:.0f} MiB/s",
         )
     await _memory()
-    await _espeak()
+    await _embedded()
 
 
 async def _first_bytes() -> None:
@@ -187,7 +187,7 @@ async def _memory() -> None:
     )
 
 
-async def _espeak() -> None:
+async def _embedded() -> None:
     async with service(DEFAULT_VOICE_PROVIDER="offline") as it:
         await load(it, range(2), 2)
         times: list[float] = []
@@ -196,7 +196,7 @@ async def _espeak() -> None:
         watching.cancel()
     whole = statistics.median(each.whole for each in heard)
     _row(
-        "voice: health while espeak-ng narrates 64 stories of a minute",
+        "voice: health while the embedded voice narrates 64 stories of a minute",
         "< 100 ms",
         f"p50 {statistics.median(times) * 1000:.1f} ms, p99 {_percentile(times, 99) * 1000:.0f} ms, max"
         f" {max(times) * 1000:.0f} ms; {rate:.2f} narrations/s, median {whole:.1f} s",
