@@ -8,7 +8,7 @@ from typing import Final
 
 from servicekit.errors import DomainError, not_found, provider_failed, unavailable
 from servicekit.reasons import Reason
-from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind, Treatment
+from servicekit.resilience.errors import TREATMENTS, CircuitOpenError, ProviderError, ProviderErrorKind
 from story_service.assignment import MAX_CONTENT_LENGTH
 from story_service.models.names import id_at_provider
 
@@ -29,16 +29,15 @@ class Tried:
     calls: int
 
 
+_UNFIT: Final = replace(TREATMENTS[ProviderErrorKind.TRUNCATED], break_circuit=False)
+
+
 class UnfitError(ProviderError):
     """The answer repeated itself, started over or was too short, which says nothing of the provider's health."""
 
     def __init__(self, message: str, *, provider: str, request_id: str) -> None:
-        super().__init__(ProviderErrorKind.TRUNCATED, message, provider=provider, request_id=request_id)
-
-    @property
-    def treatment(self) -> Treatment:
-        """Returns that of a cut answer, but the circuit breaker does not count it."""
-        return replace(super().treatment, break_circuit=False)
+        kind = ProviderErrorKind.TRUNCATED
+        super().__init__(kind, message, provider=provider, request_id=request_id, treatment=_UNFIT)
 
 
 class BrokenOffError(UnfitError):

@@ -112,7 +112,7 @@ class ProviderError(Exception):
     upstream said in words, shortened and cleaned of all that, "" for nothing. `retry_after` is the wait in seconds that
     the provider asked for, None where it named none. `status` is the upstream's HTTP status, 0 where there was none;
     `request_id` the upstream's id of the call. `billed` is False where the call cannot have cost anything: it was
-    refused, or never reached the provider.
+    refused, or never reached the provider. `treatment` replaces that of the kind.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class ProviderError(Exception):
         request_id: str = "",
         said: str = "",
         billed: bool = True,
+        treatment: Treatment | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -138,11 +139,12 @@ class ProviderError(Exception):
         self.request_id = request_id
         self.said = said
         self.billed = billed and status < _REFUSED
+        self._treatment = treatment
 
     @property
     def treatment(self) -> Treatment:
         """What to do about it."""
-        return TREATMENTS[self.kind]
+        return self._treatment or TREATMENTS[self.kind]
 
     @property
     def retryable(self) -> bool:
@@ -186,15 +188,11 @@ class CircuitOpenError(ProviderError):
             _PAUSES.get(cause, f"its circuit breaker is open after repeated failures{f' ({why})' if why else ''}"),
             provider=provider,
             retry_after=retry_after,
+            # No call was made, so nothing is counted; a retry would fail the same way.
+            treatment=Treatment(reason="CIRCUIT_OPEN" if failed else TREATMENTS[cause].reason, fail_over=True),
         )
         self.name = name
         self.cause = cause
-        self._reason = "CIRCUIT_OPEN" if failed else TREATMENTS[cause].reason
-
-    @property
-    def treatment(self) -> Treatment:
-        """No call was made, so nothing is counted; a retry would fail the same way."""
-        return Treatment(reason=self._reason, fail_over=True)
 
 
 def wait_asked(headers: Mapping[str, str], now: datetime | None = None, *, rate_limited: bool = True) -> float | None:

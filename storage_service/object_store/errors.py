@@ -32,21 +32,19 @@ _SETTINGS: Final = {
 
 
 class BucketMismatchError(ProviderError):
-    """The bucket is not there, or not as the settings say."""
+    """The bucket is not there, or not as the settings say: only a change of the settings helps."""
 
-    @property
-    def treatment(self) -> Treatment:
-        """Returns that only a change of the settings helps."""
-        return Treatment(reason="INVALID_CONFIGURATION")
+    def __init__(self, message: str, *, status: int) -> None:
+        treatment = Treatment(reason="INVALID_CONFIGURATION")
+        super().__init__(ProviderErrorKind.AUTH, message, provider=PROVIDER, status=status, treatment=treatment)
 
 
 class MissingObjectError(ProviderError):
-    """There is no such object, or not as much of it."""
+    """There is no such object, or not as much of it: an answer, not a failure."""
 
-    @property
-    def treatment(self) -> Treatment:
-        """Returns that this is an answer, not a failure."""
-        return Treatment(reason="NOT_FOUND")
+    def __init__(self, *, status: int) -> None:
+        kind, treatment = ProviderErrorKind.INVALID_INPUT, Treatment(reason="NOT_FOUND")
+        super().__init__(kind, "there is no such object", provider=PROVIDER, status=status, treatment=treatment)
 
 
 def to_provider_error(error: Exception) -> ProviderError:
@@ -56,11 +54,9 @@ def to_provider_error(error: Exception) -> ProviderError:
     status = int(found[1]) if found else 0
     code = found[1] if (found := _CODE.search(said)) else ""
     if code in _SETTINGS:
-        return BucketMismatchError(ProviderErrorKind.AUTH, _SETTINGS[code], provider=PROVIDER, status=status)
+        return BucketMismatchError(_SETTINGS[code], status=status)
     if not isinstance(error, TimeoutError) and (isinstance(error, FileNotFoundError) or status in _MISSING):
-        return MissingObjectError(
-            ProviderErrorKind.INVALID_INPUT, "there is no such object", provider=PROVIDER, status=status
-        )
+        return MissingObjectError(status=status)
     if isinstance(error, UnauthenticatedError | PermissionDeniedError):
         status = status or 403
     kind, message = _by_status(429 if code in _BUSY else status)

@@ -43,10 +43,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,40}")
 
 
 class SupabaseError(ProviderError):
-    """Supabase did not do what was asked. `undone`: for sure nothing was changed, so any call can be made again.
-
-    `treatment` is what is done about it where that is not what is done about all of its `kind`.
-    """
+    """Supabase did not do what was asked. `undone`: for sure nothing was changed, so any call can be made again."""
 
     def __init__(
         self,
@@ -58,14 +55,8 @@ class SupabaseError(ProviderError):
         status: int = 0,
         treatment: Treatment | None = None,
     ) -> None:
-        super().__init__(kind, message, provider=PROVIDER, retry_after=retry_after, status=status)
+        super().__init__(kind, message, provider=PROVIDER, retry_after=retry_after, status=status, treatment=treatment)
         self.undone = undone
-        self._treatment = treatment
-
-    @property
-    def treatment(self) -> Treatment:
-        """Returns what is done about it."""
-        return self._treatment or super().treatment
 
 
 class SchemaMismatchError(SupabaseError):
