@@ -17,22 +17,11 @@ _HEADING: Final = re.compile(r"#{1,6}\s*")
 _TRAILING_HEADING: Final = re.compile(r"\s+#+$")
 _TAG: Final = re.compile(r"</?(?:title|h[1-6]|b|i|em|strong|u|p|br|data|story)\s*/?>", re.IGNORECASE)
 _UNDERLINE: Final = re.compile(r"={2,}\s*([^=]+?)\s*={2,}")
-_PAIRS: Final = (("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("`", "`"), ('"', '"'), ("'", "'"))
-_QUOTES: Final = (
-    ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
-    ("\N{LEFT SINGLE QUOTATION MARK}", "\N{RIGHT SINGLE QUOTATION MARK}"),
-    ("\N{DOUBLE LOW-9 QUOTATION MARK}", "\N{LEFT DOUBLE QUOTATION MARK}"),
-    ("\N{DOUBLE LOW-9 QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
-    ("«", "»"),
-    ("»", "«"),
-    ("\u2039", "\u203a"),
-    ("[", "]"),
-    ("《", "》"),
-    ("〈", "〉"),
-    ("「", "」"),
-    ("『", "』"),
-    ("【", "】"),
+_PAIRS: Final = (
+    *(("**", "**"), ("__", "__"), "**", "__", "``", '""', "''"),
+    *("“”", "‘’", "„“", "„”", "«»", "»«", "\u2039\u203a", "[]", "《》", "〈〉", "「」", "『』", "【】"),
 )
+"""Marks before and behind a title."""
 
 
 _FALLBACKS: Final = {
@@ -86,7 +75,7 @@ def _undressed(title: str) -> str:
     match = _LABEL.match(title)
     if match:
         title = title[match.end() :]
-    for opening, closing in (*_PAIRS, *_QUOTES):
+    for opening, closing in _PAIRS:
         inner = title[len(opening) : -len(closing)]
         if (
             len(title) >= len(opening) + len(closing)

@@ -80,11 +80,7 @@ class ModelSelector:
     def waiting_notice(self) -> Notice:
         """Returns what is shown while `select` waits for the list of models; it is over with the text."""
         why = self._trouble() or "The list of models is not there yet."
-        return Notice(
-            reason="WAITING_FOR_PROVIDER",
-            message=f"The story waits for a model, since STORY_MODEL is not set. {why}",
-            metadata={"provider": CHAT, "ended": "text"},
-        )
+        return _waiting(f"The story waits for a model, since STORY_MODEL is not set. {why}", provider=CHAT)
 
     def _can_be_called(self, model: str) -> bool:
         return provider_of(model) in self._providers
@@ -115,37 +111,28 @@ def no_provider_notice(model: str) -> Notice:
 
 def fallback_notice(model: str, *, failed: str, reason: str) -> Notice:
     """`model` writes or continues after `failed` failed for `reason` (see `story_service.errors.why`)."""
-    metadata = {"model": model, "failed_model": failed, "why": reason}
-    if model == OFFLINE:
-        return Notice(
-            reason=FALLBACK,
-            message=f"The embedded writer replaces {failed}, which failed.",
-            metadata=metadata,
-        )
+    replacement = "The embedded writer" if model == OFFLINE else model
     return Notice(
         reason=FALLBACK,
-        message=f"{model} replaces {failed}, which failed.",
-        metadata=metadata,
+        message=f"{replacement} replaces {failed}, which failed.",
+        metadata={"model": model, "failed_model": failed, "why": reason},
     )
 
 
 def waiting_notice(model: str, *, provider: str, seconds: float, why: str) -> Notice:
     """The story waits for `model`, which failed for `why` and is called again in `seconds`; over with the text."""
     soon = f"in {math.ceil(seconds)} s" if seconds else "as soon as there is a place"
-    return Notice(
-        reason="WAITING_FOR_PROVIDER",
-        message=f"The story waits for {provider}: {why}. {model} is called again {soon}.",
-        metadata={"provider": provider, "model": model, "ended": "text"},
-    )
+    message = f"The story waits for {provider}: {why}. {model} is called again {soon}."
+    return _waiting(message, provider=provider, model=model)
 
 
 def loading_notice(model: str, *, provider: str) -> Notice:
     """The server of `model` is up and loads it; the notice is over with the text."""
-    return Notice(
-        reason="WAITING_FOR_PROVIDER",
-        message=f"The server loads the model {model}.",
-        metadata={"provider": provider, "model": model, "ended": "text"},
-    )
+    return _waiting(f"The server loads the model {model}.", provider=provider, model=model)
+
+
+def _waiting(message: str, **named: str) -> Notice:
+    return Notice(reason="WAITING_FOR_PROVIDER", message=message, metadata={**named, "ended": "text"})
 
 
 def ending_notice(model: str) -> Notice:
