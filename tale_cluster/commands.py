@@ -13,7 +13,7 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import GENDERS, check_folder, gender_of, json_option, spec_of, split_commas
+from tale_client.cli.options import GENDERS, check_folder, json_option, split_commas
 from tale_client.cli.runner import CommandError, run
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
@@ -149,6 +149,8 @@ def demo_command(
     gender: str | None,
     interests: str,
     more: tuple[str, ...],
+    minutes: int,
+    language: str,
     out: Path,
     as_json: bool,
     **asked: Any,
@@ -166,10 +168,10 @@ def demo_command(
     child = common_pb2.Child(
         name=name,
         age=age,
-        gender=gender_of(gender or ("female" if name == _MIA else None)),
+        gender=GENDERS.get(gender or ("female" if name == _MIA else ""), common_pb2.GENDER_UNSPECIFIED),
         interests=split_commas(more or [interests]),
     )
-    spec = spec_of(child=child, **asked)
+    spec = common_pb2.StorySpec(child=child, length_minutes=minutes, language_code=language, **asked)
     view = StoryView(out, json=as_json)
     run(
         _demo(view, spec, data, as_json=as_json),

@@ -1,13 +1,14 @@
-"""Options that several commands share, and the story specification that they or a recording describe."""
+"""Options that several commands share, and the messages that they or a recording describe."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import click
+from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.terminal import one_line
@@ -16,6 +17,7 @@ from tale_client.client import AsyncTaleClient
 from tale_client.services import CONTENT_TYPES
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+MessageT = TypeVar("MessageT", bound=Message)
 
 GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
 FORMATS: Final = {
@@ -23,6 +25,12 @@ FORMATS: Final = {
     "wav": common_pb2.AUDIO_FORMAT_WAV,
     "ogg": common_pb2.AUDIO_FORMAT_OGG_OPUS,
 }
+KINDS: Final = {
+    "child": common_pb2.STORY_KIND_CHILD,
+    "hero": common_pb2.STORY_KIND_HERO,
+    "combined": common_pb2.STORY_KIND_COMBINED,
+}
+_VALUES: Final[dict[str, Mapping[str, int]]] = {"gender": GENDERS, "audio_format": FORMATS, "kind": KINDS}
 
 CONNECT_SECONDS: Final = 3.0
 """Seconds to wait for a gateway before the command reports that there is none."""
@@ -78,24 +86,20 @@ def is_id(given: str) -> bool:
 
 
 def child_options(command: CommandT) -> CommandT:
-    """Adds the options of a child besides `--name`; `take_child` reads them."""
+    """Adds the options of a child besides `--name`, named like its fields."""
     for option in (
-        _texts("--interest", "--interests", "interests", help="What the child likes, separated by commas. Repeatable."),
+        _texts(
+            "--interest",
+            "--interests",
+            "interests",
+            callback=lambda _context, _option, given: split_commas(given),
+            help="What the child likes, separated by commas. Repeatable.",
+        ),
         click.option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in stories."),
         click.option("--age", type=int, help="Age in years, 1 to 18."),
     ):
         command = option(command)
     return command
-
-
-def take_child(options: dict[str, Any]) -> common_pb2.Child:
-    """Removes the options of a child from `options` and returns the child that they describe."""
-    return common_pb2.Child(
-        name=options.pop("name"),
-        age=options.pop("age"),
-        gender=gender_of(options.pop("gender")),
-        interests=split_commas(options.pop("interests")),
-    )
 
 
 def split_commas(given: Sequence[str]) -> list[str]:
@@ -104,12 +108,12 @@ def split_commas(given: Sequence[str]) -> list[str]:
 
 
 def hero_options(command: CommandT, prefix: str = "") -> CommandT:
-    """Adds the options of a hero besides `--name`, their names after `prefix`; `take_hero` reads them."""
+    """Adds the options of a hero besides `--name`, named like its fields, after `prefix`."""
     place = prefix.replace("-", "_")
     for option in (
         _texts(f"--{prefix}interest", f"{place}interests", help="What the hero likes. Repeatable."),
         _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
-        _texts(f"--{prefix}trait", f"{place}traits", help="Character: brave, curious. Repeatable."),
+        _texts(f"--{prefix}trait", f"{place}personality_traits", help="Character: brave, curious. Repeatable."),
         click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
         click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="The hero's gender in stories."),
     ):
@@ -117,20 +121,27 @@ def hero_options(command: CommandT, prefix: str = "") -> CommandT:
     return command
 
 
-def take_hero(options: dict[str, Any], prefix: str = "") -> common_pb2.Hero:
-    """Removes the options of a hero from `options` and returns the hero that they describe."""
-    return common_pb2.Hero(
-        name=options.pop(f"{prefix}name"),
-        gender=gender_of(options.pop(f"{prefix}gender")),
-        appearance=options.pop(f"{prefix}appearance"),
-        personality_traits=options.pop(f"{prefix}traits"),
-        strengths=options.pop(f"{prefix}strengths"),
-        interests=options.pop(f"{prefix}interests"),
-    )
+def take(message: type[MessageT], options: dict[str, Any], prefix: str = "") -> MessageT:
+    """Removes what is named like a field of `message`, after `prefix`, and returns the message that it describes.
+
+    A field whose option was not given stays unset, so that the server decides.
+    """
+    given: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = options.pop(prefix + field.name, None)
+        if value is not None:
+            given[field.name] = _VALUES[field.name][value] if field.name in _VALUES else value
+    return message(**given)
+
+
+def take_voice(options: dict[str, Any]) -> common_pb2.VoiceSelection | None:
+    """Removes what `voice_options` add and returns the voice that it selects; None if nothing of it was given."""
+    voice = take(common_pb2.VoiceSelection, options)
+    return voice if voice.ListFields() else None
 
 
 def voice_options(command: CommandT) -> CommandT:
-    """Adds `--voice-provider`, `--voice` and `--format`."""
+    """Adds `--voice-provider`, `--voice` and `--format`, named like the fields of a VoiceSelection."""
     for option in (
         click.option(
             "--format", "audio_format", type=click.Choice(list(FORMATS)), help="Audio format.  [default: mp3]"
@@ -140,6 +151,7 @@ def voice_options(command: CommandT) -> CommandT:
         ),
         click.option(
             "--voice-provider",
+            "provider",
             default="",
             metavar="NAME",
             help="Voice provider: any name that `tale voices` shows.  [default: that of the voice service]",
@@ -147,22 +159,6 @@ def voice_options(command: CommandT) -> CommandT:
     ):
         command = option(command)
     return command
-
-
-def gender_of(given: str | None) -> common_pb2.Gender.ValueType:
-    """Returns what `--gender` names; unspecified without it."""
-    return GENDERS[given] if given else common_pb2.GENDER_UNSPECIFIED
-
-
-def voice_of(provider: str, voice_id: str, audio_format: str | None) -> common_pb2.VoiceSelection | None:
-    """Returns the voice that `voice_options` select; None if none of them was given."""
-    if not provider and not voice_id and not audio_format:
-        return None
-    return common_pb2.VoiceSelection(
-        provider=provider,
-        voice_id=voice_id,
-        audio_format=FORMATS.get(audio_format or "", common_pb2.AUDIO_FORMAT_UNSPECIFIED),
-    )
 
 
 def check_folder(folder: Path, name: str = "--out") -> None:
@@ -179,13 +175,6 @@ def check_folder(folder: Path, name: str = "--out") -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise click.UsageError(f"{name} {folder} is not writable: {why}. Name another folder.") from None
-
-
-KINDS: Final = {
-    "child": common_pb2.STORY_KIND_CHILD,
-    "hero": common_pb2.STORY_KIND_HERO,
-    "combined": common_pb2.STORY_KIND_COMBINED,
-}
 
 
 def check_characters(
@@ -206,50 +195,6 @@ def check_characters(
         raise click.UsageError("Options of a hero need a name. Add --hero-name NAME.")
     if kind in {"hero", "combined"} and not saved_hero and not hero.name:
         raise click.UsageError(f"A {kind} story needs a hero. Add --hero NAME|ID or --hero-name NAME.")
-
-
-def spec_of(
-    *,
-    child: common_pb2.Child,
-    hero: common_pb2.Hero | None = None,
-    kind: str | None = None,
-    wish: str = "",
-    moral: str = "",
-    theme: str = "",
-    minutes: int | None = None,
-    language: str = "",
-    parent: str = "",
-    model: str = "",
-    fallback_models: tuple[str, ...] = (),
-    temperature: float | None = None,
-    seed: int | None = None,
-    max_tokens: int | None = None,
-    max_cost: float | None = None,
-    voice_provider: str = "",
-    voice_id: str = "",
-    audio_format: str | None = None,
-    no_narrate: bool = False,
-) -> common_pb2.StorySpec:
-    """Returns the specification. A field whose option was not given stays unset, so that the server decides."""
-    return common_pb2.StorySpec(
-        child=child,
-        hero=hero,
-        kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
-        wish=wish,
-        moral=moral,
-        theme=theme,
-        length_minutes=minutes,
-        language_code=language,
-        parent_story_id=parent,
-        model=model,
-        fallback_models=fallback_models,
-        temperature=temperature,
-        seed=seed,
-        max_tokens=max_tokens,
-        max_cost_usd=max_cost,
-        narrate=False if no_narrate else None,
-        voice=voice_of(voice_provider, voice_id, audio_format),
-    )
 
 
 def check_recording(ctx: click.Context, param: click.Parameter, given: Path | None) -> Path | None:

@@ -17,8 +17,7 @@ from tale_client.cli.options import (
     hero_options,
     is_id,
     json_option,
-    take_child,
-    take_hero,
+    take,
     target_option,
     yes_option,
 )
@@ -63,8 +62,6 @@ class ProfileCommands(Generic[ProfileT]):
     message: type[ProfileT]
     options: Callable[[_Command], _Command]
     """Adds the options that describe a profile."""
-    take: Callable[[dict[str, Any]], ProfileT]
-    """Removes these options and returns the profile that they describe."""
 
     def confirmed_id(self, given: str, question: str, target: str) -> str:
         """Looks up the profile, asks for confirmation, and returns its id."""
@@ -124,7 +121,7 @@ class ProfileCommands(Generic[ProfileT]):
         @json_option
         @target_option
         def add_command(*, as_json: bool, target: str, **described: Any) -> None:
-            saved = request(target, lambda client: self.create(client, self.take(described)))
+            saved = request(target, lambda client: self.create(client, take(self.message, described)))
             click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
 
         @group.command("update", help=f"Change a saved {self.what}. {_UPDATE}")
@@ -135,7 +132,7 @@ class ProfileCommands(Generic[ProfileT]):
         @json_option
         @target_option
         def update_command(given: str, *, clear: tuple[str, ...], as_json: bool, target: str, **described: Any) -> None:
-            saved = request(target, self._change(given, self.take(described), clear))
+            saved = request(target, self._change(given, take(self.message, described), clear))
             click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
 
         @group.command("remove", help=f"Delete a saved {self.what}, but no stories.")
@@ -199,7 +196,6 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
     deleted=profile_pb2.DeleteChildResponse(),
     message=common_pb2.Child,
     options=child_options,
-    take=take_child,
 )
 
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
@@ -229,16 +225,9 @@ def erase_child_command(given: str, *, yes: bool, as_json: bool, target: str) ->
 
 def _saved_hero_options(command: _Command) -> _Command:
     language = click.option(
-        "--language", default="", metavar="CODE", help="Language of the description, such as en or ru."
+        "--language", "language_code", default="", metavar="CODE", help="Language of the description, such as en or ru."
     )
     return hero_options(language(command))
-
-
-def _take_saved_hero(options: dict[str, Any]) -> common_pb2.Hero:
-    language = options.pop("language")
-    hero = take_hero(options)
-    hero.language_code = language
-    return hero
 
 
 HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
@@ -254,7 +243,6 @@ HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
     deleted=profile_pb2.DeleteHeroResponse(),
     message=common_pb2.Hero,
     options=_saved_hero_options,
-    take=_take_saved_hero,
 )
 
 heroes_command: Final = HEROES.group("Save heroes for `tale tell --hero NAME`.")

@@ -21,12 +21,10 @@ from tale_client.cli.options import (
     json_option,
     out_option,
     play_option,
-    spec_of,
     story_argument,
-    take_child,
-    take_hero,
+    take,
+    take_voice,
     target_option,
-    voice_of,
     voice_options,
 )
 from tale_client.cli.player import check_player
@@ -67,9 +65,15 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option(
     "--theme", default="", help='The setting or subject of the story: "the moon"; --wish says what happens in it.'
 )
-@click.option("--parent", default="", metavar="ID", help="Stored story that this one continues.")
-@click.option("--minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
-@click.option("--language", default="", metavar="CODE", help="Language of the story, such as en or ru.  [default: en]")
+@click.option("--parent", "parent_story_id", default="", metavar="ID", help="Stored story that this one continues.")
+@click.option("--minutes", "length_minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
+@click.option(
+    "--language",
+    "language_code",
+    default="",
+    metavar="CODE",
+    help="Language of the story, such as en or ru.  [default: en]",
+)
 @click.option("--model", default="", help='Model, as `tale models` shows it; "offline" is the embedded writer.')
 @click.option(
     "--fallback-model", "fallback_models", multiple=True, help="Model to use when the first one fails. Repeatable."
@@ -77,7 +81,7 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option("--temperature", type=float, help="Sampling temperature, 0 to 2.")
 @click.option("--seed", type=int, help="Seed for repeatable stories, where the model supports it.")
 @click.option("--max-tokens", type=int, metavar="N", help="Maximum number of tokens in one answer of a model.")
-@click.option("--max-cost", type=float, metavar="USD", help="Maximum cost of the text in US dollars.")
+@click.option("--max-cost", "max_cost_usd", type=float, metavar="USD", help="Maximum cost of the text in US dollars.")
 @voice_options
 @click.option("--no-narrate", is_flag=True, help="Create the text only.")
 @click.option(
@@ -96,6 +100,7 @@ def tell_command(
     play: bool,
     out: Path,
     request_id: str,
+    no_narrate: bool,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -122,17 +127,19 @@ def tell_command(
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
         tale tell --child Mia --ask wish.wav
     """  # noqa: D301 - click wants the control character itself
-    described_child, described_hero = take_child(asked), take_hero(asked, "hero_")
+    described_child, described_hero = take(common_pb2.Child, asked), take(common_pb2.Hero, asked, "hero_")
     check_characters(described_child, described_hero, saved_child=child, saved_hero=hero, kind=asked["kind"])
     if ask and asked["wish"]:
         raise click.UsageError("Give the wish once: --wish TEXT, or --ask FILE for a recording.")
     check_folder(out)
     if play:
-        check_player(asked["audio_format"], no_narrate=asked["no_narrate"])
+        check_player(asked["audio_format"], no_narrate=no_narrate)
     request_id = request_id or new_request_id()
     if hero or described_hero.name:
         asked["kind"] = asked["kind"] or "combined"
-    spec = spec_of(child=described_child, hero=described_hero if described_hero.name else None, **asked)
+    asked |= {"child": described_child, "hero": described_hero if described_hero.name else None}
+    asked |= {"voice": take_voice(asked), "narrate": False if no_narrate else None}
+    spec = take(common_pb2.StorySpec, asked)
     view = StoryView(out, json=as_json, play=play)
 
     async def work() -> int:
@@ -174,24 +181,14 @@ def watch_command(story_id: str, *, play: bool, out: Path, as_json: bool, target
 @out_option
 @json_option
 @target_option
-def narrate_command(
-    story_id: str,
-    *,
-    voice_provider: str,
-    voice_id: str,
-    audio_format: str | None,
-    out: Path,
-    as_json: bool,
-    target: str,
-) -> None:
+def narrate_command(story_id: str, *, out: Path, as_json: bool, target: str, **asked: Any) -> None:
     """Narrate the stored story ID again, for example in another voice, and write its files.
 
     The earlier audio stays until the new audio is complete. If the narration fails, the exit code is 3.
     """
-    voice = voice_of(voice_provider, voice_id, audio_format)
     check_folder(out)
     view = StoryView(out, json=as_json, story_id=story_id)
-    _run(view, _narrate(view, voice, target))
+    _run(view, _narrate(view, take_voice(asked), target))
 
 
 @click.command("retry")
