@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
+from servicekit.resilience.retry import RetryPolicy
 from story_service.errors import BrokenOffError, OutOfTokensError, Tried, all_failed, generation_failed, why
 from story_service.generation.budget import USELESS, CallBudget
 from story_service.generation.selection import (
@@ -33,18 +34,19 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
-    ModelWriter,
 )
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from servicekit.resilience.circuit_queue import Circuit
-    from servicekit.resilience.retry import RetryBudget, RetryPolicy
+    from servicekit.resilience.retry import RetryBudget
+    from story_service.assignment import Assignment
     from story_service.generation.content import Content, Delta, Title
     from story_service.generation.cost_ledger import CostLedger
     from story_service.metrics import StoryMetrics
+    from story_service.ports import ModelWriter
 
 FallbackItem: TypeAlias = "AttemptStarted | Notice | Title | Delta | ModelCall"
 
@@ -56,6 +58,22 @@ _OF_THE_STORY: Final = "TEXT_TOO_LONG"
 """No other attempt can fix it: released text stays."""
 _LEAST_SHARE: Final = 0.5
 """Part of a wait that is not drawn at random."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What all stories are written with: `writers` by provider, and the rules by which models are called.
+
+    `policy` is for retries of the same model and `budget` for those to all providers. `circuit` returns a model's
+    circuit breaker, None where it has none. `max_calls` is how often models are called for one story.
+    """
+
+    writers: Mapping[str, ModelWriter]
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    budget: RetryBudget | None = None
+    metrics: StoryMetrics | None = None
+    circuit: Callable[[str], Circuit | None] = lambda _: None
+    max_calls: int = 8
 
 
 class ModelFallback:
@@ -70,35 +88,31 @@ class ModelFallback:
 
     def __init__(
         self,
+        writing: Writing,
+        assignment: Assignment,
         selection: Selection,
         *,
         content: Content,
         ledger: CostLedger,
-        writer_of: Callable[[str], ModelWriter],
-        policy: RetryPolicy,
-        calls: CallBudget,
-        budget: RetryBudget | None = None,
-        metrics: StoryMetrics | None = None,
         deadline: float | None = None,
-        circuit: Callable[[str], Circuit | None] = lambda _: None,
-        provider_wait: float = 0.0,
     ) -> None:
-        """`calls` is the budget of the story, `budget` that of retries to all providers.
-
-        `deadline` is on the loop's clock, `circuit` returns a model's circuit breaker, and `provider_wait` is how long
-        models are waited for in all, in seconds.
-        """
+        """`deadline` is on the loop's clock."""
         self._notices = list(selection.notices)
         self._content = content
         self._ledger = ledger
-        self._writer_of = writer_of
-        self._policy = policy
-        self._calls = calls
-        self._budget = budget
-        self._metrics = metrics
+        self._writers = writing.writers
+        self._policy = writing.policy
+        self._calls = CallBudget(
+            writing.max_calls,
+            writing.policy.retries + 1,
+            made=assignment.calls_made,
+            without_text=assignment.calls_without_text,
+        )
+        self._budget = writing.budget
+        self._metrics = writing.metrics
         self._deadline = math.inf if deadline is None else deadline
-        self._circuit = circuit
-        self._waits = WaitBudget(provider_wait, deadline=self._deadline)
+        self._circuit = writing.circuit
+        self._waits = WaitBudget(assignment.provider_wait, deadline=self._deadline)
         self._selected = selection.models
         self._models = [model for model in selection.models if self._may_call(model)]
         self._tried: dict[str, Tried] = {}
@@ -187,7 +201,9 @@ class ModelFallback:
                 yield call
         assignment = self._content.begin_attempt(self._ledger.spending)
         ended: AttemptEnded | None = None
-        async with aclosing(self._writer_of(model).write(assignment, model=id_at_provider(model))) as attempt:
+        async with aclosing(
+            self._writers[provider_of(model)].write(assignment, model=id_at_provider(model))
+        ) as attempt:
             async for item in attempt:
                 if isinstance(item, AttemptEnded):
                     ended = item
