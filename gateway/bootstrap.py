@@ -44,6 +44,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         Sources(runs, claimer, followed, peers.storage, buffer),
         reader,
         System(status_channels, targets=targets),
+        peers.voice,
     )
     warning = "Every caller that reaches this address can use the gateway: there is no authentication."
     return GatewayApp(

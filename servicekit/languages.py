@@ -19,6 +19,8 @@ _NO_LANGUAGE: Final = frozenset({"zxx", "und"})
 _KNOWN: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
 _SCRIPTS: Final = [(code, re.compile(letters)) for code, letters in _KNOWN["letters_of"].items()]
 _WRITTEN_IN: Final = {script: languages.split() for script, languages in _KNOWN["written_in"].items()}
+SCRIPTS: Final = frozenset(_WRITTEN_IN)
+"""Names of scripts, as Unicode begins the names of their letters."""
 _RELATIVES: Final[dict[str, list[str]]] = _KNOWN["relatives"]
 _FAMILIES: Final = [frozenset(family.split()) for family in _KNOWN["families"]]
 _LETTERS_SHARE: Final = 0.015
@@ -62,7 +64,7 @@ class LanguageDetector:
         Spanish and Portuguese count as the same. The model must be loaded.
         """
         language = language_code.partition("-")[0].lower()
-        found = self._of_another_script(language_code, text) or _relative(language, text)
+        found = self._of_anotherscript_of(language_code, text) or _relative(language, text)
         if found or sum(map(str.isalpha, text)) < _ENOUGH_LETTERS or language not in self._identifier.labels:
             return found
         family, ranks = _family(language), dict(self._identifier.rank(text))
@@ -77,15 +79,15 @@ class LanguageDetector:
 
     def may_be(self, language_code: str, text: str) -> bool:
         """Returns whether a short text, such as a title, may be in the language. The model must be loaded."""
-        language, expected = language_code.partition("-")[0].lower(), _scripts_of(language_code)
-        if not any(_script(character) in expected for character in text if character.isalpha()):
+        language, expected = language_code.partition("-")[0].lower(), scripts_of(language_code)
+        if not any(script_of(character) in expected for character in text if character.isalpha()):
             return False
         known = language in self._identifier.labels and sum(map(str.isalpha, text)) >= _TITLE_LETTERS
         return not known or _share(dict(self._identifier.rank(text)), _family(language)) > _UNLIKELY
 
-    def _of_another_script(self, language_code: str, text: str) -> str:
-        counts = Counter(_script(character) for character in text if character.isalpha())
-        expected, total = _scripts_of(language_code), counts.total()
+    def _of_anotherscript_of(self, language_code: str, text: str) -> str:
+        counts = Counter(script_of(character) for character in text if character.isalpha())
+        expected, total = scripts_of(language_code), counts.total()
         if not expected or total < _LEAST_LETTERS:
             return ""
         kana = counts["HIRAGANA"] + counts["KATAKANA"]
@@ -107,11 +109,13 @@ def _share(ranks: dict[str, float], languages: frozenset[str]) -> float:
     return sum(ranks.get(language, 0.0) for language in languages)
 
 
-def _script(character: str) -> str:
+def script_of(character: str) -> str:
+    """Returns the script of a letter as the tables of this module name it, or the first word of its name."""
     return unicodedata.name(character, "").partition(" ")[0]
 
 
-def _scripts_of(language_code: str) -> set[str]:
+def scripts_of(language_code: str) -> set[str]:
+    """Returns the scripts that a language is written in: LATIN where no table names another."""
     language, *subtags = language_code.lower().split("-")
     named = [_KNOWN["subtags"][subtag] for subtag in subtags if subtag in _KNOWN["subtags"]]
     if named:

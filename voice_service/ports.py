@@ -161,7 +161,8 @@ class ProviderMetadata:
     language standing for its regions too. `formats` are what it can be asked for in its own naming, for callers to
     see; empty: the native format alone. `local`: it is a server in the own network. `queues`: it may be one machine,
     which loads its model when it is first called, answers call after call and speaks more slowly than a person.
-    `concurrency` are the calls that it answers at once, 0 where nothing says so.
+    `concurrency` are the calls that it answers at once, 0 where nothing says so. `languages_assumed`: what it reads is
+    not known for certain.
     """
 
     name: str
@@ -176,6 +177,7 @@ class ProviderMetadata:
     default_voice: str
     default_model: str
     formats: tuple[str, ...] = ()
+    languages_assumed: bool = False
     local: bool = False
     queues: bool = False
     concurrency: int = 0
@@ -232,6 +234,17 @@ class Configurable(Protocol):
     @property
     def is_set(self) -> bool:
         """Whether anything is set for it, even if wrong or refused: then no unnamed provider replaces it."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A provider each of whose voices reads some scripts; another one reads those of all its languages."""
+
+    def scripts(self, voice_id: str, language_code: str) -> frozenset[str]:
+        """Returns the scripts that the voice reads in a text of that language, as `servicekit.languages` names them.
+
+        Without `voice_id`, of the voice that would read it.
+        """
 
 
 @runtime_checkable

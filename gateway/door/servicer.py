@@ -10,7 +10,7 @@ import structlog
 from google.protobuf.message import Message
 
 from gateway.door.system import System
-from gateway.peers.clients import CALL_SECONDS, invoke, read_story
+from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.ledger import now
 from gateway.runs.live_story import basic
@@ -48,8 +48,9 @@ log = structlog.get_logger(__name__)
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """GatewayService for the owner of each call. Requests have been validated."""
 
-    def __init__(self, sources: Sources, reader: AudioReader, system: System) -> None:
+    def __init__(self, sources: Sources, reader: AudioReader, system: System, voice: VoiceStub) -> None:
         self._sources = sources
+        self._voice = voice
         self._storage = sources.storage
         self._runs = sources.runs
         self._reader = reader
@@ -133,9 +134,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         change = storage_pb2.UpdateStoryRequest(
             story_id=request.story_id, narrate=self._requested(storage_pb2.NarrateChange, request)
         )
+        told = (await read_story(self._storage, request.story_id, timeout=_seconds_left(context))).story
         if not request.HasField("voice"):
-            record = await read_story(self._storage, request.story_id, timeout=_seconds_left(context))
-            change.narrate.voice.CopyFrom(record.story.voice)
+            change.narrate.voice.CopyFrom(told.voice)
+        if told.content:
+            await refuse_unreadable(self._voice, told, change.narrate.voice)
         story = await self._finisher.run(self._restart(change, change.narrate, timeout=_seconds_left(context)))
         return gateway_pb2.NarrateStoryResponse(story=story)
 
@@ -225,6 +228,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             story=_initial(request.spec),
         )
         self._runs.refuse_if_draining()
+        if wanted.story.narrate:
+            await refuse_unreadable(self._voice, wanted.story, wanted.story.voice)
         return await self._finisher.run(self._start(wanted, timeout=_seconds_left(context)))
 
     async def _start(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:

@@ -14,6 +14,7 @@ from servicekit.status import connection_broke, from_rpc_error
 from servicekit.waiting import IdleTimeout
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
+from tale.voice.v1 import voice_pb2
 
 if TYPE_CHECKING:
     from tale.storage.v1 import storage_pb2_grpc
@@ -30,6 +31,7 @@ STREAM_IDLE_SECONDS: Final = 120.0
 
 # Asyncio stubs have types of their own in the type stubs alone.
 StorageStub: TypeAlias = "storage_pb2_grpc.StorageServiceAsyncStub"
+VoiceStub: TypeAlias = "voice_pb2_grpc.VoiceServiceAsyncStub"
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -41,7 +43,7 @@ class Peers:
 
     storage: StorageStub
     story: "story_pb2_grpc.StoryServiceAsyncStub"
-    voice: "voice_pb2_grpc.VoiceServiceAsyncStub"
+    voice: VoiceStub
 
 
 async def invoke(
@@ -107,6 +109,28 @@ async def read_story(
     view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
     request = storage_pb2.GetStoryRequest(story_id=story_id, view=view)
     return (await invoke(storage.GetStory, request, timeout=timeout, repeatable=True)).record
+
+
+BEGINNING: Final = 1_000
+"""Most characters of a text by which its script is judged."""
+READABLE_SECONDS: Final = 2.0
+"""Seconds that a call waits for the voice service to say that a text cannot be read."""
+_REFUSED: Final = frozenset({"PROVIDER_NOT_FOUND", "LANGUAGE_UNSUPPORTED"})
+
+
+async def refuse_unreadable(voice: VoiceStub, story: common_pb2.Story, wanted: common_pb2.VoiceSelection) -> None:
+    """Returns unless a story that is to be narrated cannot be, before anything is paid for it.
+
+    Raises PROVIDER_NOT_FOUND and LANGUAGE_UNSUPPORTED. A voice service that does not say so in time refuses nothing.
+    """
+    text = f"{story.title}\n{story.content}".strip()[:BEGINNING]
+    request = voice_pb2.ListProvidersRequest(voice=wanted, language_code=story.language_code, text=text)
+    try:
+        await voice.ListProviders(request, timeout=READABLE_SECONDS, metadata=call_metadata())
+    except grpc.aio.AioRpcError as error:
+        known = from_rpc_error(error)
+        if known.reason in _REFUSED:
+            raise known from error
 
 
 T = TypeVar("T")

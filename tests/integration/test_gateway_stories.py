@@ -272,6 +272,35 @@ async def test_unsupported_language_fails_the_story_with_a_problem(home: House) 
     assert common_pb2.STORY_STATE_FAILED == again.done.state
 
 
+@pytest.mark.parametrize(
+    ("language", "provider", "reason"), [("ja", "", "LANGUAGE_UNSUPPORTED"), ("en", "nope", "PROVIDER_NOT_FOUND")]
+)
+async def test_what_cannot_be_narrated_is_refused_at_the_call(
+    home: House, language: str, provider: str, reason: str
+) -> None:
+    """Before a model is called or anything is stored; a story without narration is not held up."""
+    wish, request_id = spec(13), new_id()
+    wish.language_code, wish.voice.provider = language, provider
+    create = gateway_pb2.CreateStoryRequest(spec=wish, request_id=request_id)
+    assert reason == (await refused(home.stub.CreateStory(create, timeout=10)))[1]
+    tell = gateway_pb2.TellStoryRequest(spec=wish, request_id=request_id)
+    assert reason == (await refused(anext(aiter(home.stub.TellStory(tell, timeout=10)))))[1]
+    create.spec.narrate = False
+    assert not (await home.stub.CreateStory(create, timeout=10)).story.narrate
+
+
+async def test_narrating_again_is_refused_at_the_call_where_it_cannot_be(home: House) -> None:
+    """The story stays as it is."""
+    told = await home.tell(spec(14))
+    again = gateway_pb2.NarrateStoryRequest(
+        story_id=told.story_id, request_id=new_id(), voice=common_pb2.VoiceSelection(provider="nope")
+    )
+    calls = home.journal.calls
+    assert (grpc.StatusCode.NOT_FOUND, "PROVIDER_NOT_FOUND") == await refused(home.stub.NarrateStory(again, timeout=10))
+    assert READY == (await home.get(told.story_id)).state
+    assert calls == home.journal.calls
+
+
 async def test_only_failed_story_can_be_retried(home: House) -> None:
     """WRONG_STATE otherwise."""
     watcher = await home.tell(spec(14, narrate=False))

@@ -14,7 +14,7 @@ from voice_service.narration.segmenter import Segmenter
 from voice_service.narration.spoken_text import speakable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from voice_service.narration.segmenter import Cut
     from voice_service.narration.spoken_text import SpokenText
@@ -53,6 +53,7 @@ class TextIntake:
         self._waiting: list[str] = []
         self._sampled = asyncio.Event()
         self._segmenter: Segmenter | None = None
+        self._judge: Callable[[str], None] | None = None
         self._length = 0
         self._count = 0
         self._previous = ""
@@ -71,14 +72,12 @@ class TextIntake:
         self.raise_error()
         return self._sample
 
-    def cut_for(self, language_code: str) -> None:
-        """Begins to cut, by the sentences of that language."""
+    def cut_for(self, language_code: str, judge: Callable[[str], None] | None = None) -> None:
+        """Begins to cut, by the sentences of that language, once there is a sample and `judge` has not raised on it."""
         self._segmenter = Segmenter(language_code, self._target_words)
-        for piece in self._waiting:
-            self._take(self._segmenter.push(piece))
-        self._waiting.clear()
-        if self._read_all:
-            self._finish()
+        self._judge = judge
+        if self._sampled.is_set():
+            self._begin()
 
     async def peek(self) -> TextSegment | None:
         """Waits for the next segment without taking it; None if there is none. Raises what reading raised."""
@@ -119,8 +118,7 @@ class TextIntake:
                         await asyncio.sleep(0)
                     self._push(piece[begin : begin + _SLICE])
             self._read_all = True
-            if self._segmenter is not None:
-                self._finish()
+            self._begin()
         except Exception as error:  # noqa: BLE001 - raised where segments are taken
             self._error = error
         finally:
@@ -133,20 +131,27 @@ class TextIntake:
             raise text_too_long(self._most_characters)
 
     def _push(self, piece: str) -> None:
+        self._waiting.append(piece)
         if len(self._sample) < SAMPLE:
             self._sample = (self._sample + piece)[:SAMPLE]
-            if len(self._sample) == SAMPLE:
-                self._sampled.set()
-        if self._segmenter is None:
-            self._waiting.append(piece)
-        else:
-            self._take(self._segmenter.push(piece))
+        if len(self._sample) == SAMPLE:
+            self._begin()
+            self._sampled.set()
 
-    def _finish(self) -> None:
-        if self._segmenter is not None:
+    def _begin(self) -> None:
+        """Cuts what waits, unless the language is not known yet; raises what the judge of the sample does."""
+        if self._segmenter is None:
+            return
+        if self._judge is not None:
+            judge, self._judge = self._judge, None
+            judge(self._sample)
+        waiting, self._waiting = self._waiting, []
+        for piece in waiting:
+            self._take(self._segmenter.push(piece))
+        if self._read_all:
             self._take(self._segmenter.finish())
-        self.ended = True
-        self.changed.set()
+            self.ended = True
+            self.changed.set()
 
     def _take(self, cuts: Iterable[Cut]) -> None:
         for cut in cuts:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
+from servicekit.languages import scripts_of
 from tale.common.v1 import common_pb2
+from voice_service.languages import can_read
 from voice_service.narration.assembly import Assembly
 from voice_service.narration.errors import (
     empty_text,
@@ -21,7 +23,7 @@ from voice_service.narration.errors import (
 from voice_service.narration.intake import TextIntake, text_too_long
 from voice_service.narration.messages import VoiceChoice
 from voice_service.narration.pipeline import SegmentPipeline
-from voice_service.narration.speaker import SpeakerChain, choose
+from voice_service.narration.speaker import SpeakerChain, choose, unreadable
 from voice_service.narration.succession import Succession
 from voice_service.narration.waiting import ProviderWait
 from voice_service.ports import Codec
@@ -50,6 +52,8 @@ _AUDIO_FORMATS: Final = {
     Codec.WAV: common_pb2.AUDIO_FORMAT_WAV,
     Codec.OPUS: common_pb2.AUDIO_FORMAT_OGG_OPUS,
 }
+_JUDGE_SECONDS: Final = 0.15
+"""Seconds to wait for the beginning of a text, to look whether the voice can read it, before the title is sent."""
 _PEEK_SECONDS: Final = 1.0
 """Seconds to wait for the first segment of a text, to look whether a provider that is not called has spoken it."""
 
@@ -132,7 +136,7 @@ class Narration:
         try:
             language = await self._language()
             chain, warnings = await self._choose(language)
-            self._intake.cut_for(language)
+            self._intake.cut_for(language, None if self._request.pinned else partial(self._judge, chain, language))
             self._speakers = speakers = Succession(
                 chain,
                 prober=self._prober,
@@ -148,6 +152,10 @@ class Narration:
             for warning in (*warnings, *speakers.passed_over()):
                 yield warning
             await self._resume()
+            with suppress(TimeoutError):
+                # What is there is judged before the title is sent; a story that is being written has none for a while.
+                async with asyncio.timeout(_JUDGE_SECONDS):
+                    await self._intake.sample()
             clock = asyncio.get_running_loop().time
             self._quiet_since = clock()
             async with aclosing(self._narrate(speakers)) as events:
@@ -162,9 +170,17 @@ class Narration:
             await self._stop(reading)
 
     async def _language(self) -> str:
-        if self._request.language_code:
-            return self._request.language_code
-        return await self._detector.detect(f"{self._request.title}\n{await self._intake.sample()}")
+        code, title = self._request.language_code, self._request.title
+        if code and can_read(scripts_of(code), code, title):
+            return code
+        return await self._detector.detect(title if code else f"{title}\n{await self._intake.sample()}")
+
+    def _judge(self, chain: SpeakerChain, language: str, sample: str) -> None:
+        """Leaves out the speakers that cannot read the text. Raises LANGUAGE_UNSUPPORTED if that is the present one."""
+        chain.read_only(sample)
+        readers = [each.metadata.name for each in chain.providers]
+        if not readers or (self.provider and self.provider not in readers):
+            raise unreadable(self._registry, language)
 
     async def _choose(self, language: str) -> tuple[SpeakerChain, list[common_pb2.Problem]]:
         request = self._request
@@ -176,7 +192,12 @@ class Narration:
                 provider=last.provider, voice_id=last.voice_id, model_id=last.model_id, settings=choice.settings
             )
         return await choose(
-            self._registry, choice, language, pinned=pinned, strict=request.strict_language and not pinned
+            self._registry,
+            choice,
+            language,
+            pinned=pinned,
+            strict=request.strict_language and not pinned,
+            title=request.title,
         )
 
     async def _begins_stored(self, speaker: Speaker) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from servicekit.errors import DomainError, not_found
+from servicekit.languages import scripts_of
 from servicekit.resilience.errors import ProviderError
-from voice_service.languages import covers
+from voice_service.languages import can_read, covers
 from voice_service.narration.errors import warned
-from voice_service.ports import Continuing, SegmentRequest
-from voice_service.providers.registry import EMBEDDED, knows_voice, voices_of
+from voice_service.ports import Continuing, SegmentRequest, Selective
+from voice_service.providers.registry import EMBEDDED, Announced, knows_voice, voices_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,12 +74,20 @@ class SpeakerChain:
     """The speakers of one narration: the present one and those that would take over.
 
     Those that support the language come first, unless the narration is `pinned` to the first of the chain; with
-    `strict` there is no other.
+    `strict` there is no other. Those that cannot read it, by its script or that of the title, are not among them.
     """
 
     def __init__(
-        self, chain: Chain, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool = False
+        self,
+        chain: Chain,
+        choice: VoiceChoice,
+        language_code: str,
+        *,
+        pinned: bool,
+        strict: bool = False,
+        title: str | None = "",
     ) -> None:
+        """`title` is what is known of the text; None where nothing will be."""
         self._choice = choice
         self._language = language_code
         self._unwell = chain.unavailable
@@ -89,8 +98,10 @@ class SpeakerChain:
         others = [] if strict else [each for each in chain.providers if each not in speaking]
         self.providers = list(chain.providers) if pinned else [*speaking, *others]
         """Those that may speak, in order, also those that were tried."""
-        self._rest = list(self.providers)
-        self.speaks_language = bool(speaking)
+        self._rest: list[VoiceProvider] = []
+        if not pinned:
+            self.read_only(title)
+        self.start_over()
         self.skipped = chain.skipped
 
     def outspoken(self, requested: str) -> Problem | None:
@@ -100,6 +111,21 @@ class SpeakerChain:
             return None
         said = f"The voice provider {requested} does not support this language, so {first} speaks."
         return warned("LANGUAGE_UNSUPPORTED", said, language_code=self._language, provider=requested, next=first)
+
+    def read_only(self, text: str | None) -> None:
+        """Leaves out those that cannot read `text`; if None, whatever is in the language."""
+        self.providers = [each for each in self.providers if self._reads(each, text)]
+        self._rest = [each for each in self._rest if each in self.providers]
+
+    def _reads(self, provider: VoiceProvider, text: str | None) -> bool:
+        metadata, asked = provider.metadata, provider.metadata.name == self._asked
+        if metadata.languages_assumed or (asked and self._choice.model_id not in {"", metadata.default_model}):
+            return True
+        if isinstance(provider, Selective):
+            scripts = provider.scripts(self._choice.voice_id if asked else "", self._language)
+        else:
+            scripts = frozenset[str]().union(*map(scripts_of, metadata.languages))
+        return can_read(scripts, self._language, text)
 
     def start_over(self) -> None:
         """Lets all be tried again, the first one first."""
@@ -133,24 +159,42 @@ class SpeakerChain:
 
 
 async def choose(
-    registry: ProviderRegistry, choice: VoiceChoice, language_code: str, *, pinned: bool, strict: bool
+    registry: ProviderRegistry,
+    choice: VoiceChoice,
+    language_code: str,
+    *,
+    pinned: bool,
+    strict: bool,
+    title: str | None = "",
 ) -> tuple[SpeakerChain, list[Problem]]:
     """Returns the speakers for `language_code` and `choice`, and warnings for the caller.
 
-    Raises what `ProviderRegistry.candidates` raises, and FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED where `strict` and
-    no provider speaks the language.
+    Raises what `ProviderRegistry.candidates` raises, and LANGUAGE_UNSUPPORTED where no provider reads the language (see
+    SpeakerChain), or none speaks it and the caller is `strict`.
     """
     chain = await registry.candidates(choice.provider)
-    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict)
-    if strict and not speakers.speaks_language:
-        raise DomainError(
-            "LANGUAGE_UNSUPPORTED",
-            "No available voice supports this language.",
-            metadata={"language_code": language_code},
-        )
+    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict, title=title)
+    if not speakers.providers:
+        raise unreadable(registry, language_code)
     warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
     outspoken = speakers.outspoken(choice.provider)
     return speakers, [*warnings, outspoken] if outspoken else warnings
+
+
+def unreadable(registry: ProviderRegistry, language_code: str) -> DomainError:
+    """Returns FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED, with what would read it."""
+    hints = []
+    for each in registry.list_providers():
+        if isinstance(each, Announced):
+            hints.append(f"{each.name} reads many languages: {each.reason}")
+        elif covers(each.metadata.languages, language_code):
+            hints.append(f"{each.metadata.name} reads it: request it, or add it to VOICE_PROVIDER_FALLBACK")
+    said = f"No voice that would be called reads this text (language {language_code})."
+    return DomainError(
+        "LANGUAGE_UNSUPPORTED",
+        " ".join([said, *(f"{hint}." for hint in hints)]),
+        metadata={"language_code": language_code},
+    )
 
 
 def foreign(speaker: Speaker) -> Problem | None:

@@ -12,8 +12,10 @@ from servicekit.resilience.errors import ProviderError
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.narration.errors import speech_failed
+from voice_service.narration.speaker import choose
 from voice_service.ports import Remembering
 from voice_service.providers.registry import EMBEDDED, Announced, voices_of
+from voice_service.wire.convert import voice_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,18 +35,26 @@ class VoiceCatalogue:
         self._registry = registry
         self._circuit_state = circuit_state
 
-    async def providers(self, *, asked_for: bool = False) -> list[voice_pb2.Provider]:
+    async def providers(
+        self, wanted: voice_pb2.ListProvidersRequest | None = None, *, asked_for: bool = False
+    ) -> list[voice_pb2.Provider]:
         """All providers, in the order in which they would be tried; one that is only announced has no formats.
 
-        With `asked_for` those alone that a setting brings or names: no other one is missed.
+        With `asked_for` those alone that a setting brings or names: no other one is missed. With a language in `wanted`
+        those alone that would read the text. Raises what `choose` raises.
         """
+        readers: list[str] | None = None
+        if wanted is not None and wanted.language_code:
+            choice, code, title = voice_choice(wanted.voice), wanted.language_code, wanted.text or None
+            speakers, _ = await choose(self._registry, choice, code, pinned=False, strict=False, title=title)
+            readers = [each.metadata.name for each in speakers.providers]
         fallback = self._registry.fallback
         default = await self._first()
         found = []
         for listed in self._registry.list_providers():
             metadata = listed if isinstance(listed, Announced) else listed.metadata
             name = metadata.name
-            if asked_for and not self._registry.is_asked_for(name):
+            if (asked_for and not self._registry.is_asked_for(name)) or (readers is not None and name not in readers):
                 continue
             missing = await self._registry.missing_reason(name)
             unavailable = missing or self._registry.closed_reason(name)

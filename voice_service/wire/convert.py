@@ -36,11 +36,11 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
         audio_id=config.audio_id or (pinned.audio_id if pinned else "") or new_id(),
         # The id that a direct caller gives need not be of a story in storage, which would refuse its paid segments.
         story_id=config.story_id if stored else "",
-        voice=_choice(voice),
+        voice=voice_choice(voice),
         language_code=(pinned.language_code if pinned else "") or config.language_code,
         story_format=story_format,
         title=config.title if config.title.strip() else "",
-        pinned=_choice(pinned) if pinned else None,
+        pinned=voice_choice(pinned) if pinned else None,
         spoken=config.spoken_so_far,
         stored=stored,
         word_timings=config.word_timings,
@@ -66,7 +66,7 @@ def _check_spoken(spoken: Sequence[common_pb2.Segment]) -> None:
         raise validation_failed(found)
 
 
-def _choice(voice: common_pb2.VoiceSelection | common_pb2.NarrationHeader) -> VoiceChoice:
+def voice_choice(voice: common_pb2.VoiceSelection | common_pb2.NarrationHeader) -> VoiceChoice:
     return VoiceChoice(
         provider=voice.provider,
         voice_id=voice.voice_id,

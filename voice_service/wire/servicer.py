@@ -148,8 +148,8 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
         self, request: voice_pb2.ListProvidersRequest, context: Context
     ) -> voice_pb2.ListProvidersResponse:
         """Lists the voice providers."""
-        del request, context
-        return voice_pb2.ListProvidersResponse(providers=await self._catalogue.providers())
+        del context
+        return voice_pb2.ListProvidersResponse(providers=await self._catalogue.providers(request))
 
     async def ListVoices(  # noqa: N802 - gRPC's name
         self, request: voice_pb2.ListVoicesRequest, context: Context

@@ -71,6 +71,9 @@ class Engine(Protocol):
         Raises UnknownVoiceError.
         """
 
+    def scripts(self, voice: str) -> frozenset[str]:
+        """Returns the scripts that a voice reads, by what `resolve` returned."""
+
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
         """Reads `text` at `speed` times its usual pace, with a voice that `resolve` returned. Raises ProviderError."""
 

@@ -86,6 +86,10 @@ class EspeakEngine:
         """Returns espeak-ng's name of the voice; "+f2" alone is of a voice of the language."""
         return self._voices.resolve(voice_id or f"+{_DEFAULT_VARIANT}", language_code)
 
+    def scripts(self, voice: str) -> frozenset[str]:
+        """Returns the scripts that a voice reads, by what `resolve` returned."""
+        return self._voices.scripts(voice)
+
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
         """Reads `text`."""
         if self._pool is None:

@@ -78,6 +78,18 @@ class NeuralEngine:
             raise UnknownVoiceError("there is no such voice")
         return HEART
 
+    def scripts(self, voice: str) -> frozenset[str]:
+        """Returns the Latin script, and those whose words a voice of espeak-ng reads; of kana with kanji none does."""
+        del voice
+        return frozenset[str]().union(*(self._others.scripts(self._other(code)) for code in ("ru", "el", "ar", "zh")))
+
+    def _other(self, language: str) -> str:
+        """Returns the voice of espeak-ng that reads words of a language, the English one for want of a better."""
+        try:
+            return self._others.resolve("", language)
+        except UnknownVoiceError:
+            return self._others.resolve("", "en")
+
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
         """Reads `text`; what is in other scripts, or cannot be read, is read by a voice of espeak-ng."""
         if self._missing:
@@ -88,7 +100,7 @@ class NeuralEngine:
             part = text[start:end]
             speech = None if language else await self._read({"text": part, "voice": voice, "speed": pace})
             if speech is None or (not speech.pcm and any(map(str.isalnum, part))):
-                speech = await self._others.speak(part, self._others.resolve("", language or "en"), speed)
+                speech = await self._others.speak(part, self._other(language or "en"), speed)
             spoken.append((start, speech))
         return spoken[0][1] if len(spoken) == 1 else await asyncio.to_thread(joined, spoken, SAMPLE_RATE)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import AliasPath, BaseModel, Field, ValidationError
 
+from servicekit.languages import scripts_of
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import canonical, covers
 from voice_service.ports import VoiceInfo
@@ -146,6 +147,13 @@ class PiperEngine:
         if voice is None or (speaker and speaker not in voice.speakers):
             raise UnknownVoiceError("there is no such voice" if voice_id else "no voice speaks this language")
         return f"{voice.name}#{speaker}"
+
+    def scripts(self, voice: str) -> frozenset[str]:
+        """Returns the scripts of the voice's language, or those that espeak-ng has phonemes of."""
+        chosen = self._voices.get(voice.partition("#")[0].casefold())
+        if chosen is None or chosen.kind == "espeak":
+            return self._espeak.scripts(chosen.espeak if chosen else "")
+        return frozenset[str]().union(*map(scripts_of, chosen.languages))
 
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
         """Reads `text`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from servicekit.languages import SCRIPTS
 from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.audio.words import word_timings
 from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings
@@ -102,6 +104,16 @@ class OfflineVoiceProvider:
         except UnknownVoiceError:
             return False
         return True
+
+    def scripts(self, voice_id: str, language_code: str) -> frozenset[str]:
+        """Returns what the voice reads; the default one where none speaks the language. All, of an unknown voice."""
+        named = not voice_id.startswith("+") and bool(voice_id)
+        asked = ((voice_id, language_code),) if named else (("", language_code), (self._metadata.default_voice, "en"))
+        for voice, language in asked:
+            with suppress(UnknownVoiceError):
+                engine, name = _choose(self._engines, voice, language)
+                return engine.scripts(name)
+        return SCRIPTS
 
     async def aclose(self) -> None:
         """Ends the workers."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from servicekit.languages import scripts_of
 from voice_service.languages import canonical
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DEFAULT_PRIORITY: Final = 5
+_UNREADABLE: Final = frozenset({"he", "th", "my", "shn", "hak", "piqd", "en-shaw"})
+"""Voices that are left out, since they do not read their languages: they leave out vowels (he, th), spell letters in
+English (shn, hak) or end the process (my), or they speak no script of people (piqd, en-shaw)."""
+_RENAMED: Final = {"ja": "ja-hrkt"}
+"""Of Japanese the engine reads kana alone; a kanji is "Chinese letter"."""
+_READ_BY_ALL: Final = frozenset((
+    "LATIN", "ARMENIAN", "BENGALI", "DEVANAGARI", "GEORGIAN", "GUJARATI", "GURMUKHI", "HANGUL", "KANNADA", "MALAYALAM",
+    "SINHALA", "TAMIL",
+))  # fmt: skip
+"""Latin, and the scripts whose words every voice hands to a voice of theirs."""
 
 
 class UnknownVoiceError(LookupError):
@@ -58,15 +69,15 @@ class EspeakVoices:
         for path in sorted((path for path in root.rglob("*") if path.is_file()), key=lambda path: len(path.name)):
             lines = list(_lines(path))
             languages = {
-                words[1].lower(): int(words[2]) if len(words) > 2 else _DEFAULT_PRIORITY
+                _RENAMED.get(words[1].lower(), words[1].lower()): int(words[2]) if len(words) > 2 else _DEFAULT_PRIORITY
                 for words in lines
                 if words[0] == "language"
             }
             first = next(iter(languages), path.name.lower())
             dictionary = next((words[1] for words in lines if words[0] == "dictionary"), first.split("-")[0])
-            if not (data / f"{dictionary}_dict").is_file():
+            if not (data / f"{dictionary}_dict").is_file() or first in _UNREADABLE:
                 continue  # a voice without its dictionary cannot speak
-            code = first if first not in codes else path.name.lower()
+            code = first.removesuffix("-hrkt") if first not in codes else path.name.lower()
             codes.add(code)
             name = next((" ".join(words[1:]) for words in lines if words[0] == "name"), code)
             voices.append(EspeakVoice(code, path.relative_to(root).as_posix(), name, languages))
@@ -113,6 +124,11 @@ class EspeakVoices:
         if variant.casefold() not in self._variants:
             raise UnknownVoiceError("there is no such variant of a voice")
         return f"{voice.identifier}+{self._variants[variant.casefold()]}"
+
+    def scripts(self, identifier: str) -> frozenset[str]:
+        """Returns the scripts that a voice reads, by the name that espeak-ng knows it by; none where it is left out."""
+        voice = self._by_name.get(identifier.partition("+")[0].casefold())
+        return frozenset() if voice is None else _READ_BY_ALL.union(*map(scripts_of, voice.languages))
 
     def all(self) -> tuple[EspeakVoice, ...]:
         """Returns every voice."""

@@ -88,6 +88,7 @@ class SpeechProvider:
             default_voice=config.default_voice,
             default_model=config.model,
             formats=(config.response_format,),
+            languages_assumed=not (config.languages or config.voices),
             local=is_own_network(config.base_url),
             queues=True,
             concurrency=config.concurrency,

@@ -320,16 +320,33 @@ Global___SpeechSummary: _TypeAlias = SpeechSummary  # noqa: Y015
 
 @_typing.final
 class ListProvidersRequest(_message.Message):
-    """Requests the list of providers. Has no fields."""
+    """Requests the list of providers: all of them or, with `language_code`, those that would be called to read a text.
+    A text that none of them can read is refused as SynthesizeSpeech refuses it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    VOICE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    language_code: _builtins.str
+    """Language of the text, BCP-47; empty: no text is in question."""
+    text: _builtins.str
+    """Beginning of the text, where there is one already: it is judged by its script. Empty: any text in the language."""
+    @_builtins.property
+    def voice(self) -> _common_pb2.VoiceSelection:
+        """Provider, voice and model that would be requested for the text."""
+
     def __init__(
         self,
+        *,
+        voice: _common_pb2.VoiceSelection | None = ...,
+        language_code: _builtins.str = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language_code", b"language_code", "text", b"text", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,7 +75,8 @@ class VoiceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """Lists the voice providers, in the order in which they are called.
+        """Lists the voice providers, in the order in which they are called: all, or those that would read a text.
+        Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, NO_PROVIDERS_AVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class VoiceServiceStub:
     FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]
-    """Lists the voice providers, in the order in which they are called."""
+    """Lists the voice providers, in the order in which they are called: all, or those that would read a text.
+    Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, NO_PROVIDERS_AVAILABLE.
+    """
     ListVoices: _grpc.UnaryUnaryMultiCallable[_voice_pb2.ListVoicesRequest, _voice_pb2.ListVoicesResponse]
     """Lists voices.
     Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
@@ -69,7 +71,9 @@ class VoiceServiceAsyncStub(VoiceServiceStub):
     FALLBACK_FAILURE, NO_PROVIDERS_AVAILABLE, OVERLOADED, UPSTREAM_UNAVAILABLE.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListProvidersRequest, _voice_pb2.ListProvidersResponse]  # type: ignore[assignment]
-    """Lists the voice providers, in the order in which they are called."""
+    """Lists the voice providers, in the order in which they are called: all, or those that would read a text.
+    Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, NO_PROVIDERS_AVAILABLE.
+    """
     ListVoices: _aio.UnaryUnaryMultiCallable[_voice_pb2.ListVoicesRequest, _voice_pb2.ListVoicesResponse]  # type: ignore[assignment]
     """Lists voices.
     Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, UPSTREAM_UNAVAILABLE.
@@ -104,7 +108,9 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _voice_pb2.ListProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_voice_pb2.ListProvidersResponse, _abc.Awaitable[_voice_pb2.ListProvidersResponse]]:
-        """Lists the voice providers, in the order in which they are called."""
+        """Lists the voice providers, in the order in which they are called: all, or those that would read a text.
+        Errors: PROVIDER_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, NO_PROVIDERS_AVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def ListVoices(
