@@ -219,6 +219,21 @@ async def test_commands_of_the_engine_are_text(provider: OfflineVoiceProvider) -
     assert len(phonemes) > len(spaced) / 2
 
 
+@pytest.mark.parametrize(
+    ("text", "voice_id", "position"),
+    [("Er, Shhh! Good night.", "en-gb+f2", 4), ("Шшш! Спи.", "ru+f2", 0), ("Pst! Gute Nacht.", "de+f2", 0)],
+)
+async def test_interjections_sound_and_are_not_spelled(
+    provider: OfflineVoiceProvider, text: str, voice_id: str, position: int
+) -> None:
+    """Spelled, four letters take 1.3 s with the pause of the sentence; the time is that of the word."""
+    _, timings = await spoken(provider, asked(text, voice=voice_id))
+    (sound,) = [word for word in timings.words if word.text_start == position]
+
+    assert position + 3 <= sound.text_end <= position + 4
+    assert 0.05 < sound.end - sound.start < 0.95
+
+
 async def test_same_request_gives_the_same_samples(provider: OfflineVoiceProvider) -> None:
     """Whichever worker speaks, and whatever it spoke before, the samples are the same."""
     other = without_neural()
@@ -299,7 +314,7 @@ async def test_worker_ends_with_its_stdin(installation: tuple[Path, Path]) -> No
 
 
 async def test_catalogue_is_what_the_engine_lists(installation: tuple[Path, Path]) -> None:
-    """Every voice that espeak-ng lists is in the catalogue, but for the three that have no dictionary."""
+    """Every voice of espeak-ng is in the catalogue, but the three without a dictionary and those that do not read."""
     library, data = installation
     listing = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", LIST_VOICES, str(library), str(data.parent)), stdout=subprocess.PIPE
@@ -308,7 +323,8 @@ async def test_catalogue_is_what_the_engine_lists(installation: tuple[Path, Path
 
     ours = {voice.identifier for voice in EspeakVoices.load(data).all()}
 
-    assert {"gmq/fo", "trk/kaa", "art/xex"} == set(json.loads(listed)) - ours
+    unreadable = {"sem/he", "tai/th", "tai/shn", "sit/my", "sit/hak", "art/piqd", "gmw/en-Shaw"}
+    assert {"gmq/fo", "trk/kaa", "art/xex", *unreadable} == set(json.loads(listed)) - ours
     assert ours <= set(json.loads(listed))
 
 

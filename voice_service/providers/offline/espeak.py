@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,16 @@ _DEFAULT_VARIANT: Final = "f2"
 DEFAULT_VOICE: Final = f"en-gb+{_DEFAULT_VARIANT}"
 """Reads what no voice speaks."""
 _LISTED_VARIANTS: Final = (_DEFAULT_VARIANT, "f4", "", "m3")
+
+
+_BRACKETS: Final = str.maketrans("[]", "()")
+_WORD: Final = re.compile(r"(?<![\w-])[^\W\d_](?:-?[^\W\d_]){1,39}(?![\w-])")
+_CYRILLIC: Final = str.maketrans(
+    dict(zip("бвгджзклмнпрстфхшщ", "bvgdZzklmnprstfXSS", strict=True)) | {"ц": "ts", "ч": "tS"}
+)
+_CONSONANTS: Final = re.compile(r"[bcdfghklmnprstvzSXZ]+")
+_LONG_END: Final = re.compile(r"([szfvmnrhSXZ])\1+t?$")
+_SHORT: Final = frozenset({"sh", "pst", "pft", "psh", "hm", "ts", "tS", "Xm"})
 
 
 class EspeakEngine:
@@ -94,7 +106,11 @@ class EspeakEngine:
         """Reads `text`."""
         if self._pool is None:
             raise failure(ProviderErrorKind.AUTH, _NOT_INSTALLED)
-        return await self._pool.speak(_worker_request(text, voice, speed))
+        notated, positions = with_sounds(text)
+        speech = await self._pool.speak(_worker_request(notated, voice, speed))
+        return replace(
+            speech, words=tuple((positions[at], sample) for at, sample in speech.words if at < len(positions))
+        )
 
     async def phonemes(self, text: str, voice: str) -> Speech:
         """Returns the clauses of `text` in IPA and where its words begin, without sound. Raises ProviderError."""
@@ -123,6 +139,36 @@ def speakable(text: str) -> str:
         character if character == "\n" or unicodedata.category(character) not in {"Cc", "Cn", "Co", "Cs"} else " "
         for character in text
     )
+
+
+def with_sounds(text: str) -> tuple[str, list[int]]:
+    """Returns `text` with interjections such as "Shhh" as sounds, and where each character stood.
+
+    Words without a vowel that end in a long sound are spelled by espeak-ng: they become phonemes in its notation. What
+    is notation in `text` itself loses its brackets.
+    """
+    plain = text.translate(_BRACKETS)
+    parts: list[str] = []
+    positions: list[int] = []
+    at = 0
+    for found in _WORD.finditer(plain):
+        if sounds := _sounds(found[0]):
+            parts += [plain[at : found.start()], f"[[{sounds}]]"]
+            positions += [*range(at, found.start()), *[found.start()] * len(parts[-1])]
+            at = found.end()
+    return "".join((*parts, plain[at:])), [*positions, *range(at, len(plain))]
+
+
+def _sounds(word: str) -> str:
+    """Returns the phonemes of an interjection; "" of another word, such as an abbreviation in capitals."""
+    plain = word.lower().replace("-", "").translate(_CYRILLIC)
+    long = _LONG_END.search(plain)
+    drawn = len(long[0]) if long else 0
+    sounds = plain in _SHORT or drawn > 2 or (drawn and (len(plain) > drawn or "-" in word))
+    if not sounds or not _CONSONANTS.fullmatch(plain) or (word.isupper() and "-" not in word and drawn < 3):
+        return ""
+    plain = re.sub(r"s?ch+|sh+", lambda found: "S" * len(found[0]), plain).replace("c", "k").replace("X", "x")
+    return re.sub(r"(.)\1{5,}", lambda found: found[1] * 6, plain)
 
 
 def _installation() -> tuple[Path, Path] | None:

@@ -21,6 +21,7 @@ from voice_service.providers.offline.pipe import reply_in_fork, serve
 
 _AUDIO_SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
+_NOTATION = 0x100
 _END_PAUSE = 0x1000
 _POSITION_CHARACTER = 1
 _PARAMETER_RATE = 1
@@ -92,9 +93,16 @@ class Engine:
         self._lib.espeak_SetParameter(_PARAMETER_RATE, request["rate"], 0)
         self._lib.espeak_SetParameter(_PARAMETER_VOLUME, request["volume"], 0)
         text = request["text"].encode() + b"\0"
-        # Neither SSML nor phoneme notation is enabled: all of the text is text.
+        # SSML is not enabled. Phonemes in [[ ]] are: the service puts them there, and no others leave it.
         failed = self._lib.espeak_Synth(
-            text, ctypes.c_size_t(len(text)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8 | _END_PAUSE, None, None
+            text,
+            ctypes.c_size_t(len(text)),
+            0,
+            _POSITION_CHARACTER,
+            0,
+            _CHARS_UTF8 | _NOTATION | _END_PAUSE,
+            None,
+            None,
         )
         if full:
             return {"error": "too_long"}, b""
