@@ -11,6 +11,7 @@ import click
 from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
+from tale_client.cli.player import check_player
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
@@ -56,7 +57,9 @@ out_option: Final = click.option(
     show_default=True,
     help="Folder for the files.",
 )
-play_option: Final = click.option("--play", is_flag=True, help="Play the audio while it arrives; mp3 and wav.")
+play_option: Final = click.option(
+    "--play", is_flag=True, callback=check_player, help="Play the audio while it arrives; mp3 and wav."
+)
 yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _texts: Final = partial(click.option, multiple=True, metavar="TEXT")
 

@@ -22,7 +22,7 @@ from tale_client.cli.options import (
     yes_option,
 )
 from tale_client.cli.output_folder import audio_suffix, slug
-from tale_client.cli.player import Player, check_player
+from tale_client.cli.player import Player
 from tale_client.cli.profiles import HEROES
 from tale_client.cli.runner import CommandError, perform, request
 from tale_client.cli.story_view import cancelled, heading, standing
@@ -146,37 +146,28 @@ def audio_command(story_id: str, *, out: Path | None, play: bool, as_json: bool,
 
     With --play it is played; a file is then written only if --out names one.
     """
-    if play:
-        check_player()
-    if play and out is None:
-        request(target, lambda client: _play(client, story_id))
-        return
     if out == _STANDARD_OUTPUT:
-        if play:
-            raise click.UsageError("--play and --out - exclude each other. Name a file, or leave --out out.")
         if as_json:
             raise click.UsageError("--json and --out - both use standard output. Use one of them.")
         request(target, lambda client: _write_to_output(client, story_id))
-        return
-    check_folder(_FOLDER if out is None else out.parent)
-    perform(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
+    elif out is not None or not play:
+        check_folder(_FOLDER if out is None else out.parent)
+        perform(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
     if play:
         request(target, lambda client: _play(client, story_id))
 
 
 async def _play(client: AsyncTaleClient, story_id: str) -> None:
     notes: list[str] = []
-    audio = (await client.get_story(story_id, full=True)).audio
-    async with Player(notes.append) as player, aclosing(client.read_audio(story_id)) as chunks:
-        if audio.content_type:
-            await player.begin(audio.content_type)
-        for segment in audio.segments:
-            player.add_segment(segment.audio.end)
-        async for chunk in chunks:
-            await player.add(chunk)
+    events = client.watch(story_id, include_audio=True)
+    async with Player(notes.append) as player, aclosing(events):
+        async for event in events:
+            await player.take(event)
         await player.finish()
+        if not player.size:
+            notes.append("There is no audio.")
     if notes:
-        raise CommandError([f"{notes[0]} Save the audio with `tale audio {story_id}`."])
+        raise CommandError([f"{notes[0]} See `tale show {story_id}`."])
 
 
 async def _write_to_output(client: AsyncTaleClient, story_id: str) -> None:

@@ -87,7 +87,7 @@ class StoryView:
                         await audio.add(event.audio.chunk)
                     self._show(event, stack)
                     if player is not None:
-                        await _play(player, event)
+                        await player.take(event)
                     if event.HasField("done"):
                         done = event.done.story
             for note in self._notes:
@@ -238,18 +238,6 @@ class StoryView:
             if not await audio.commit(story.audio, place):
                 await client.save_audio(story.id, place, audio_id=story.audio.audio_id)
             self.files.append(place)
-
-
-async def _play(player: Player, event: gateway_pb2.StoryEvent) -> None:
-    match event.WhichOneof("event"):
-        case "audio_header":
-            await player.begin(event.audio_header.content_type)
-        case "audio":
-            await player.add(event.audio.chunk)
-        case "segment":
-            player.add_segment(event.segment.segment.audio.end)
-        case _:
-            pass
 
 
 def _unless_known(step: str, story_id: str, problems: Sequence[common_pb2.Problem]) -> str:

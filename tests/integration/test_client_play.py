@@ -117,9 +117,25 @@ async def test_without_an_audio_device_the_story_is_made_and_saved(tmp_path: Pat
         story = await the_story(home)
 
         assert 0 == code
-        assert 1 == err.count("No sound: the audio device cannot be opened.")
+        assert 1 == err.count("No sound: failed to init device.")
         assert 2 == len(list((tmp_path / "out").iterdir()))
 
         code, out, err = await tale(target(home), tmp_path, "audio", story.id, "--play", **recorder.environment)
         assert (1, "") == (code, out)
-        assert f"Save the audio with `tale audio {story.id}`." in err
+        assert f"Error: No sound: failed to init device. See `tale show {story.id}`." in err
+
+
+async def test_what_has_no_sound_is_refused_before_a_story_is_made(tmp_path: Path) -> None:
+    """A format that is not played, and a story without a narration; a stored one without audio is an error."""
+    recorder = Recorder(tmp_path)
+    async with house(tmp_path / "data") as home:
+        for more in (("--format", "ogg"), ("--no-narrate",)):
+            code, _, err = await tale(target(home), tmp_path, *TELL, *more, **recorder.environment)
+            assert (2, True) == (code, "--play plays a narration, mp3 or wav." in err)
+        assert [] == list((await home.stub.ListStories(gateway_pb2.ListStoriesRequest(), timeout=20)).stories)
+
+        text = ("tell", "--name", "Mia", "--minutes", "1", "--no-narrate")
+        assert 0 == (await tale(target(home), tmp_path, *text))[0]
+        story = await the_story(home)
+        code, _, err = await tale(target(home), tmp_path, "audio", story.id, "--play", **recorder.environment)
+        assert (1, True) == (code, "Error: There is no audio." in err)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 
 import click
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from standins.virtual_time import run_virtually
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
 from tale_client.cli import player as module
-from tale_client.cli.player import SAMPLE_RATE, NoSoundError, Player, Samples, check_player, decode, open_device
+from tale_client.cli.player import SAMPLE_RATE, Player, check_player, decode, open_device
 
 PERIOD = 0.06
 COUNT = round(PERIOD * SAMPLE_RATE)
@@ -39,7 +41,7 @@ class ScriptedDevice:
     def sound(self) -> bytes:
         return b"".join(self.played)
 
-    def start(self, samples: Samples) -> None:
+    def start(self, samples: Generator[bytes, int, None]) -> None:
         def begin() -> None:
             self._task = self._loop.create_task(self._take(samples))
 
@@ -48,7 +50,7 @@ class ScriptedDevice:
     def close(self) -> None:
         self.closed = True
 
-    async def _take(self, samples: Samples) -> None:
+    async def _take(self, samples: Generator[bytes, int, None]) -> None:
         while not self.closed:
             try:
                 self.played.append(samples.send(COUNT))
@@ -70,6 +72,19 @@ def mp3(samples: bytes) -> bytes:
     encoder.set_in_sample_rate(SAMPLE_RATE)
     encoder.silence()
     return bytes(encoder.encode(samples)) + bytes(encoder.flush())
+
+
+async def begin(player: Player, content_type: str) -> None:
+    await player.take(gateway_pb2.StoryEvent(audio_header=common_pb2.NarrationHeader(content_type=content_type)))
+
+
+async def add(player: Player, chunk: bytes) -> None:
+    await player.take(gateway_pb2.StoryEvent(audio=gateway_pb2.AudioEvent(chunk=chunk)))
+
+
+async def add_segment(player: Player, end: int) -> None:
+    segment = common_pb2.Segment(audio=common_pb2.Span(end=end))
+    await player.take(gateway_pb2.StoryEvent(segment=gateway_pb2.SegmentEvent(segment=segment)))
 
 
 SEGMENTS = [mp3(tone(seconds, pitch)) for seconds, pitch in ((0.5, 300), (2.0, 400), (1.0, 500))]
@@ -95,13 +110,13 @@ def test_all_segments_are_played_in_order_without_a_gap() -> None:
     story = b"".join(SEGMENTS)
 
     async def scene(player: Player, _: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg")
+        await begin(player, "audio/mpeg")
         end = 0
         for segment in SEGMENTS:
             end += len(segment)
-            player.add_segment(end)
+            await add_segment(player, end)
         for start in range(0, len(story), 1000):
-            await player.add(story[start : start + 1000])
+            await add(player, story[start : start + 1000])
         await player.finish()
 
     device, notes = playing(scene)
@@ -119,13 +134,13 @@ def test_first_segment_is_heard_before_the_second_is_there_and_a_pause_is_silenc
     heard: list[bytes] = []
 
     async def scene(player: Player, device: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg; rate=44100")
-        await player.add(SEGMENTS[0])
-        player.add_segment(len(SEGMENTS[0]))
+        await begin(player, "audio/mpeg; rate=44100")
+        await add(player, SEGMENTS[0])
+        await add_segment(player, len(SEGMENTS[0]))
         await asyncio.sleep(5)
         heard.append(device.sound)
-        await player.add(SEGMENTS[1])
-        player.add_segment(len(SEGMENTS[0]) + len(SEGMENTS[1]))
+        await add(player, SEGMENTS[1])
+        await add_segment(player, len(SEGMENTS[0]) + len(SEGMENTS[1]))
         await player.finish()
 
     device, _ = playing(scene)
@@ -140,12 +155,12 @@ def test_part_of_a_segment_is_not_played_until_it_is_whole() -> None:
     """A pause never falls into a word."""
 
     async def scene(player: Player, device: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg")
-        player.add_segment(len(SEGMENTS[1]))
-        await player.add(SEGMENTS[1][:-1])
+        await begin(player, "audio/mpeg")
+        await add_segment(player, len(SEGMENTS[1]))
+        await add(player, SEGMENTS[1][:-1])
         await asyncio.sleep(5)
         assert b"" == device.sound
-        await player.add(SEGMENTS[1][-1:])
+        await add(player, SEGMENTS[1][-1:])
         await player.finish()
 
     device, _ = playing(scene)
@@ -158,10 +173,10 @@ def test_wav_is_played_sample_for_sample() -> None:
     pieces = [tone(0.7, 300), tone(1.3, 400)]
 
     async def scene(player: Player, _: ScriptedDevice) -> None:
-        await player.begin("audio/wav")
-        await player.add(WAV_HEADER + pieces[0] + pieces[1])
-        player.add_segment(len(WAV_HEADER) + len(pieces[0]))
-        player.add_segment(len(WAV_HEADER) + len(pieces[0]) + len(pieces[1]))
+        await begin(player, "audio/wav")
+        await add(player, WAV_HEADER + pieces[0] + pieces[1])
+        await add_segment(player, len(WAV_HEADER) + len(pieces[0]))
+        await add_segment(player, len(WAV_HEADER) + len(pieces[0]) + len(pieces[1]))
         await player.finish()
 
     device, _ = playing(scene)
@@ -173,8 +188,8 @@ def test_audio_without_segments_is_played_at_its_end() -> None:
     """A story that was imported has none."""
 
     async def scene(player: Player, _: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg")
-        await player.add(SEGMENTS[0])
+        await begin(player, "audio/mpeg")
+        await add(player, SEGMENTS[0])
         await player.finish()
 
     assert decode(SEGMENTS[0]) == playing(scene)[0].sound
@@ -184,14 +199,14 @@ def test_new_narration_replaces_what_was_not_heard() -> None:
     """Its bytes begin at 0 again."""
 
     async def scene(player: Player, device: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg")
-        await player.add(SEGMENTS[1])
-        player.add_segment(len(SEGMENTS[1]))
+        await begin(player, "audio/mpeg")
+        await add(player, SEGMENTS[1])
+        await add_segment(player, len(SEGMENTS[1]))
         await asyncio.sleep(0.5)
         before = len(device.sound)
         assert 0 < before < len(decode(SEGMENTS[1]))
-        await player.begin("audio/mpeg")
-        await player.add(SEGMENTS[2])
+        await begin(player, "audio/mpeg")
+        await add(player, SEGMENTS[2])
         await player.finish()
         assert decode(SEGMENTS[2]) == device.sound[before:]
 
@@ -202,9 +217,9 @@ def test_leaving_stops_the_sound_at_once() -> None:
     """As Ctrl-C does: nothing that was decoded is given to the device any more."""
 
     async def scene(player: Player, device: ScriptedDevice) -> None:
-        await player.begin("audio/mpeg")
-        await player.add(SEGMENTS[1])
-        player.add_segment(len(SEGMENTS[1]))
+        await begin(player, "audio/mpeg")
+        await add(player, SEGMENTS[1])
+        await add_segment(player, len(SEGMENTS[1]))
         await asyncio.sleep(0.5)
         assert device.sound
 
@@ -220,10 +235,10 @@ def test_little_is_decoded_ahead() -> None:
 
     async def scene(player: Player, _: ScriptedDevice) -> None:
         nonlocal most
-        await player.begin("audio/mpeg")
+        await begin(player, "audio/mpeg")
         for number in range(1, 301):
-            await player.add(SEGMENTS[1])
-            player.add_segment(number * len(SEGMENTS[1]))
+            await add(player, SEGMENTS[1])
+            await add_segment(player, number * len(SEGMENTS[1]))
         finishing = asyncio.create_task(player.finish())
         while not finishing.done():
             most = max(most, len(player._decoded))
@@ -240,32 +255,32 @@ def test_without_a_device_a_note_says_so_and_nothing_else_happens() -> None:
 
     async def run() -> list[str]:
         def opening() -> ScriptedDevice:
-            raise NoSoundError("this machine has no audio device that can be used")
+            raise miniaudio.MiniaudioError("failed to init device", -2)
 
         notes: list[str] = []
         async with Player(notes.append, opening) as player:
-            await player.begin("audio/mpeg")
-            await player.add(SEGMENTS[0])
-            player.add_segment(len(SEGMENTS[0]))
+            await begin(player, "audio/mpeg")
+            await add(player, SEGMENTS[0])
+            await add_segment(player, len(SEGMENTS[0]))
             await player.finish()
         return notes
 
-    assert ["No sound: this machine has no audio device that can be used."] == run_virtually(run())
+    assert ["No sound: failed to init device."] == run_virtually(run())
 
 
 @pytest.mark.parametrize(
     ("content_type", "audio", "note"),
     [
         ("audio/ogg", b"OggS", "No sound: audio/ogg cannot be played, --format mp3 and wav can."),
-        ("audio/mpeg", b"<html>", "No sound: the audio cannot be decoded."),
+        ("audio/mpeg", b"<html>", "No sound: failed to decode data."),
     ],
 )
 def test_what_cannot_be_played_is_noted(content_type: str, audio: bytes, note: str) -> None:
     """Once, and the sound is not waited for."""
 
     async def scene(player: Player, _: ScriptedDevice) -> None:
-        await player.begin(content_type)
-        await player.add(audio)
+        await begin(player, content_type)
+        await add(player, audio)
         await player.finish()
 
     device, notes = playing(scene)
@@ -281,8 +296,8 @@ def test_device_of_the_library_takes_all_samples(monkeypatch: pytest.MonkeyPatch
 
     async def run() -> int:
         async with asyncio.timeout(20), Player(pytest.fail, lambda: device) as player:
-            await player.begin("audio/mpeg")
-            await player.add(SEGMENTS[0])
+            await begin(player, "audio/mpeg")
+            await add(player, SEGMENTS[0])
             await player.finish()
             return len(player._decoded)
 
@@ -295,7 +310,7 @@ def test_backend_that_is_heard_nowhere_is_no_device(monkeypatch: pytest.MonkeyPa
     null = partial(miniaudio.PlaybackDevice, backends=[miniaudio.Backend.NULL])
     monkeypatch.setattr(miniaudio, "PlaybackDevice", null)
 
-    with pytest.raises(NoSoundError, match="no audio device"):
+    with pytest.raises(miniaudio.MiniaudioError, match="no audio device"):
         open_device()
 
 
@@ -304,12 +319,6 @@ def test_missing_library_is_refused_with_the_command_that_installs_it(monkeypatc
     monkeypatch.setitem(sys.modules, "miniaudio", None)
 
     with pytest.raises(click.UsageError, match=r"pip install 'tale-client\[play\]'"):
-        check_player()
-
-
-def test_what_has_no_sound_is_refused() -> None:
-    """So is a format that is not played."""
-    with pytest.raises(click.UsageError, match="--no-narrate"):
-        check_player(no_narrate=True)
-    with pytest.raises(click.UsageError, match="--format mp3"):
-        check_player("ogg")
+        click.Option(["--play"], is_flag=True, callback=check_player).handle_parse_result(
+            click.Context(click.Command("tell")), {"play": True}, []
+        )
