@@ -142,12 +142,14 @@ class CallFacts:
     """What the provider reports of its call: its id, the billed characters, and the Content-Type of the audio.
 
     Empty and None where it does not say. Comes at any place of the stream, once or more often; the last one counts.
-    Of the Content-Type rate and channels of raw samples are read; what the audio is its bytes decide.
+    Of the Content-Type rate and channels of raw samples are read; what the audio is its bytes decide. `levelled`: it
+    has the loudness that `voice_service.audio.loudness` brings other voices to.
     """
 
     request_id: str = ""
     characters_billed: int | None = None
     content_type: str = ""
+    levelled: bool = False
 
 
 SpeechItem = AudioChunk | Timings | CallFacts

@@ -97,8 +97,9 @@ async def test_finisher_encodes_pcm_and_passes_mp3_through() -> None:
     pcm = tone(1.5, 24_000)
     mp3 = encode(pcm, MP3_44100_128).data
 
-    encoded = await finisher.finish(pcm.samples.tobytes(), request=request, metadata=OfflineVoiceProvider().metadata)
-    passed = await finisher.finish(mp3, request=request, metadata=MockVoiceProvider().metadata)
+    metadata = OfflineVoiceProvider().metadata
+    encoded = await finisher.finish(pcm.samples.tobytes(), request=request, metadata=metadata, levelled=True)
+    passed = await finisher.finish(mp3, request=request, metadata=MockVoiceProvider().metadata, levelled=True)
 
     assert mp3 == encoded.data == passed.data
     await encoder.aclose()

@@ -7,14 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
-from voice_service.audio.decode import AudioError, decode, is_file, samples_of_mp3
+from voice_service.audio.decode import AudioError, Pcm, decode, is_file, samples_of_mp3
 from voice_service.audio.encoder import Sound
 from voice_service.audio.lengths import Lengths
+from voice_service.audio.loudness import Levels, amplified, frames_amplified, has_sound, measure
 from voice_service.audio.mp3 import Walk, followed_by_silence
 from voice_service.ports import MP3_44100_128, NativeFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from voice_service.audio.encoder import AudioEncoder
     from voice_service.ports import ProviderMetadata, SegmentRequest, StoryFormat, WordTiming
@@ -57,6 +58,7 @@ class SegmentFinisher:
     def __init__(self, encoder: AudioEncoder) -> None:
         self._encoder = encoder
         self._lengths = Lengths()
+        self._levels = Levels()
 
     async def finish(
         self,
@@ -66,15 +68,15 @@ class SegmentFinisher:
         metadata: ProviderMetadata,
         words: Sequence[WordTiming] = (),
         content_type: str = "",
+        levelled: bool = False,
         story_format: StoryFormat = MP3_44100_128,
     ) -> Sound:
         """Returns the whole segment that `metadata`'s provider made for `request`, with `words` at their times.
 
-        The pause of the request follows it.
-
-        MP3 in the story's format passes as it is, and is neither decoded nor handed to a thread. Raises ProviderError:
-        TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many for the text, UNSUPPORTED where
-        they are of a kind that cannot be decoded, TRANSPORT where they are no audio.
+        The pause of the request follows it. It has the loudness of all voices; `levelled` sound has it already.
+        MP3 in the story's format passes frame by frame; of it the first seconds of a voice alone are decoded. Raises
+        ProviderError: TRUNCATED (retryable) where bytes are cut, damaged or implausibly few or many for the text,
+        UNSUPPORTED where they are of a kind that cannot be decoded, TRANSPORT where they are no audio.
         """
         name = metadata.name
         raw = metadata.native_format is NativeFormat.PCM_S16LE
@@ -84,11 +86,27 @@ class SegmentFinisher:
             if trouble := self._lengths.trouble(heard.duration, request, name):
                 raise ImplausibleError(trouble, provider=name)
             check_words(words, duration=heard.duration, provider=name)
+            shape = (story_format.sample_rate, story_format.channels, story_format.bit_rate)
+            passes = isinstance(heard, Walk) and heard.shape == shape
+            voice = None if levelled else (name, request.voice_id, request.model_id)
+            heard = await self._at_level(heard, voice, passes=passes)
             if isinstance(heard, Walk):
-                if heard.shape == (story_format.sample_rate, story_format.channels, story_format.bit_rate):
-                    heard = followed_by_silence(heard, request.pause)
-                    return Sound(heard.data, heard.samples, heard.sample_rate)
-                heard = await self._encoder.run(partial(samples_of_mp3, heard))
+                heard = followed_by_silence(heard, request.pause)
+                return Sound(heard.data, heard.samples, heard.sample_rate)
             return await self._encoder.encode(heard.followed_by_silence(request.pause), story_format)
         except AudioError as error:
             raise ProviderError(error.kind, str(error), provider=name) from error
+
+    async def _at_level(self, heard: Walk | Pcm, voice: Hashable | None, *, passes: bool) -> Walk | Pcm:
+        """Returns the sound at the loudness of all voices: frames that pass into the story, else samples."""
+        frames = heard if passes and isinstance(heard, Walk) else None
+        fixed = voice is None or self._levels.is_fixed(voice) or (frames is not None and not has_sound(frames))
+        if frames is not None and fixed:
+            return frames_amplified(frames, self._levels.gain(voice))
+        samples = await self._encoder.run(partial(samples_of_mp3, heard)) if isinstance(heard, Walk) else heard
+        if not fixed:
+            self._levels.add(voice, await self._encoder.run(partial(measure, samples)))
+        gain = self._levels.gain(voice)
+        if frames is not None:
+            return frames_amplified(frames, gain)
+        return await self._encoder.run(partial(amplified, samples, gain)) if gain else samples

@@ -127,11 +127,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """All audio bytes of a segment, its word timings where there are any, and what the bytes are labelled."""
+    """All audio bytes of a segment, its word timings where there are any, and what was said of the bytes."""
 
     audio: bytes
     words: tuple[WordTiming, ...]
     content_type: str
+    levelled: bool
 
 
 async def collect(
@@ -156,7 +157,7 @@ async def collect(
     begun = False
     heard_at = longest = 0.0
     words: tuple[WordTiming, ...] = ()
-    content_type = ""
+    content_type, levelled = "", False
     renew_at = float("-inf")
     try:
         async with (
@@ -177,7 +178,7 @@ async def collect(
                             limit.reschedule(min(end, now + timers.idle))
                             renew_at = now + timers.idle * _SLACK
                     case CallFacts():
-                        content_type = item.content_type or content_type
+                        content_type, levelled = item.content_type or content_type, item.levelled or levelled
                         on_facts(item)
                     case _:
                         words = item.words
@@ -188,7 +189,7 @@ async def collect(
     finally:
         if begun:
             on_pause(max(longest, clock() - heard_at))
-    return Collected(audio.getvalue(), words, content_type)
+    return Collected(audio.getvalue(), words, content_type, levelled)
 
 
 def _late(*, begun: bool, over: bool) -> str:

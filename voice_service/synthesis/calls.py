@@ -184,6 +184,7 @@ class ProviderCalls:
                     metadata=metadata,
                     words=got.words,
                     content_type=got.content_type,
+                    levelled=got.levelled,
                     story_format=order.story_format,
                 )
         return Delivery(sound, got.words)

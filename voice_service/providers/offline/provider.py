@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from servicekit.languages import SCRIPTS
 from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.audio.words import word_timings
-from voice_service.ports import AudioChunk, NativeFormat, ProviderMetadata, Timings
+from voice_service.ports import AudioChunk, CallFacts, NativeFormat, ProviderMetadata, Timings
 from voice_service.providers.offline.engine import NAME, failure, joined
 from voice_service.providers.offline.espeak import DEFAULT_VOICE, EspeakEngine
 from voice_service.providers.offline.neural import HEART, SAMPLE_RATE, NeuralEngine
@@ -140,6 +140,7 @@ class OfflineVoiceProvider:
             speech = await engine.speak(request.text, voice, request.settings.speed or 1.0)
         except UnknownVoiceError as error:
             raise failure(ProviderErrorKind.UNSUPPORTED, str(error)) from error
+        yield CallFacts(levelled=engine is not self._piper)
         speech = await asyncio.to_thread(joined, [(0, speech)], SAMPLE_RATE)
         # A text without speech becomes a short pause.
         pcm = speech.pcm or bytes(2 * round(SAMPLE_RATE * _SILENCE_SECONDS))
