@@ -187,12 +187,14 @@ class ProviderMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceInfo:
-    """A voice of a provider. `gender` is "female", "male" or empty."""
+    """A voice of a provider. `gender` is "female", "male" or empty; `preview_url` is the address of a sample."""
 
     voice_id: str
     display_name: str
     language_codes: tuple[str, ...]
     gender: str = ""
+    description: str = ""
+    preview_url: str = ""
 
 
 class VoiceProvider(Protocol):

@@ -22,7 +22,7 @@ from tale_client.client import AsyncTaleClient
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
 _MODELS_HEADER: Final = ("MODEL", "STATUS", "LANGUAGES", "US DOLLARS PER MILLION TOKENS (INPUT / OUTPUT)")
 _PROVIDERS_HEADER: Final = ("PROVIDER", "STATUS", "LANGUAGES")
-_VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME")
+_VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME", "ABOUT")
 
 
 @click.command("voices")
@@ -88,7 +88,8 @@ def _place(order: Sequence[str], provider: str) -> int:
 
 def _voice(voice: voice_pb2.Voice) -> tuple[str, ...]:
     gender = next((name for name, value in GENDERS.items() if value == voice.gender), "")
-    return voice.voice_id, voice.provider, _languages(voice.language_codes), gender, voice.display_name
+    about = " ".join(part for part in (voice.description, voice.preview_url) if part)
+    return voice.voice_id, voice.provider, _languages(voice.language_codes), gender, voice.display_name, about
 
 
 def _languages(codes: Sequence[str], limit: int = 8) -> str:

@@ -42,6 +42,8 @@ VOICES = voice_pb2.ListVoicesResponse(
             display_name="Anna\x1b[2J",
             language_codes=["ru"],
             gender=common_pb2.GENDER_FEMALE,
+            description="Embedded",
+            preview_url="https://voices.example/anna.mp3",
         )
     ],
     stale=True,
@@ -89,8 +91,8 @@ async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_p
         "speech not available: its circuit is open; default l0, l1, l2, l3, l4, l5, l6, l7 and 2 more",
         "offline available; fallback 1; embedded",
         "",
-        "VOICE PROVIDER LANGUAGES GENDER NAME",
-        "ru+f3 offline ru female Anna",
+        "VOICE PROVIDER LANGUAGES GENDER NAME ABOUT",
+        "ru+f3 offline ru female Anna Embedded https://voices.example/anna.mp3",
     ] == [" ".join(line.split()) for line in out.splitlines()]
     (request,) = gateway.requests("ListVoices")
     assert isinstance(request, voice_pb2.ListVoicesRequest)

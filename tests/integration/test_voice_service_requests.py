@@ -9,6 +9,7 @@ import grpc
 import pytest
 from pydantic import SecretStr
 from support.servers import running
+from support.speech_fake import speech_config, speech_fake
 from support.voice_kit import STORY, NamedVoice, faults, reason_of, settings, voice_service
 
 from servicekit.settings import load
@@ -18,6 +19,7 @@ from tale.voice.v1 import voice_pb2
 from voice_service.bootstrap import build
 from voice_service.ports import SegmentRequest, SpeechItem, VoiceSettings
 from voice_service.providers.factory import ANNOUNCED, BRING_REAL_VOICE
+from voice_service.providers.speech.provider import SpeechProvider
 from voice_service.settings import Tuning, VoiceServiceSettings
 
 
@@ -222,6 +224,22 @@ async def test_voices_are_listed_page_by_page() -> None:
         )
 
     assert (["two", "one", "mock"], "", 0) == (seen, token, len(none.voices))
+
+
+async def test_voices_say_what_they_are() -> None:
+    """As the list of a server has it, in one line; an address that no browser should open is none."""
+    async with speech_fake() as server:
+        server.voices = [
+            {"id": "anna", "description": "Warm\n and slow\x00", "preview_url": "https://voices.example/anna.mp3"},
+            {"id": "ben", "description": 3, "preview_url": "javascript:alert(1)"},
+        ]
+        async with voice_service(SpeechProvider(speech_config(server.url)), NamedVoice("mock")) as voice:
+            answer = await voice.stub.ListVoices(voice_pb2.ListVoicesRequest(), timeout=30)
+    listed = {each.voice_id: (each.description, each.preview_url) for each in answer.voices}
+
+    assert ("Warm and slow", "https://voices.example/anna.mp3") == listed["anna"]
+    assert ("", "") == listed["ben"]
+    assert ("Silence", "") == listed["mock"]
 
 
 async def test_bad_requests_for_lists_are_refused() -> None:

@@ -40,6 +40,15 @@ def test_verified_goes_before_labelled_before_named() -> None:
     assert RACHEL == _choice("de")
 
 
+def test_what_a_voice_is_like_is_passed_on() -> None:
+    """Its description and the address of a sample, where they are text."""
+    told = _voice("anna", description="A warm voice.", preview_url="https://voices.example/anna.mp3").info()
+    bare_one = _voice("ben", description=None, preview_url=3).info()
+
+    assert ("A warm voice.", "https://voices.example/anna.mp3") == (told.description, told.preview_url)
+    assert ("", "") == (bare_one.description, bare_one.preview_url)
+
+
 def test_this_model_and_this_region_go_before_others() -> None:
     """Among voices verified in the language."""
     other = _voice("other", verified_languages=_verified(("pt", "pt-PT", MODEL)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
+_MOST_SHOWN: Final = 500
+_ADDRESS: Final = re.compile(r"https?://[!-~]{1,2000}")
 _GENDERS: Final = {"female": common_pb2.GENDER_FEMALE, "male": common_pb2.GENDER_MALE}
 
 
@@ -127,6 +130,9 @@ def _voice(provider: str, voice: VoiceInfo) -> voice_pb2.Voice:
         display_name=voice.display_name,
         language_codes=voice.language_codes,
         gender=_GENDERS.get(voice.gender, common_pb2.GENDER_UNSPECIFIED),
+        # As an upstream sends them.
+        description="".join(filter(str.isprintable, " ".join(voice.description[:_MOST_SHOWN].split()))),
+        preview_url=voice.preview_url if _ADDRESS.fullmatch(voice.preview_url) else "",
     )
 
 

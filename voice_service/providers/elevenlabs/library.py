@@ -56,6 +56,8 @@ class ListedVoice:
     verified: tuple[Verified, ...] = ()
     labelled: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    description: str = ""
+    preview_url: str = ""
 
     def info(self) -> VoiceInfo:
         """Returns the voice as callers see it, with the languages that it is known to speak."""
@@ -65,6 +67,8 @@ class ListedVoice:
             display_name=self.name,
             language_codes=tuple(dict.fromkeys(codes)),
             gender=self.gender,
+            description=self.description,
+            preview_url=self.preview_url,
         )
 
 
@@ -92,6 +96,8 @@ def listed_voice(voice: Voice) -> ListedVoice:
         verified=verified,
         labelled=labelled,
         named=names_in(name),
+        description=_text(voice.description),
+        preview_url=_text(voice.preview_url),
     )
 
 

@@ -161,7 +161,7 @@ class MockVoiceProvider:
         languages = self._script.languages
         if language_code is not None and language_code.split("-")[0] not in {code.split("-")[0] for code in languages}:
             return ()
-        return (VoiceInfo(voice_id="mock", display_name="Mock", language_codes=languages),)
+        return (VoiceInfo(voice_id="mock", display_name="Mock", language_codes=languages, description="Silence"),)
 
     async def knows_voice(self, voice_id: str, language_code: str) -> bool:
         """Knows the one voice, for every language."""

@@ -89,6 +89,7 @@ class EspeakEngine:
                 display_name=f"{voice.name}, {variant}" if variant else voice.name,
                 language_codes=bcp47_languages(voice),
                 gender=self._voices.gender(variant),
+                description="Embedded, robotic (espeak-ng)",
             )
             for voice in found
             for variant in _LISTED_VARIANTS

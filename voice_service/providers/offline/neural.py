@@ -69,7 +69,11 @@ class NeuralEngine:
         """Lists the one voice."""
         if self._missing or not (language_code is None or covers(_LANGUAGES, language_code)):
             return ()
-        return (VoiceInfo(voice_id=HEART, display_name="Heart", language_codes=_LANGUAGES, gender="female"),)
+        said = "Embedded, neural, American English"
+        heart = VoiceInfo(
+            voice_id=HEART, display_name="Heart", language_codes=_LANGUAGES, gender="female", description=said
+        )
+        return (heart,)
 
     def resolve(self, voice_id: str, language_code: str) -> str:
         """Returns "heart" for its names, and for English without a name."""

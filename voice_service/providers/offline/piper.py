@@ -134,6 +134,7 @@ class PiperEngine:
                 voice_id=f"{_PREFIX}{voice.name}{speaker and '#'}{speaker}",
                 display_name=f"{voice.name} {speaker}".strip(),
                 language_codes=voice.languages,
+                description=f"Embedded, from {_SETTING}",
             )
             for voice in self._speaking(language_code)
             for speaker in ("", *list(voice.speakers)[:_LISTED_SPEAKERS])

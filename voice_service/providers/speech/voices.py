@@ -103,7 +103,13 @@ def _voice(entry: object) -> VoiceInfo | None:
         display_name=str(name) if shown else voice_id,
         language_codes=_languages(voice_id, given.get("language")),
         gender=_gender(voice_id, given.get("gender")),
+        description=_text(given.get("description")),
+        preview_url=_text(given.get("preview_url")),
     )
+
+
+def _text(given: object) -> str:
+    return given if isinstance(given, str) else ""
 
 
 def _languages(voice_id: str, given: object) -> tuple[str, ...]:
