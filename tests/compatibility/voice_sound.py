@@ -142,7 +142,8 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         language_code="zh",
         title="小狐狸",
         calls=5,
-        outcome="READY, LANGUAGE_UNSUPPORTED",
+        voices=[{"id": "zf_xiaobei", "language": "zh"}],
+        voice={"voice_id": "zf_xiaobei"},
     ),
     VoiceCase(
         kind="Answers that are not the whole sound",
