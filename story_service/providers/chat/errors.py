@@ -13,10 +13,10 @@ from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from servicekit.resilience.errors import OF_THE_PACE, ProviderError, ProviderErrorKind, wait_asked
+from servicekit.resilience.said import Cleaner
 from story_service.chat import ChatRequest
 from story_service.providers.chat.dialect import Dialect
 from story_service.providers.chat.report import Report, decoded
-from story_service.providers.chat.said import Cleaner
 
 _K: Final = ProviderErrorKind
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from story_service.providers.chat.said import MAX_SAID, Cleaner
+from servicekit.resilience.said import MAX_SAID, Cleaner
 
 PROMPT: Final = (
     "Write a bedtime story in English. The story is for Mia Will O'Neil, 5 years old, born 20190501. "
