@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
+from servicekit.resilience.errors import ProviderError, Treatment
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+
+_UNKNOWN: Final = frozenset({400, 404, 422})
 
 
 class Codec(StrEnum):
@@ -195,6 +199,16 @@ class VoiceInfo:
     gender: str = ""
     description: str = ""
     preview_url: str = ""
+
+
+class VoiceRefusedError(ProviderError):
+    """A provider does not know a voice, or the account may not use it: another one of its voices may speak."""
+
+    @property
+    def treatment(self) -> Treatment:
+        """VOICE_NOT_FOUND for one that it does not know."""
+        known = super().treatment
+        return replace(known, reason="VOICE_NOT_FOUND") if self.status in _UNKNOWN else known
 
 
 class VoiceProvider(Protocol):

@@ -50,7 +50,9 @@ class Failure:
     kind: FailureKind
     error: DomainError
     of_provider: bool = False
-    """True if a peer service reports that its providers cannot do it now; it has waited for them as long as it may."""
+    """True if a peer service reports that its providers cannot do it now; it has called them as often, and waited for
+    them as long, as it may.
+    """
 
     @property
     def reason(self) -> str:
@@ -114,15 +116,11 @@ class AttemptRetry:
     """Decides after a failed attempt whether there is another one, and waits until it may start.
 
     A service that cannot be reached is waited for (`wait_seconds`); one that cannot do it now is called three more
-    times, since it has its own retries; one that refuses is not called again. Progress resets the counts. A failure of
-    providers is final if it lasts longer than what is left of `providers`, the time in which the service waits itself.
+    times, since it has its own retries; one that refuses is not called again. Progress resets the counts.
     """
 
-    def __init__(
-        self, *, wait_seconds: float, providers: ProviderWait | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, wait_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._wait_seconds = wait_seconds
-        self._providers = providers or ProviderWait(math.inf, clock=clock)
         self._clock = clock
         self.progressed()
 
@@ -131,7 +129,6 @@ class AttemptRetry:
         self._away_seconds = 0.0
         self._away = 0
         self._transient = 0
-        self._cause: DomainError | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -139,14 +136,8 @@ class AttemptRetry:
         self._began = self._clock()
 
     async def after(self, failure: Failure) -> None:
-        """Returns when the next attempt may start. Raises the error of `failure` when there is none.
-
-        For a circuit breaker that is open it raises the failure before it, which says more.
-        """
+        """Returns when the next attempt may start. Raises the error of `failure` when there is none."""
         error = failure.error
-        closed = failure.reason != "CIRCUIT_OPEN"
-        if failure.of_provider:
-            self._cause = error = error if closed else self._cause or error
         if failure.kind is FailureKind.PERMANENT:
             raise error
         hint = 0.0
@@ -160,10 +151,9 @@ class AttemptRetry:
         else:
             # It responded, so it can be reached again.
             self._away_seconds, self._away = 0.0, 0
-            # An open circuit breaker costs nothing: only time bounds it.
-            self._transient += closed
-            hint = failure.error.retry_after or 0.0
-            if self._transient > MAX_TRANSIENT or (failure.of_provider and hint >= self._providers.left):
+            self._transient += 1
+            hint = error.retry_after or 0.0
+            if self._transient > MAX_TRANSIENT:
                 raise error
         backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
         pause = min(MAX_PAUSE_SECONDS, max(backoff, hint))

@@ -43,9 +43,9 @@ class RunContext:
         self.writing, self.narrating = (ProviderWait(self.settings.provider_wait_seconds) for _ in range(2))
         self._known = {_identity(problem) for problem in self.record.story.problems}
 
-    def attempt_retry(self, providers: ProviderWait) -> AttemptRetry:
+    def attempt_retry(self) -> AttemptRetry:
         """Returns what decides after a failed attempt."""
-        return AttemptRetry(wait_seconds=self.settings.peer_wait_seconds, providers=providers)
+        return AttemptRetry(wait_seconds=self.settings.peer_wait_seconds)
 
     def progressed(self) -> None:
         """Notes that the story made progress: text or audio of it was stored."""

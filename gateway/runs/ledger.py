@@ -1,6 +1,7 @@
 """The ledger of a story's attempts, and what the record says of its text by them."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -12,6 +13,7 @@ from servicekit.reasons import explained
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
 
 MAX_RESPONSE_BYTES: Final = 1_500_000
 """Bytes of the stored completions of one story; the earliest are dropped. A record must fit into a gRPC message."""
@@ -20,10 +22,11 @@ _OF_THE_TEXT: Final = frozenset({common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATT
 _TRUNCATED: Final = "RESPONSE_TRUNCATED"
 _EARLIER: Final = "earlier_generations"
 _REQUESTED: Final = "requested"
-"""Metadata of the first writing attempt after the story was requested, or its text once more."""
+"""Metadata of the first writing and narration attempts after the story, its text or its audio was requested."""
 _EMBEDDED: Final = "offline"
 """Provider of calls that cost nothing."""
 _FALSE: Final = "false"
+_TRUE: Final = "true"
 
 
 def now() -> Timestamp:
@@ -57,7 +60,7 @@ class Ledger:
     ) -> str:
         """Notes that a call is about to be made; returns the id of the attempt.
 
-        `requested`: it is the first of the text since the caller requested it; calls are counted from it on.
+        `requested`: it is the first of its kind since the caller requested it; calls are counted from it on.
         """
         attempt = common_pb2.Attempt(
             attempt_id=new_id(),
@@ -181,17 +184,40 @@ class Ledger:
 
         A call whose end is unknown counts as one that was billed.
         """
-        lines = list(self._attempts.values())
-        first = max((index for index, line in enumerate(lines) if _REQUESTED in line.metadata), default=0)
         without_text = Counter[str]()
-        for line in lines[first:]:
-            if line.kind != common_pb2.ATTEMPT_KIND_MODEL_CALL or line.provider == _EMBEDDED:
-                continue
+        for line in self._calls(common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL):
             billed = line.metadata.get("billed") != _FALSE
             request.calls_made += billed or "probe" not in line.metadata
             model = f"{line.provider}:{line.model}"
             without_text[model] = 0 if line.characters else without_text[model] + billed
         request.calls_without_text.update(+without_text)
+
+    def fill_speech_calls(self, config: voice_pb2.SpeechConfig) -> None:
+        """Sets the calls for segments that are not spoken, since the narration was requested last.
+
+        A call whose end is unknown counts as one whose answer was billed and of no use.
+        """
+        made = dict[tuple[int, str], voice_pb2.SegmentCalls]()
+        for line in self._calls(common_pb2.ATTEMPT_KIND_NARRATION, common_pb2.ATTEMPT_KIND_SPEECH_CALL):
+            billed, place = line.metadata.get("billed"), (line.segment_index, line.provider)
+            if line.segment_index < len(config.spoken_so_far) or (billed == _FALSE and "probe" in line.metadata):
+                continue
+            if place not in made:
+                made[place] = config.calls_made.add(segment_index=line.segment_index, provider=line.provider)
+            made[place].calls += 1
+            made[place].unbilled += billed == _FALSE
+            unknown = not billed and line.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
+            made[place].useless += unknown or billed == _TRUE
+
+    def _calls(
+        self, attempt: common_pb2.AttemptKind.ValueType, call: common_pb2.AttemptKind.ValueType
+    ) -> Iterator[common_pb2.Attempt]:
+        """Yields the calls of a kind since the attempt that was requested last; none of the embedded providers."""
+        lines = list(self._attempts.values())
+        requested = (at for at, line in enumerate(lines) if line.kind == attempt and _REQUESTED in line.metadata)
+        for line in lines[max(requested, default=0) :]:
+            if line.kind == call and line.provider != _EMBEDDED:
+                yield line
 
     def _note(self, attempt: common_pb2.Attempt) -> None:
         self._attempts[attempt.attempt_id] = attempt

@@ -41,6 +41,7 @@ class SegmentIntake:
         self.spoken = 0 if last is None else last.text.end
         """Code points of the text that have been spoken."""
         self._waiting: list[common_pb2.Segment] = []
+        self._awaits_call = False
         self._closed = False
         self._changed = asyncio.Event()
 
@@ -65,16 +66,27 @@ class SegmentIntake:
         while len(self._waiting) >= MAX_WAITING:
             await self._changed.wait()
 
+    def note_call(self, call: common_pb2.Attempt) -> None:
+        """Notes a call, which is stored at once if it was sent, or failed, for the segment that is awaited.
+
+        After a kill it counts as made. Those for later segments are stored with the segments before.
+        """
+        if call.outcome != common_pb2.ATTEMPT_OUTCOME_SUCCEEDED and call.segment_index <= self._count:
+            self._awaits_call = True
+            self._notify()
+
     def close(self) -> None:
         """Notes that no more will come."""
         self._closed = True
         self._notify()
 
-    async def take(self) -> list[common_pb2.Segment]:
-        """Waits for segments to store and returns them; returns none when no more will come."""
-        while not self._waiting and not self._closed:
+    async def take(self) -> list[common_pb2.Segment] | None:
+        """Waits for segments or calls to store and returns the segments; returns None when no more will come."""
+        while not self._waiting and not self._awaits_call and not self._closed:
             await self._changed.wait()
-        taken, self._waiting = self._waiting, []
+        if not self._waiting and not self._awaits_call:
+            return None
+        taken, self._waiting, self._awaits_call = self._waiting, [], False
         self._notify()
         return taken
 
@@ -99,8 +111,10 @@ class Narrator:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._live = context.live
-        self._retry = context.attempt_retry(context.narrating)
+        self._retry = context.attempt_retry()
         run = context.record.run
+        # Storage counts the work from each request of the caller on.
+        self._requested = not run.work_duration.ToNanoseconds()
         self._header = run.narration if run.narration.audio_id else None
         self._header_stored = self._header is not None
         self.audio_id = run.narration.audio_id or new_id()
@@ -136,8 +150,12 @@ class Narrator:
         ledger = self._context.ledger
         while not self._covers_text():
             attempt_id = ledger.begin_attempt(
-                common_pb2.ATTEMPT_KIND_NARRATION, provider="voice", model=self._context.record.story.voice.model_id
+                common_pb2.ATTEMPT_KIND_NARRATION,
+                provider="voice",
+                model=self._context.record.story.voice.model_id,
+                requested=self._requested,
             )
+            self._requested = False
             # It waits for a storage that is away: nothing is paid that could not be stored.
             await self._context.store(storage_pb2.StoryCheckpoint())
             self._retry.begin()
@@ -150,7 +168,8 @@ class Narrator:
                     failure = Failure(FailureKind.TRANSIENT, failure.error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
                 log.warning("narration_attempt_failed", story_id=self._live.story_id, reason=failure.reason)
-                if failure.reason == "SEGMENT_LOST":
+                if failure.reason == "SEGMENT_LOST" or failure.of_provider:
+                    # The service has called its providers as often, and waited for them as long, as it may.
                     raise failure.error from error
                 await self._retry.after(failure)
             else:
@@ -164,8 +183,11 @@ class Narrator:
         reader = asyncio.create_task(self._read(call, intake, attempt_id, begun))
         try:
             # What came before a cut is stored as well: the failure is raised once all of it is stored.
-            while segments := await intake.take():
-                await self._store(segments)
+            while (segments := await intake.take()) is not None:
+                if segments:
+                    await self._store(segments)
+                else:
+                    await self._context.store(storage_pb2.StoryCheckpoint())
             summary = await reader
         finally:
             feeder.cancel()
@@ -196,6 +218,7 @@ class Narrator:
                         raise broken("The voice service sent a segment before its header.")
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
+                        intake.note_call(response.attempt)
                     case "warning":
                         await self._warn(response.warning, intake)
                     case "summary":
@@ -218,6 +241,7 @@ class Narrator:
         config.word_timings = True
         config.delivery = voice_pb2.DELIVERY_STORED
         self._context.narrating.fill(config.provider_wait)
+        self._context.ledger.fill_speech_calls(config)
         if self._header is not None and self._header_stored:
             config.pinned.CopyFrom(self._header)
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -60,7 +60,7 @@ class Writer:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._retry = context.attempt_retry(context.writing)
+        self._retry = context.attempt_retry()
         # Storage counts the work from each request of the caller on.
         self._requested = not context.record.run.work_duration.ToNanoseconds()
 

@@ -183,11 +183,11 @@ class Pause:
 
 
 class WaitBudget:
-    """The time that one stream may wait for circuits, in all its waits."""
+    """The time that one stream may wait for circuits, in all its waits since it was refilled."""
 
     def __init__(self, seconds: float, *, deadline: float = math.inf, beat: float = 20.0) -> None:
         """`deadline` is on the loop's clock; `beat` is the seconds between two notices, also of different waits."""
-        self._seconds = seconds
+        self._seconds = self._whole = seconds
         self._deadline = deadline
         self._beat = beat
         self._noticed_at = -math.inf
@@ -198,6 +198,10 @@ class WaitBudget:
     def left(self) -> float:
         """Seconds that are left."""
         return min(self._seconds, self._deadline - asyncio.get_running_loop().time())
+
+    def refill(self) -> None:
+        """Gives back the time that was spent."""
+        self._seconds = self._whole
 
     def spend(self, seconds: float) -> None:
         """Takes time that was spent with another wait."""

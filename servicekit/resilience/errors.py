@@ -138,7 +138,7 @@ class ProviderError(Exception):
         self.status = status
         self.request_id = request_id
         self.said = said
-        self.billed = billed and status < _REFUSED
+        self.billed = billed and status < _REFUSED and kind not in OF_THE_PACE
         self._treatment = treatment
 
     @property

@@ -13,6 +13,7 @@ A call that is made again after a failure, and a stream, which is made once::
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
@@ -128,9 +129,10 @@ class Attempt:
 class _Progress:
     """What has become of a call: the error of its last attempt, whether this attempt has begun, and attempts made.
 
-    `reserved`: a retry is taken from the budget for a second call that is not sent yet.
+    At `most` so many are made. `reserved`: a retry is taken from the budget for a second call that is not sent yet.
     """
 
+    most: float
     last: ProviderError | None = None
     begun: bool = False
     made: int = 0
@@ -183,6 +185,7 @@ class OutgoingCalls:
         order: float = 0.0,
         hedge: Hedge | None = None,
         within: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        most: float = math.inf,
     ) -> T:
         """Returns what `work` returns, which is done again after passing failures that `may_repeat`.
 
@@ -190,13 +193,14 @@ class OutgoingCalls:
         is not retried then. With `has_fallback` an end without success is the caller's to log. Of those that wait for
         the limits the lower `order` goes first. With `hedge` a call whose first token or byte is late is made once
         more, in the next free place; it counts as a retry. `within` is entered by each attempt when the limits let it
-        through and before its circuit breaker: what an attempt waits for there says nothing about the provider.
+        through and before its circuit breaker: what an attempt waits for there says nothing about the provider. No
+        more than `most` attempts are made, second calls included.
 
         Raises the ProviderError of the last attempt that was made; CircuitOpenError where none was.
         """
         # An attempt that continues without its caller started within the caller's deadline.
         due = _earlier(deadline)
-        progress = _Progress()
+        progress = _Progress(most=min(most, self._policy.retries + 1))
         breaker = self._breakers.get(circuit or self.provider, provider=self.provider)
         answers = breaker.answers
 
@@ -216,7 +220,7 @@ class OutgoingCalls:
 
         def may_wait(error: ProviderError) -> bool:
             # First, since it may count the errors.
-            return may_repeat(error) and progress.made <= self._policy.retries
+            return may_repeat(error) and progress.made < progress.most
 
         def retried(error: ProviderError, number: int, wait: float) -> None:
             log_retry(error, number, wait)
@@ -247,7 +251,7 @@ class OutgoingCalls:
         progress.begun = False
 
         def may_hedge() -> bool:
-            progress.reserved = progress.made <= self._policy.retries and self._budget.spend()
+            progress.reserved = progress.made < progress.most and self._budget.spend()
             return progress.reserved
 
         try:

@@ -77,7 +77,7 @@ async def test_a_segment_that_was_not_stored_in_time_is_held_and_stored_when_it_
             await store.find([KEY], STORY)
         found = await store.find([KEY], STORY)
 
-    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (caught.value.code, caught.value.reason)
+    assert (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE") == (caught.value.code, caught.value.reason)
     assert caught.value.retry_after is not None
     assert {KEY: segment()} == found
     assert b"sound" == storage.rows[KEY][1]
@@ -144,7 +144,7 @@ async def test_a_storage_service_that_does_not_answer_is_unavailable() -> None:
         calls = (store.find([KEY], ""), store.read(KEY), store.put(segment(), b"sound", ""))
         failures = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert ["UPSTREAM_UNAVAILABLE"] * 3 == [getattr(failure, "reason", "") for failure in failures]
+    assert ["STORAGE_UNAVAILABLE"] * 3 == [getattr(failure, "reason", "") for failure in failures]
 
 
 async def test_storage_that_comes_back_is_asked_again() -> None:

@@ -168,7 +168,8 @@ async def test_voice_that_refused_for_good_is_called_once_by_the_next_narration(
     ("kinds", "code", "reason"),
     [
         (("unsupported", "auth"), grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_UNSUPPORTED"),
-        (("auth", "overload"), grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"),
+        (("auth", "overload"), grpc.StatusCode.FAILED_PRECONDITION, "UPSTREAM_AUTH"),
+        (("overload", "auth"), grpc.StatusCode.UNAVAILABLE, "FALLBACK_FAILURE"),
     ],
 )
 async def test_first_cause_is_reported_where_all_providers_refuse_for_good(

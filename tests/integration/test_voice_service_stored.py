@@ -107,7 +107,7 @@ async def test_what_could_not_be_stored_is_not_paid_for_again() -> None:
         storage.refused.clear()
         told = await voice.tell(STORY, story_id=story, delivery=STORED)
 
-    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == reason_of(failed.error)[:2]
+    assert (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE") == reason_of(failed.error)[:2]
     assert told.error is None
     assert mock.journal.calls == len(told.segments) == len(failed.attempts) + len(told.attempts)
     assert len(failed.attempts) > 0
@@ -135,5 +135,5 @@ async def test_no_provider_is_called_while_storage_cannot_be_asked() -> None:
     async with remote("127.0.0.1:9", retry_seconds=0) as store, voice_service(mock, store=store) as voice:
         told = await voice.tell(STORY, delivery=STORED)
 
-    assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == reason_of(told.error)[:2]
+    assert (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE") == reason_of(told.error)[:2]
     assert 0 == mock.journal.calls

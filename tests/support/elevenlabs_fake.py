@@ -58,6 +58,8 @@ class Break(Enum):
     """It stops in the middle without ending."""
     NOTHING = "nothing"
     """It ends before it begins."""
+    SILENCE = "silence"
+    """No answer ever comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +165,10 @@ class ElevenLabsFake:
         self.stalled = asyncio.Event()
         """Set when a stream stands still."""
         self._faults: list[list[Any]] = []
+        self.lists: Fault | None = None
+        """Every call for a list fails with it."""
+        self.only_listed = False
+        """Whether voices that are not listed are unknown."""
         self.always: Fault | None = None
         """Every call for speech fails with it."""
         self.answers: Callable[[Call], Fault | None] | None = None
@@ -232,6 +238,15 @@ class ElevenLabsFake:
         answer = {"tier": "creator", "character_count": self.characters_used, "character_limit": self.character_limit}
         return _error(fault) if fault else web.json_response(answer)
 
+    def _not_there(self, request: web.Request) -> Fault | None:
+        """What a key that may not list, or an account without the voice, gets."""
+        if self.lists is not None and request.method == "GET":
+            return self.lists
+        voice = request.match_info.get("voice")
+        if self.only_listed and voice is not None and all(each["voice_id"] != voice for each in self.voices):
+            return Fault(status=404, code="voice_not_found")
+        return None
+
     async def _begin(self, request: web.Request) -> Fault | None:
         body = await request.json() if request.method == "POST" else None
         key = request.headers.get("xi-api-key", "")
@@ -251,6 +266,8 @@ class ElevenLabsFake:
             fault = self.answers(call)
             await asyncio.sleep(0.0 if fault is None else fault.delay)
             return fault
+        if (absent := self._not_there(request)) is not None:
+            return absent
         if self.always is not None and request.method == "POST":
             return self.always
         if self._regular is not None and request.method == "POST":
@@ -273,6 +290,8 @@ class ElevenLabsFake:
         fault = await self._begin(request)
         if fault is not None and fault.breaks is None and fault.sound is None:
             return _error(fault)
+        if fault is not None and fault.breaks is Break.SILENCE:
+            await asyncio.Event().wait()
         body = request[_CALL].body
         assert body is not None
         given = None if fault is None else fault.sound

@@ -152,8 +152,10 @@ class VirtualRuns:
         return self.story
 
     def retry(self) -> None:
-        """Notes that the caller requests the text once more, as RetryStory does."""
+        """Notes that the caller requests the story once more, as RetryStory and NarrateStory do."""
         self.record.run.ClearField("work_duration")
+        self.record.run.ClearField("narration")
+        del self.record.run.segments[:]
         self.story.state = common_pb2.STORY_STATE_PENDING
         del self.story.problems[:]
 

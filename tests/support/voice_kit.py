@@ -120,6 +120,8 @@ class Told:
             case "segment":
                 self.segments.append(response.segment)
             case "attempt":
+                # One that was sent is followed by itself when it has ended.
+                self.attempts = [each for each in self.attempts if each.attempt_id != response.attempt.attempt_id]
                 self.attempts.append(response.attempt)
             case "warning":
                 self.warnings.append(response.warning)

@@ -17,7 +17,7 @@ from voice_service.app import VoiceApp
 from voice_service.bootstrap import assemble
 from voice_service.ports import SegmentRequest, SpeechItem
 from voice_service.settings import Tuning
-from voice_service.synthesis.store import SegmentStore
+from voice_service.synthesis.store import MemorySegments, SegmentStore
 
 
 class Weather(NamedVoice):
@@ -145,6 +145,12 @@ class VirtualVoice:
                 return told
             await asyncio.sleep(1)
         return await self.tell(text, **config)
+
+
+class SharedSegments(MemorySegments):
+    """Is as the segment store of the storage service."""
+
+    is_shared = True
 
 
 @asynccontextmanager

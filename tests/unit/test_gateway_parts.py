@@ -23,6 +23,7 @@ from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
 
 Spec = common_pb2.StorySpec
 Child = common_pb2.Child
@@ -111,6 +112,36 @@ def test_calls_are_counted_from_the_last_request_on() -> None:
     assert 2 * 6 == request.calls_made
     # The first text of the second attempt ended the row of the first.
     assert {"chat:a": 2} == dict(request.calls_without_text)
+
+
+def test_calls_for_segments_are_counted_from_the_last_request_on() -> None:
+    """Of each segment that is not spoken and each provider; probes after a wait that cost nothing do not count."""
+    ledger = Ledger()
+    failed, cancelled = common_pb2.ATTEMPT_OUTCOME_FAILED, common_pb2.ATTEMPT_OUTCOME_CANCELLED
+    lines: list[tuple[str, int, dict[str, Any]]] = [
+        ("a", 0, {"outcome": failed}),
+        ("a", 1, {"outcome": failed}),
+        ("a", 1, {"outcome": failed, "metadata": {"billed": "true"}}),
+        ("a", 1, {"outcome": failed, "metadata": {"billed": "false"}}),
+        ("a", 1, {"outcome": failed, "metadata": {"billed": "false", "probe": "true"}}),
+        ("a", 2, {"outcome": cancelled}),
+        ("b", 1, {"outcome": failed, "metadata": {"probe": "true"}}),
+        ("offline", 1, {"outcome": failed}),
+    ]
+    for number, requested in enumerate((True, True, False)):
+        ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m", requested=number == 2)
+        kind = common_pb2.ATTEMPT_KIND_NARRATION
+        attempt = ledger.begin_attempt(kind, provider="voice", model="", requested=requested)
+        for place, (provider, index, fields) in enumerate(lines if number else lines[:1]):
+            line = call(f"{number}-{place}", provider=provider, segment_index=index, **fields)
+            line.kind = common_pb2.ATTEMPT_KIND_SPEECH_CALL
+            ledger.add(attempt, line)
+    config = voice_pb2.SpeechConfig(spoken_so_far=[common_pb2.Segment()])
+    ledger.fill_speech_calls(config)
+    made = {
+        (each.segment_index, each.provider): (each.calls, each.unbilled, each.useless) for each in config.calls_made
+    }
+    assert {(1, "a"): (6, 2, 2), (2, "a"): (2, 0, 2), (1, "b"): (2, 0, 0)} == made
 
 
 def test_a_run_that_is_killed_in_the_text_uses_up_no_model() -> None:
@@ -308,23 +339,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_at_once")
-async def test_wait_longer_than_what_is_left_is_reported_at_once() -> None:
-    """Of the time that a story may wait for providers; with progress it starts again."""
-    moment = 0.0
-    providers = ProviderWait(600, clock=lambda: moment)
-    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
-    await retry.after(said("RATE_LIMITED", 599))
-    moment = 2.0
-    with pytest.raises(DomainError, match="RATE_LIMITED"):
-        await retry.after(said("RATE_LIMITED", 599))
-    providers.progressed()
-    retry.progressed()
-    await retry.after(said("RATE_LIMITED", 599))
-    with pytest.raises(DomainError, match="RATE_LIMITED"):
-        await AttemptRetry(wait_seconds=10, providers=ProviderWait(0)).after(said("RATE_LIMITED"))
-
-
-@pytest.mark.usefixtures("_at_once")
 async def test_time_that_a_caller_waited_for_something_else_is_no_absence() -> None:
     """Such as for storage, between two attempts."""
     moment = 0.0
@@ -336,37 +350,6 @@ async def test_time_that_a_caller_waited_for_something_else_is_no_absence() -> N
     moment = 71.0
     with pytest.raises(DomainError, match="RECONNECT"):
         await retry.after(said("RECONNECT"))
-
-
-@pytest.mark.usefixtures("_at_once")
-async def test_failure_of_providers_is_final_when_the_time_is_used_up() -> None:
-    """The service has waited for them; a peer service that is away is still waited for."""
-    moment = 0.0
-    providers = ProviderWait(600, clock=lambda: moment)
-    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
-    moment = 600.0
-    await retry.after(said("RECONNECT"))
-    with pytest.raises(DomainError, match="NETWORK_ERROR"):
-        await retry.after(said("NETWORK_ERROR"))
-
-
-@pytest.mark.usefixtures("_at_once")
-async def test_open_circuit_breaker_uses_up_no_attempt_and_hides_no_cause() -> None:
-    """Only time bounds the wait for it, and what opened it is reported."""
-    moment = 0.0
-    providers = ProviderWait(600, clock=lambda: moment)
-    retry = AttemptRetry(wait_seconds=10, providers=providers, clock=lambda: moment)
-    await retry.after(said("AUDIO_GENERATION_FAILED"))
-    for _ in range(20):
-        await retry.after(said("CIRCUIT_OPEN", 30))
-    await retry.after(said("NETWORK_ERROR"))
-    await retry.after(said("NETWORK_ERROR"))
-    moment = 571.0
-    with pytest.raises(DomainError, match="NETWORK_ERROR"):
-        await retry.after(said("CIRCUIT_OPEN", 30))
-    retry.progressed()
-    with pytest.raises(DomainError, match="CIRCUIT_OPEN"):
-        await retry.after(said("CIRCUIT_OPEN", 30))
 
 
 def test_attempts_that_were_not_stored_are_carried_again() -> None:

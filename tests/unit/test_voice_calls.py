@@ -134,6 +134,9 @@ async def test_frames_that_are_cut_speak_against_the_voice(house: House) -> None
     """What is not whole, whatever the text, is counted each time."""
     voice = NamedVoice("one", MockScript.model_validate({"faults": [{"kind": "truncate", "times": None}]}))
     await house.refused(voice, ODD * 3)
+    assert "closed" == house.circuit.state
+    assert 2 == house.circuit.failed_calls
+    await house.refused(voice, ODD * 4)
 
     assert ("open", THRESHOLD) == (house.circuit.state, house.circuit.failed_calls)
 
@@ -172,7 +175,7 @@ async def test_audio_that_nothing_can_be_made_of_is_a_failed_call(
     monkeypatch.setattr(SegmentFinisher, "finish", AsyncMock(side_effect=RuntimeError))
     failure = await house.refused(NamedVoice("one"), "Good night.")
 
-    assert (ProviderErrorKind.TRUNCATED, THRESHOLD) == (failure.kind, house.circuit.failed_calls)
+    assert (ProviderErrorKind.TRUNCATED, 2) == (failure.kind, house.circuit.failed_calls)
 
 
 class Late(NamedVoice):

@@ -61,15 +61,16 @@ def test_a_cost_that_nobody_can_mean_counts_as_not_told(said: str, billed: Any) 
     [
         (["quota", "invalid_input"], "QUOTA_EXCEEDED", False, None),
         (["invalid_input", "quota"], "UPSTREAM_REFUSED", False, None),
-        (["quota", "rate"], "FALLBACK_FAILURE", True, 5.0),
-        (["invalid_input", "overload"], "FALLBACK_FAILURE", True, 5.0),
+        (["quota", "rate"], "QUOTA_EXCEEDED", False, None),
+        (["invalid_input", "overload"], "UPSTREAM_REFUSED", False, None),
+        (["overload", "invalid_input"], "FALLBACK_FAILURE", True, 5.0),
         (["rate", "content_policy"], "CONTENT_REFUSED", False, None),
         (["content_policy", "overload"], "CONTENT_REFUSED", False, None),
         (["quota"], "QUOTA_EXCEEDED", False, None),
         (["rate"], "RATE_LIMITED", True, 5.0),
     ],
 )
-def test_segment_is_worth_another_attempt_where_one_provider_may_succeed(
+def test_segment_is_worth_another_attempt_where_its_first_provider_may_succeed(
     kinds: list[str], reason: str, retryable: bool, wait: float | None
 ) -> None:
     """Refused text is not sent again, and nothing hints at a time that no provider named."""

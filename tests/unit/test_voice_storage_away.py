@@ -89,7 +89,7 @@ def test_no_segment_is_paid_twice_while_storage_is_away(seconds: float) -> None:
             await asyncio.sleep(max(0.0, storage.away_until - loop_time()))
             for number, each in enumerate(told):
                 if each.failure is not None:
-                    assert "UPSTREAM_UNAVAILABLE" == each.failure.reason
+                    assert "STORAGE_UNAVAILABLE" == each.failure.reason
                     told[number] = await voice.tell(f"Story {number}. {STORY}")
             return told, voice.circuit().failed_calls
 
@@ -114,7 +114,7 @@ def test_storage_that_takes_nothing_says_nothing_of_the_voice() -> None:
             return told, voice.circuit().failed_calls, voice.circuit().state_changes
 
     told, failed, changes = run_virtually(work())
-    assert {"UPSTREAM_UNAVAILABLE"} == {each.failure.reason for each in told if each.failure is not None}
+    assert {"STORAGE_UNAVAILABLE"} == {each.failure.reason for each in told if each.failure is not None}
     assert 20 == sum(each.failure is not None for each in told)
     assert 0 == failed
     assert 0 == changes

@@ -188,7 +188,7 @@ async def test_no_provider_is_called_where_the_store_does_not_answer(encoder: Au
     """What it makes could not be stored."""
     store, voice = _Store(), NamedVoice("one")
     store.away = True
-    with pytest.raises(SpeechError, match="UPSTREAM_UNAVAILABLE"):
+    with pytest.raises(SpeechError, match="STORAGE_UNAVAILABLE"):
         await _speak(_synthesizer(store, encoder), voice)
 
     assert 0 == voice.journal.calls

@@ -35,7 +35,7 @@ def handed_over(error: ProviderError, following: str, segment_index: int) -> com
     """Returns the warning PROVIDER_FAILED: a provider failed at a segment for good, and `following` continues there."""
     return warned(
         "PROVIDER_FAILED",
-        f"The voice provider {error.provider} failed ({error.message}); {following} continues.",
+        f"The voice provider {error.provider} failed ({_told(error)}); {following} continues.",
         provider=error.provider,
         next=following,
         why=error.kind.value,
@@ -79,16 +79,16 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
     """Returns the error for a segment that every provider of the chain failed at, one error each, in order.
 
     Of one provider its own reason; of several that of the first that refuses the text itself, whatever the others may
-    do later; UNAVAILABLE / FALLBACK_FAILURE where another attempt may help with one of them, else what the first
-    refuses for. The metadata say what was tried and why it failed.
+    do later, or what the first refuses for; else UNAVAILABLE / FALLBACK_FAILURE. The metadata say what was tried and
+    why it failed.
     """
     refused = next((error for error in tried if error.kind is ProviderErrorKind.CONTENT_POLICY), None)
     reason = (refused or tried[0]).treatment.reason
-    if refused is None and len(tried) > 1 and any(map(may_pass, tried)):
+    if refused is None and len(tried) > 1 and may_pass(tried[0]):
         reason = "FALLBACK_FAILURE"
     elif reason in _NO_AUDIO:
         reason = "AUDIO_GENERATION_FAILED"
-    why = "; ".join(f"{error.provider}: {error.message}" for error in tried)
+    why = "; ".join(f"{error.provider}: {_told(error)}" for error in tried)
     return DomainError(
         reason,
         f"The segment could not be spoken ({why}).",
@@ -99,6 +99,10 @@ def speech_failed(tried: Sequence[ProviderError], segment_index: int) -> DomainE
         },
         retry_after=_wait_of(reason, tried),
     )
+
+
+def _told(error: ProviderError) -> str:
+    return f'{error.message}. The provider says: "{error.said}"' if error.said else error.message
 
 
 def _wait_of(reason: str, tried: Sequence[ProviderError]) -> float | None:

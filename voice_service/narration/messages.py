@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.ports import MP3_44100_128, StoryFormat, VoiceSettings
+from voice_service.synthesis.budget import CallBudget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class NarrationRequest:
 
     `pinned` is the header that the narration started with; `spoken` are the segments that the caller has, in order.
     `stored`: the caller gets no bytes, they are in the segment store of the storage service. `provider_wait`: seconds
-    to wait for providers that are down, in all.
+    to wait for providers that are down, from one segment to the next. `budget` has the calls of earlier attempts.
     """
 
     audio_id: str
@@ -46,6 +47,7 @@ class NarrationRequest:
     word_timings: bool = False
     strict_language: bool = False
     provider_wait: float = 0.0
+    budget: CallBudget = field(default_factory=CallBudget)
 
 
 Event = (

@@ -144,6 +144,7 @@ class Narration:
                 wait=self._wait,
                 place=self._place,
                 metrics=self._metrics,
+                budget=self._request.budget,
             )
             async with aclosing(speakers.begin(self._begins_stored)) as waiting:
                 async for warning in waiting:
@@ -198,6 +199,7 @@ class Narration:
             pinned=pinned,
             strict=request.strict_language and not pinned,
             title=request.title,
+            replaceable=not request.voice.voice_id,
         )
 
     async def _begins_stored(self, speaker: Speaker) -> bool:
@@ -268,9 +270,9 @@ class Narration:
 
     async def _segments(self, speakers: Succession) -> AsyncGenerator[Event, None]:
         while True:
-            async with aclosing(self._made(speakers)) as waiting:
-                async for warning in waiting:
-                    yield warning
+            async with aclosing(self._made(speakers)) as meanwhile:
+                async for event in meanwhile:
+                    yield event
             if not self._pipeline.next_is_done:
                 break
             job = self._pipeline.take_done()
@@ -285,7 +287,7 @@ class Narration:
                         yield warning
                 self._pipeline.start_again(job)
                 continue
-            speakers.is_back = True
+            speakers.made()
             for call in spoken.calls:
                 yield self._assembly.called(call)
             # The next ones are made while this one is sent.
@@ -301,8 +303,10 @@ class Narration:
                     yield chunk
             del placed
 
-    async def _made(self, speakers: Succession) -> AsyncGenerator[common_pb2.Problem, None]:
+    async def _made(self, speakers: Succession) -> AsyncGenerator[common_pb2.Problem | common_pb2.Attempt, None]:
         """Has segments made until the next one in order is done, or the text has ended; says so while that takes long.
+
+        Yields paid calls when they are sent: a caller that loses its connection knows of them.
 
         The narration has a place while there is something to be made: one that waits for text holds up no other.
         """
@@ -321,6 +325,8 @@ class Narration:
                 continue
             self._place.take(speakers.name, changed.set)
             self._fill(speakers)
+            for call in self._pipeline.take_begun():
+                yield call
             if self._pipeline.next_is_done:
                 return
             due = self._quiet_since + self._beat

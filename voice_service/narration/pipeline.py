@@ -60,11 +60,18 @@ class SegmentPipeline:
         self._turn = Turn()
         self._discarded: list[SegmentJob] = []
         self._late: list[Attempt] = []
+        self._begun: list[Attempt] = []
+        self._first = True
 
     @property
     def late(self) -> Sequence[Attempt]:
         """Calls of segments that were discarded."""
         return self._late
+
+    def take_begun(self) -> Sequence[Attempt]:
+        """Returns the calls that were sent since it was called last."""
+        begun, self._begun = self._begun, []
+        return begun
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[Spoken]]:
@@ -102,7 +109,7 @@ class SegmentPipeline:
         """Has the segment and those after it made again, by the speaker that `fill` is given."""
         self._again.extendleft(reversed([failed.segment, *(job.segment for job in self._jobs)]))
         self._discard()
-        self._turn = Turn()
+        self._turn, self._first = Turn(), True
 
     async def give_up(self) -> None:
         """Starts no more; returns when the calls that were sent have ended, so that `late` has them all: they bill."""
@@ -120,11 +127,13 @@ class SegmentPipeline:
 
     def _start(self, segment: TextSegment, speaker: Speaker) -> SegmentJob:
         turn, self._turn = self._turn, self._turn.following()
-        task = asyncio.create_task(self._speak(segment, speaker, turn), name=f"segment {segment.index}")
+        first, self._first = self._first and segment.spoken.audible, self._first and not segment.spoken.audible
+        speaking = self._speak(segment, speaker, turn, first=first)
+        task = asyncio.create_task(speaking, name=f"segment {segment.index}")
         task.add_done_callback(lambda _: self._intake.changed.set())
         return SegmentJob(segment, turn, task)
 
-    async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn) -> Spoken:
+    async def _speak(self, segment: TextSegment, speaker: Speaker, turn: Turn, *, first: bool) -> Spoken:
         order = Order(
             provider=speaker.provider,
             request=speaker.request(segment),
@@ -132,6 +141,9 @@ class SegmentPipeline:
             deadline=self._deadline,
             number=self._number,
             segment_index=segment.index,
+            first=first,
+            tries=self._request.budget.of(segment.index, speaker.name),
+            begun=self._note_begun,
         )
         story_id, need = self._request.story_id, self._need(segment)
         if not segment.spoken.audible:
@@ -142,6 +154,10 @@ class SegmentPipeline:
         # A segment that failed passes nothing on: those behind it are made again, or not at all.
         turn.pass_on()
         return spoken
+
+    def _note_begun(self, call: Attempt) -> None:
+        self._begun.append(call)
+        self._intake.changed.set()
 
     def _need(self, segment: TextSegment) -> AudioNeed:
         if not self._request.stored:

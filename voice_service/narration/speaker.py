@@ -85,10 +85,15 @@ class SpeakerChain:
         *,
         pinned: bool,
         strict: bool = False,
+        replaceable: bool = False,
         title: str | None = "",
     ) -> None:
-        """`title` is what is known of the text; None where nothing will be."""
+        """`title` is what is known of the text; None where nothing will be.
+
+        `replaceable`: the voice of `choice`, if any, is one that was chosen and not requested.
+        """
         self._choice = choice
+        self._replaceable = replaceable
         self._language = language_code
         self._unwell = chain.unavailable
         self._set_up = {each.metadata.name for each in chain.providers}
@@ -143,15 +148,25 @@ class SpeakerChain:
         if not self._rest:
             return None
         provider = self._rest.pop(0)
+        asked = provider.metadata.name == self._asked
+        return await self._speaker(provider, self._choice.voice_id if asked else "")
+
+    async def with_another_voice(self, speaker: Speaker) -> Speaker | None:
+        """Returns another speaker of the provider, whose voice was refused; None where that was requested or set."""
+        if speaker.name == self._asked and self._choice.voice_id and not self._replaceable:
+            return None
+        another = await self._speaker(speaker.provider, "")
+        return another if another.voice_id != speaker.voice_id else None
+
+    async def _speaker(self, provider: VoiceProvider, voice: str) -> Speaker:
         name = provider.metadata.name
         asked = name == self._asked
-        voice = self._choice.voice_id if asked else ""
         model = self._choice.model_id if asked else ""
         # One with an open circuit is not waited for: its cached list is there at once.
         within = _AT_ONCE if name in self._unwell else _IN_TIME
         return Speaker(
             provider=provider,
-            voice_id=await _voice(provider, voice, self._language, within),
+            voice_id=await _voice(provider, voice, self._language, within, replaceable=self._replaceable),
             model_id=model or provider.metadata.default_model,
             settings=self._choice.settings,
             language_code=self._language,
@@ -166,14 +181,17 @@ async def choose(
     pinned: bool,
     strict: bool,
     title: str | None = "",
+    replaceable: bool = False,
 ) -> tuple[SpeakerChain, list[Problem]]:
-    """Returns the speakers for `language_code` and `choice`, and warnings for the caller.
+    """Returns the speakers for `language_code` and `choice`, and warnings for the caller; see `SpeakerChain`.
 
     Raises what `ProviderRegistry.candidates` raises, and LANGUAGE_UNSUPPORTED where no provider reads the language (see
     SpeakerChain), or none speaks it and the caller is `strict`.
     """
     chain = await registry.candidates(choice.provider)
-    speakers = SpeakerChain(chain, choice, language_code, pinned=pinned, strict=strict, title=title)
+    speakers = SpeakerChain(
+        chain, choice, language_code, pinned=pinned, strict=strict, title=title, replaceable=replaceable
+    )
     if not speakers.providers:
         raise unreadable(registry, language_code)
     warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
@@ -229,23 +247,25 @@ def replaced(passed: Skipped, following: Speaker) -> Problem:
     return warned("CIRCUIT_OPEN", said, provider=passed.name, next=following.name)
 
 
-async def _voice(provider: VoiceProvider, asked: str, language_code: str, within: float) -> str:
+async def _voice(provider: VoiceProvider, asked: str, language_code: str, within: float, *, replaceable: bool) -> str:
     metadata = provider.metadata
     try:
         if asked:
-            if not await knows_voice(provider, asked, language_code, within=within):
+            if await knows_voice(provider, asked, language_code, within=within):
+                return asked
+            if not replaceable:
                 raise not_found(
                     "VOICE_NOT_FOUND",
                     "The provider has no voice of that id.",
                     provider=metadata.name,
                 )
-            return asked
         fitting = [voice.voice_id for voice in await voices_of(provider, language_code, within=within)]
     except ProviderError as error:
         # The call itself will show whether the voice exists.
         _log.warning("voices cannot be listed", provider=metadata.name, kind=error.kind.value)
         return asked or metadata.default_voice
-    return fitting[0] if fitting else metadata.default_voice
+    # Known only now: it may depend on the list.
+    return fitting[0] if fitting else provider.metadata.default_voice
 
 
 def _passed_over(chain: Chain, expected: str) -> list[Problem]:

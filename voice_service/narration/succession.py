@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from servicekit.errors import DomainError
-from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError
+from servicekit.resilience.errors import CircuitOpenError
 from voice_service.narration.errors import handed_over, may_pass, none_available, speech_failed
 from voice_service.narration.speaker import foreign, next_speaker, replaced
+from voice_service.ports import VoiceRefusedError
 from voice_service.providers.registry import Skipped
+from voice_service.synthesis.budget import UsedUpError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -22,11 +24,9 @@ if TYPE_CHECKING:
     from voice_service.narration.intake import TextSegment
     from voice_service.narration.speaker import Speaker, SpeakerChain
     from voice_service.narration.waiting import ProviderWait
+    from voice_service.synthesis.budget import CallBudget
     from voice_service.synthesis.gates import Prober
     from voice_service.synthesis.synthesize import SpeechError
-
-_MOST_WAITS: Final = 2
-"""Times that a narration waits for a provider after calls for the same segment failed; other waits cost nothing."""
 
 
 class Succession:
@@ -41,6 +41,7 @@ class Succession:
         wait: ProviderWait,
         place: Place,
         metrics: VoiceMetrics,
+        budget: CallBudget,
     ) -> None:
         """`closed_reason` returns by a provider's name why it is not called now."""
         self._chain = chain
@@ -49,9 +50,12 @@ class Succession:
         self._wait = wait
         self._place = place
         self._metrics = metrics
+        self._budget = budget
         self._speaker: Speaker | None = None
         self._passed: Sequence[CircuitOpenError] = ()
         self._tried: list[ProviderError] = []
+        self._causes: dict[str, ProviderError] = {}
+        """What calls of providers failed for, by their names, since a segment was made."""
         self._called = False
         self._waits = Counter[int]()
         self.is_back = True
@@ -68,6 +72,12 @@ class Succession:
     def name(self) -> str:
         """Name of the present speaker's provider; "" before the first."""
         return "" if self._speaker is None else self._speaker.name
+
+    def made(self) -> None:
+        """Notes that a segment was made."""
+        self.is_back = True
+        self._causes.clear()
+        self._wait.progressed()
 
     def can_move_on(self) -> bool:
         """Returns whether the present provider cannot be called, and another one of the chain can."""
@@ -100,22 +110,28 @@ class Succession:
         error = failure.error
         if isinstance(error, DomainError):
             raise error from failure
+        if isinstance(error, VoiceRefusedError):
+            another = await self._chain.with_another_voice(self.speaker)
+            if another is not None:
+                self._speaker = another
+                return
         if not may_pass(error):
             self._chain.give_up(error.provider)
+        if failure.calls:
+            self._causes.setdefault(error.provider, error)
         self._tried.append(error)
         self._called |= bool(failure.calls)
         following = await self._next(is_stored)
         if following is None and not failure.calls and isinstance(error, CircuitOpenError) and self._one_is_well():
             # No call was made, and one that failed before is back, or this one.
-            self._chain.start_over()
+            self._start_over()
             following = await self._next(is_stored)
         while following is None:
-            # A refusal that costs nothing and asks for a wait takes no try: the time that may be waited bounds it.
-            self._waits[segment.index] += self._called and not all(map(_asks_to_wait, self._tried))
-            failed = speech_failed(self._tried, segment.index)
-            if self._waits[segment.index] > _MOST_WAITS:
-                raise failed from failure
-            async with aclosing(self._until_back(failed, self._tried)) as warnings:
+            # What the calls failed for says more than that no other can be made.
+            failed = speech_failed([self._cause(each) for each in self._tried], segment.index)
+            waiting = self._until_back(failed, self._tried, segment.index, again=self._waits[segment.index])
+            self._waits[segment.index] += self._called
+            async with aclosing(waiting) as warnings:
                 async for warning in warnings:
                     yield warning
             self._called, self._tried = False, [each for each in self._tried if not may_pass(each)]
@@ -131,14 +147,20 @@ class Succession:
         return speaker
 
     async def _until_back(
-        self, error: DomainError, failures: Sequence[ProviderError] = ()
+        self, error: DomainError, failures: Sequence[ProviderError] = (), segment_index: int = -1, *, again: int = 0
     ) -> AsyncGenerator[Problem, None]:
-        """Yields warnings until a provider of the chain can be called again; raises `error` where none will in time."""
-        awaited, paced = self._wait.awaited(self._chain.providers), self._wait.paced(failures)
-        if awaited:
+        """Yields warnings until a provider of the chain can be called again; raises `error` where none will in time.
+
+        The segment was called in vain after `again` waits.
+        """
+        able = [each for each in self._chain.providers if not self._budget.of(segment_index, each.metadata.name).spent]
+        names = {each.metadata.name for each in able}
+        awaited = self._wait.awaited(able)
+        paced = self._wait.paced([each for each in failures if each.provider in names], again)
+        if awaited and not (again and paced):
             waiting = self._wait.wait(awaited)
         elif paced is not None:
-            waiting = self._wait.pause(paced)
+            waiting = self._wait.pause(*paced)
         else:
             raise error
         self.is_back = False
@@ -147,14 +169,18 @@ class Succession:
         async with aclosing(waiting) as warnings:
             async for warning in warnings:
                 yield warning
+        self._start_over()
+
+    def _start_over(self) -> None:
         self._chain.start_over()
+        self._budget.waited()
+
+    def _cause(self, error: ProviderError) -> ProviderError:
+        uncalled = isinstance(error, CircuitOpenError | UsedUpError)
+        return self._causes.get(error.provider, error) if uncalled else error
 
     def _one_is_well(self) -> bool:
         return any(self._prober.refusal(each) is None for each in self._chain.providers)
 
     def _skipped(self, passed: CircuitOpenError) -> Skipped:
         return Skipped(passed.provider, self._closed_reason(passed.provider))
-
-
-def _asks_to_wait(error: ProviderError) -> bool:
-    return error.kind in OF_THE_PACE or (error.retry_after is not None and not error.billed)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.circuit_queue import WaitBudget
-from servicekit.resilience.errors import OF_THE_PACE
+from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError
 from voice_service.narration.errors import may_pass, waiting_for_provider
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 _SHORTEST_PAUSE: Final = 5.0
 """Seconds; the circuit opens where calls are refused for that long and none is answered."""
+_PAUSE: Final = 30.0
+"""Seconds after which a segment is sent again whose calls failed though the circuit is closed."""
+_LONGEST_PAUSE: Final = 120.0
 
 
 class ProviderWait:
-    """The time that one narration may wait for providers, in all.
+    """The time that one narration may wait for providers, from one segment to the next.
 
     Waiting makes no call: the prober probes each circuit once a window, however many narrations wait for it.
     """
@@ -33,6 +36,11 @@ class ProviderWait:
         """`deadline` in seconds of the loop's clock; `beat` seconds between two warnings."""
         self._budget = WaitBudget(seconds, deadline=math.inf if deadline is None else deadline, beat=beat)
         self._prober = prober
+        self._beat = beat
+
+    def progressed(self) -> None:
+        """Notes that a segment was made: it may wait as long again."""
+        self._budget.refill()
 
     def awaited(self, providers: Sequence[VoiceProvider]) -> list[VoiceProvider]:
         """Returns those whose circuits may close within the time that is left.
@@ -47,17 +55,21 @@ class ProviderWait:
             if refusal is not None and may_pass(refusal) and (refusal.retry_after or 0.0) < left
         ]
 
-    def paced(self, failures: Sequence[ProviderError]) -> ProviderError | None:
-        """Returns the failure that a pause within the time that is left helps with: a call that was one too many."""
-        fitting = [each for each in failures if each.kind in OF_THE_PACE and _pause_after(each) < self._budget.left]
-        return min(fitting, key=_pause_after, default=None)
+    def paced(self, failures: Sequence[ProviderError], again: int = 0) -> tuple[float, str] | None:
+        """Returns the shortest pause within the time that is left after which another call may help, and the provider.
 
-    async def pause(self, refused: ProviderError) -> AsyncGenerator[Problem, None]:
-        """Yields a warning, and makes the pause that a provider asked for whose circuit stays closed."""
-        seconds = _pause_after(refused)
-        yield waiting_for_provider(refused.provider, seconds)
-        await asyncio.sleep(seconds)
+        It is longer the more often, `again`, a call has failed after one.
+        """
+        pauses = ((_pause_after(each, again), each.provider) for each in failures if _passes(each))
+        return min((pause for pause in pauses if pause[0] < self._budget.left), default=None)
+
+    async def pause(self, seconds: float, provider: str) -> AsyncGenerator[Problem, None]:
+        """Yields warnings while it makes a pause for a provider whose circuit stays closed."""
         self._budget.spend(seconds)
+        while seconds > 0:
+            yield waiting_for_provider(provider, seconds)
+            await asyncio.sleep(min(seconds, self._beat))
+            seconds -= self._beat
 
     async def wait(self, providers: Sequence[VoiceProvider]) -> AsyncGenerator[Problem, None]:
         """Yields a warning every few seconds, until a circuit of `providers` closes or no time is left."""
@@ -66,5 +78,11 @@ class ProviderWait:
                 yield waiting_for_provider(circuit.provider, circuit.retry_after)
 
 
-def _pause_after(refused: ProviderError) -> float:
-    return max(refused.retry_after or 0.0, _SHORTEST_PAUSE)
+def _passes(failure: ProviderError) -> bool:
+    return failure.kind in OF_THE_PACE or (may_pass(failure) and not isinstance(failure, CircuitOpenError))
+
+
+def _pause_after(failure: ProviderError, again: int) -> float:
+    named = failure.retry_after or 0.0
+    least = max(named, _SHORTEST_PAUSE) if named or failure.kind in OF_THE_PACE else _PAUSE
+    return max(named, min(least * 2.0**again, _LONGEST_PAUSE))

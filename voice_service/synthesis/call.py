@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import MP3_44100_128, AudioChunk, CallFacts, NativeFormat
+from voice_service.synthesis.budget import Tries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from tale.common.v1.common_pb2 import Attempt
     from voice_service.ports import SegmentRequest, StoryFormat, VoiceProvider, WordTiming
 
 
@@ -59,7 +61,8 @@ class Order:
     """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none.
 
     `number` counts the narrations: places at a provider are given to the oldest first. `segment_index` is for the
-    record of its calls.
+    record of its calls, of which `tries` says how many may be made; `begun` gets the record of one that is billed, when
+    it is sent. `first`: of its narration no call was answered before.
     """
 
     provider: VoiceProvider
@@ -68,6 +71,9 @@ class Order:
     deadline: float | None = None
     number: int = 0
     segment_index: int = 0
+    first: bool = False
+    tries: Tries = field(default_factory=Tries)
+    begun: Callable[[Attempt], None] = lambda _: None
 
     @property
     def estimated_bytes(self) -> float:

@@ -13,6 +13,7 @@ from servicekit.logging import log_defect
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from tale.common.v1 import common_pb2
 from voice_service.audio.verify import ImplausibleError
+from voice_service.synthesis.budget import UsedUpError
 from voice_service.synthesis.call import collect
 
 if TYPE_CHECKING:
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENDPOINT: Final = "text_to_speech"
-_IMPLAUSIBLE_PER_TEXT: Final = 2
-"""Implausible answers to one text after which it is not sent again: the text causes them, and each is billed."""
 _IMPLAUSIBLE_IN_A_ROW: Final = 20
 """Implausible answers, to whatever texts and with no other between them, that are the provider's fault."""
+_OK: Final = 200
 _QUOTA_SECONDS: Final = 60.0
 """Time that a provider whose plan is used up is not called for, if it names none."""
 
@@ -76,17 +76,11 @@ class ProviderCalls:
         """Returns what `store` returns for the segment; every call is added to `records`, even if this raises.
 
         The flight is committed from the moment that a call is sent until its audio is stored. It passes on when a call
-        is sent, or if the voice has not answered lately, when one is answered, so that a permanent refusal is the only
-        call. Raises ProviderError; CircuitOpenError without a call if the circuit breaker is not closed.
+        is sent, or if it is the first of a narration or the voice has not answered lately, when one is answered, so
+        that a permanent refusal is the only call. Raises ProviderError, without a call where the segment has used up
+        its calls; CircuitOpenError without a call if the circuit breaker is not closed.
         """
-        gate, provider = self._gates.of(order.provider.metadata), order.provider
-        implausible = 0
-
-        def may_repeat(error: ProviderError) -> bool:
-            nonlocal implausible
-            implausible += isinstance(error, ImplausibleError)
-            return implausible < _IMPLAUSIBLE_PER_TEXT
-
+        gate, provider, tries = self._gates.of(order.provider.metadata), order.provider, order.tries
         async with AsyncExitStack() as until_stored:
             # Two calls at a time share the room for audio: one is cancelled when the other brings some.
             room = await until_stored.enter_async_context(AsyncExitStack())
@@ -103,7 +97,7 @@ class ProviderCalls:
                     _refuse_unless_closed(gate)
                     with ExitStack() as stack:
                         stack.enter_context(flight.committed())
-                        if gate.proven.knows(order.request):
+                        if not order.first and gate.proven.knows(order.request):
                             flight.pass_on()
                         yield
                         until_stored.push(stack.pop_all())
@@ -118,13 +112,17 @@ class ProviderCalls:
 
             try:
                 _refuse_unless_closed(gate)
+                left = tries.take()
+                if not left:
+                    raise UsedUpError(provider.metadata.name)
                 delivery = await gate.calls.call(
                     ENDPOINT,
                     call,
                     deadline=order.deadline,
                     order=order.number,
                     hedge=gate.hedge,
-                    may_repeat=may_repeat,
+                    may_repeat=lambda _: tries.may_repeat,
+                    most=left,
                     on_retry=lambda: self._prober.watch(provider),
                     within=admitted,
                 )
@@ -157,19 +155,25 @@ class ProviderCalls:
     ) -> Delivery:
         metadata, request, began = order.provider.metadata, order.request, time.monotonic()
 
+        came = False
+
         def answered() -> None:
+            nonlocal came
+            came = True
             attempt.answered()
             gate.proven.answered(request)
             flight.pass_on()
             self._metrics.first_byte.labels(metadata.name).observe(time.monotonic() - began)
 
         def note(facts: CallFacts) -> None:
+            nonlocal came
+            came = True
             if facts.request_id:
                 record.metadata["request_id"] = facts.request_id
             if facts.characters_billed is not None:
                 record.characters = facts.characters_billed
 
-        with self._recorded(order, attempt, records) as record:
+        with self._recorded(order, attempt, records, came=lambda: came) as record:
             with (
                 gate.timed(len(request.text)) as timers,
                 _typed(ProviderErrorKind.TRANSPORT, "the call failed", metadata.name),
@@ -191,23 +195,36 @@ class ProviderCalls:
 
     @contextmanager
     def _recorded(
-        self, order: Order, attempt: Attempt, records: list[common_pb2.Attempt]
+        self, order: Order, attempt: Attempt, records: list[common_pb2.Attempt], *, came: Callable[[], bool]
     ) -> Iterator[common_pb2.Attempt]:
-        """Records the call, however it ends. The characters are those that were sent until the provider says more."""
+        """Records the call, however it ends; `came` returns whether an answer did.
+
+        The characters are those that were sent until the provider says more.
+        """
         metadata, request = order.provider.metadata, order.request
+        probe = order.tries.began()
         record = common_pb2.Attempt(
             attempt_id=new_id(),
             kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL,
             provider=metadata.name,
             model=request.model_id,
-            outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED,
-            reason="CANCELLED",
+            outcome=common_pb2.ATTEMPT_OUTCOME_STARTED,
+            segment_index=order.segment_index,
             cost_known=not metadata.paid,
             characters=len(request.text),
             metadata={"voice_id": request.voice_id},
         )
+        if probe:
+            record.metadata["probe"] = "true"
         began = time.time_ns()
         record.start_time.FromNanoseconds(began)
+        if metadata.paid:
+            sent = common_pb2.Attempt()
+            sent.CopyFrom(record)
+            order.begun(sent)
+        else:
+            record.metadata["billed"] = "false"
+        record.outcome, record.reason = common_pb2.ATTEMPT_OUTCOME_CANCELLED, "CANCELLED"
         try:
             yield record
             record.outcome, record.reason = common_pb2.ATTEMPT_OUTCOME_SUCCEEDED, ""
@@ -215,6 +232,10 @@ class ProviderCalls:
             record.outcome, record.reason = common_pb2.ATTEMPT_OUTCOME_FAILED, error.kind.value.upper()
             if error.request_id and "request_id" not in record.metadata:
                 record.metadata["request_id"] = error.request_id
+            billed, answered = error.billed and metadata.paid, came() or error.status == _OK
+            if answered or not billed:
+                record.metadata["billed"] = str(billed).lower()
+            order.tries.failed(billed=billed, answered=answered, probe=probe)
             raise
         finally:
             record.end_time.FromNanoseconds(max(began, time.time_ns()))

@@ -50,13 +50,13 @@ class SegmentStore(Protocol):
     async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
         """Returns those of the segments that are stored, and notes that `story_id` ("": no story) uses them.
 
-        Raises UNAVAILABLE / UPSTREAM_UNAVAILABLE.
+        Raises UNAVAILABLE / STORAGE_UNAVAILABLE.
         """
 
     async def read(self, key: str) -> bytes:
         """Returns the bytes of a segment.
 
-        Raises SegmentMissingError, UNAVAILABLE / UPSTREAM_UNAVAILABLE.
+        Raises SegmentMissingError, UNAVAILABLE / STORAGE_UNAVAILABLE.
         """
 
     async def put(
@@ -65,7 +65,7 @@ class SegmentStore(Protocol):
         """Stores a segment that `story_id` uses and returns the one that is stored: another one where that was first.
 
         `deadline`, of the loop's clock, ends the attempts. Raises NOT_FOUND / STORY_NOT_FOUND for a story that was
-        deleted; UNAVAILABLE / UPSTREAM_UNAVAILABLE, and then a later `find` of this process still finds the segment.
+        deleted; UNAVAILABLE / STORAGE_UNAVAILABLE, and then a later `find` of this process still finds the segment.
         """
 
     async def aclose(self) -> None:
@@ -73,8 +73,8 @@ class SegmentStore(Protocol):
 
 
 def store_unavailable(message: str = "The segment store does not answer.") -> DomainError:
-    """Returns UNAVAILABLE / UPSTREAM_UNAVAILABLE."""
-    return DomainError("UPSTREAM_UNAVAILABLE", message, retry_after=_RETRY_AFTER)
+    """Returns UNAVAILABLE / STORAGE_UNAVAILABLE."""
+    return DomainError("STORAGE_UNAVAILABLE", message, retry_after=_RETRY_AFTER)
 
 
 _VERSION: Final = 1

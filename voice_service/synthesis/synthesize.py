@@ -14,6 +14,7 @@ from servicekit.errors import DomainError
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from tale.storage.v1.segment_pb2 import StoredSegment
 from voice_service.audio.decode import silent
+from voice_service.synthesis.budget import Tries
 from voice_service.synthesis.flight import FlightsFull, FlightTable
 from voice_service.synthesis.store import SegmentMissingError, segment_key, store_unavailable, words_of
 
@@ -75,6 +76,8 @@ class SpeechError(Exception):
 class _Made:
     """Result of a flight. Its calls are reported to one of those that waited for it."""
 
+    tries: Tries = field(default_factory=Tries)
+    """Those of the order that it was made for."""
     segment: StoredSegment | None = None
     audio: bytes | None = None
     """The bytes of `segment`, where they were made here."""
@@ -139,6 +142,7 @@ class SegmentSynthesizer:
         for _ in range(_TRIES):
             made = await self._flown(key, order, story_id, turn, late)
             calls += made.take_calls(order.segment_index)
+            order.tries.share(made.tries)
             if made.segment is None:
                 raise SpeechError(made.error or _lost(order), calls)
             try:
@@ -192,7 +196,7 @@ class SegmentSynthesizer:
         aloft = _Aloft(late, order.segment_index)
 
         async def make(flight: Flight[_Made]) -> _Made:
-            aloft.flight, aloft.made = flight, _Made()
+            aloft.flight, aloft.made = flight, _Made(order.tries)
             try:
                 await self._make(aloft.made, flight, key, order, story_id)
             finally:

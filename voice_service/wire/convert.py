@@ -10,6 +10,7 @@ from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2
 from voice_service.narration.messages import NarrationRequest, VoiceChoice
 from voice_service.ports import MP3_44100_128, OGG_OPUS_48000, WAV_44100, VoiceSettings
+from voice_service.synthesis.budget import CallBudget, Tries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
     pinned = config.pinned if config.HasField("pinned") else None
     story_format = _FORMATS[(voice if pinned is None else pinned).audio_format]
     stored = config.delivery == voice_pb2.DELIVERY_STORED
+    provider_wait = config.provider_wait.ToNanoseconds() / 1e9
+    may_wait = provider_wait > 0
     return NarrationRequest(
         audio_id=config.audio_id or (pinned.audio_id if pinned else "") or new_id(),
         # The id that a direct caller gives need not be of a story in storage, which would refuse its paid segments.
@@ -45,7 +48,14 @@ def narration_request(config: voice_pb2.SpeechConfig) -> NarrationRequest:
         stored=stored,
         word_timings=config.word_timings,
         strict_language=config.strict_language,
-        provider_wait=config.provider_wait.ToNanoseconds() / 1e9,
+        provider_wait=provider_wait,
+        budget=CallBudget(
+            (
+                (made.segment_index, made.provider, Tries(made.calls, made.unbilled, made.useless, may_wait=may_wait))
+                for made in config.calls_made
+            ),
+            may_wait=may_wait,
+        ),
     )
 
 

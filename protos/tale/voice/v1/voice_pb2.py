@@ -29,7 +29,7 @@ from tale.common.v1 import common_pb2 as tale_dot_common_dot_v1_dot_common__pb2
 from tale.common.v1 import rules_pb2 as tale_dot_common_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/voice/v1/voice.proto\x12\rtale.voice.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\x82\x01\n\x17SynthesizeSpeechRequest\x12-\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1b.tale.voice.v1.SpeechConfigH\x00\x12(\n\x04text\x18\x02 \x01(\x0b\x32\x18.tale.voice.v1.TextPieceH\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\"\xe9\x04\n\x0cSpeechConfig\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x1e\n\x08\x61udio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12-\n\x05voice\x18\x03 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12#\n\rlanguage_code\x18\x04 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1b\n\x05title\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12/\n\x06pinned\x18\x06 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12:\n\rspoken_so_far\x18\x07 \x03(\x0b\x32\x17.tale.common.v1.SegmentB\n\xbaH\x07\x92\x01\x04\x10\x81\x80\x04\x12\x14\n\x0cword_timings\x18\t \x01(\x08\x12\'\n\x11parent_attempt_id\x18\n \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x17\n\x0fstrict_language\x18\x0b \x01(\x08\x12\x33\n\x08\x64\x65livery\x18\x0c \x01(\x0e\x32\x17.tale.voice.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\rprovider_wait\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00:l\xbaHi\x1ag\n\x06pinned\x12)must be given together with spoken_so_far\x1a\x32this.spoken_so_far.size() == 0 || has(this.pinned)\"\x19\n\tTextPiece\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb7\x02\n\x18SynthesizeSpeechResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tale.voice.v1.AudioChunkH\x00\x12*\n\x07segment\x18\x03 \x01(\x0b\x32\x17.tale.common.v1.SegmentH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12/\n\x07summary\x18\x05 \x01(\x0b\x32\x1c.tale.voice.v1.SpeechSummaryH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x42\x07\n\x05\x65vent\"*\n\nAudioChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xe8\x01\n\rSpeechSummary\x12\x10\n\x08\x61udio_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rsegment_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_segment_count\x18\x05 \x01(\x05\x12\x12\n\ncharacters\x18\x06 \x01(\x03\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x65mbedded\x18\x08 \x01(\x08\"\x86\x01\n\x14ListProvidersRequest\x12-\n\x05voice\x18\x01 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1a\n\x04text\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xba\x01\x01\x00\"C\n\x15ListProvidersResponse\x12*\n\tproviders\x18\x01 \x03(\x0b\x32\x17.tale.voice.v1.Provider\"\xba\x02\n\x08Provider\x12\x15\n\rprovider_name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1a\n\x12supports_streaming\x18\x03 \x01(\x08\x12\x17\n\x0fmax_text_length\x18\x04 \x01(\x05\x12\x19\n\x11supported_formats\x18\x05 \x03(\t\x12\x16\n\x0elanguage_codes\x18\x06 \x03(\t\x12\x12\n\nconfigured\x18\x07 \x01(\x08\x12\x11\n\tavailable\x18\x08 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\t \x01(\t\x12\x12\n\nis_default\x18\n \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\x0b \x01(\x05\x12\x15\n\rcircuit_state\x18\x0c \x01(\t\x12\x10\n\x08\x65mbedded\x18\r \x01(\x08\"\x98\x01\n\x11ListVoicesRequest\x12\x1e\n\x08provider\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc8\xf0\x30\x01\xd8\x01\x01\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"b\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.tale.voice.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xab\x01\n\x05Voice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08voice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x04 \x03(\t\x12&\n\x06gender\x18\x05 \x01(\x0e\x32\x16.tale.common.v1.Gender\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0bpreview_url\x18\x07 \x01(\t\"g\n\x11TranscribeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1f.tale.voice.v1.TranscribeConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\"]\n\x10TranscribeConfig\x12$\n\x0c\x63ontent_type\x18\x01 \x01(\tB\x0e\xbaH\x0br\x06\x18\x64\xba\x01\x01\x00\xc8\x01\x01\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\"u\n\x12TranscribeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x04 \x01(\t*M\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45LIVERY_AUDIO\x10\x01\x12\x13\n\x0f\x44\x45LIVERY_STORED\x10\x02\x32\xfb\x02\n\x0cVoiceService\x12g\n\x10SynthesizeSpeech\x12&.tale.voice.v1.SynthesizeSpeechRequest\x1a\'.tale.voice.v1.SynthesizeSpeechResponse(\x01\x30\x01\x12Z\n\rListProviders\x12#.tale.voice.v1.ListProvidersRequest\x1a$.tale.voice.v1.ListProvidersResponse\x12Q\n\nListVoices\x12 .tale.voice.v1.ListVoicesRequest\x1a!.tale.voice.v1.ListVoicesResponse\x12S\n\nTranscribe\x12 .tale.voice.v1.TranscribeRequest\x1a!.tale.voice.v1.TranscribeResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tale/voice/v1/voice.proto\x12\rtale.voice.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1btale/common/v1/common.proto\x1a\x1atale/common/v1/rules.proto\"\x82\x01\n\x17SynthesizeSpeechRequest\x12-\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1b.tale.voice.v1.SpeechConfigH\x00\x12(\n\x04text\x18\x02 \x01(\x0b\x32\x18.tale.voice.v1.TextPieceH\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\"\xa6\x05\n\x0cSpeechConfig\x12\x1e\n\x08story_id\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12\x1e\n\x08\x61udio_id\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xa8\xf0\x30\x01\xd8\x01\x01\x12-\n\x05voice\x18\x03 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12#\n\rlanguage_code\x18\x04 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1b\n\x05title\x18\x05 \x01(\tB\x0c\xbaH\tr\x07\x18\xc8\x01\xba\x01\x01\x00\x12/\n\x06pinned\x18\x06 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeader\x12:\n\rspoken_so_far\x18\x07 \x03(\x0b\x32\x17.tale.common.v1.SegmentB\n\xbaH\x07\x92\x01\x04\x10\x81\x80\x04\x12\x14\n\x0cword_timings\x18\t \x01(\x08\x12\'\n\x11parent_attempt_id\x18\n \x01(\tB\x0c\xbaH\tr\x04\xb0\xf0\x30\x01\xd8\x01\x01\x12\x17\n\x0fstrict_language\x18\x0b \x01(\x08\x12\x33\n\x08\x64\x65livery\x18\x0c \x01(\x0e\x32\x17.tale.voice.v1.DeliveryB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\rprovider_wait\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xa3\x05\x32\x00\x12;\n\ncalls_made\x18\x0e \x03(\x0b\x32\x1b.tale.voice.v1.SegmentCallsB\n\xbaH\x07\x92\x01\x04\x10\x81\x80\x04:l\xbaHi\x1ag\n\x06pinned\x12)must be given together with spoken_so_far\x1a\x32this.spoken_so_far.size() == 0 || has(this.pinned)\"\x98\x01\n\x0cSegmentCalls\x12\x1e\n\rsegment_index\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1b\n\x08provider\x18\x02 \x01(\tB\t\xbaH\x06r\x04\xc8\xf0\x30\x01\x12\x16\n\x05\x63\x61lls\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x19\n\x08unbilled\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x18\n\x07useless\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\x19\n\tTextPiece\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xb7\x02\n\x18SynthesizeSpeechResponse\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.tale.common.v1.NarrationHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tale.voice.v1.AudioChunkH\x00\x12*\n\x07segment\x18\x03 \x01(\x0b\x32\x17.tale.common.v1.SegmentH\x00\x12*\n\x07\x61ttempt\x18\x04 \x01(\x0b\x32\x17.tale.common.v1.AttemptH\x00\x12/\n\x07summary\x18\x05 \x01(\x0b\x32\x1c.tale.voice.v1.SpeechSummaryH\x00\x12*\n\x07warning\x18\x06 \x01(\x0b\x32\x17.tale.common.v1.ProblemH\x00\x42\x07\n\x05\x65vent\"*\n\nAudioChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xe8\x01\n\rSpeechSummary\x12\x10\n\x08\x61udio_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rsegment_count\x18\x04 \x01(\x05\x12\x1c\n\x14\x63\x61\x63hed_segment_count\x18\x05 \x01(\x05\x12\x12\n\ncharacters\x18\x06 \x01(\x03\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08\x65mbedded\x18\x08 \x01(\x08\"\x86\x01\n\x14ListProvidersRequest\x12-\n\x05voice\x18\x01 \x01(\x0b\x32\x1e.tale.common.v1.VoiceSelection\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1a\n\x04text\x18\x03 \x01(\tB\x0c\xbaH\tr\x07\x18\xe8\x07\xba\x01\x01\x00\"C\n\x15ListProvidersResponse\x12*\n\tproviders\x18\x01 \x03(\x0b\x32\x17.tale.voice.v1.Provider\"\xba\x02\n\x08Provider\x12\x15\n\rprovider_name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x1a\n\x12supports_streaming\x18\x03 \x01(\x08\x12\x17\n\x0fmax_text_length\x18\x04 \x01(\x05\x12\x19\n\x11supported_formats\x18\x05 \x03(\t\x12\x16\n\x0elanguage_codes\x18\x06 \x03(\t\x12\x12\n\nconfigured\x18\x07 \x01(\x08\x12\x11\n\tavailable\x18\x08 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\t \x01(\t\x12\x12\n\nis_default\x18\n \x01(\x08\x12\x19\n\x11\x66\x61llback_position\x18\x0b \x01(\x05\x12\x15\n\rcircuit_state\x18\x0c \x01(\t\x12\x10\n\x08\x65mbedded\x18\r \x01(\x08\"\x98\x01\n\x11ListVoicesRequest\x12\x1e\n\x08provider\x18\x01 \x01(\tB\x0c\xbaH\tr\x04\xc8\xf0\x30\x01\xd8\x01\x01\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12 \n\npage_token\x18\x04 \x01(\tB\x0c\xbaH\tr\x07\x18\x80\x04\xba\x01\x01\x00\"b\n\x12ListVoicesResponse\x12$\n\x06voices\x18\x01 \x03(\x0b\x32\x14.tale.voice.v1.Voice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05stale\x18\x03 \x01(\x08\"\xab\x01\n\x05Voice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x10\n\x08voice_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x04 \x03(\t\x12&\n\x06gender\x18\x05 \x01(\x0e\x32\x16.tale.common.v1.Gender\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x13\n\x0bpreview_url\x18\x07 \x01(\t\"g\n\x11TranscribeRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1f.tale.voice.v1.TranscribeConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\"]\n\x10TranscribeConfig\x12$\n\x0c\x63ontent_type\x18\x01 \x01(\tB\x0e\xbaH\x0br\x06\x18\x64\xba\x01\x01\x00\xc8\x01\x01\x12#\n\rlanguage_code\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\xb8\xf0\x30\x01\xd8\x01\x01\"u\n\x12TranscribeResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x04 \x01(\t*M\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45LIVERY_AUDIO\x10\x01\x12\x13\n\x0f\x44\x45LIVERY_STORED\x10\x02\x32\xfb\x02\n\x0cVoiceService\x12g\n\x10SynthesizeSpeech\x12&.tale.voice.v1.SynthesizeSpeechRequest\x1a\'.tale.voice.v1.SynthesizeSpeechResponse(\x01\x30\x01\x12Z\n\rListProviders\x12#.tale.voice.v1.ListProvidersRequest\x1a$.tale.voice.v1.ListProvidersResponse\x12Q\n\nListVoices\x12 .tale.voice.v1.ListVoicesRequest\x1a!.tale.voice.v1.ListVoicesResponse\x12S\n\nTranscribe\x12 .tale.voice.v1.TranscribeRequest\x1a!.tale.voice.v1.TranscribeResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,8 +54,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPEECHCONFIG'].fields_by_name['delivery']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SPEECHCONFIG'].fields_by_name['provider_wait']._loaded_options = None
   _globals['_SPEECHCONFIG'].fields_by_name['provider_wait']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\243\0052\000'
+  _globals['_SPEECHCONFIG'].fields_by_name['calls_made']._loaded_options = None
+  _globals['_SPEECHCONFIG'].fields_by_name['calls_made']._serialized_options = b'\272H\007\222\001\004\020\201\200\004'
   _globals['_SPEECHCONFIG']._loaded_options = None
   _globals['_SPEECHCONFIG']._serialized_options = b'\272Hi\032g\n\006pinned\022)must be given together with spoken_so_far\0322this.spoken_so_far.size() == 0 || has(this.pinned)'
+  _globals['_SEGMENTCALLS'].fields_by_name['segment_index']._loaded_options = None
+  _globals['_SEGMENTCALLS'].fields_by_name['segment_index']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_SEGMENTCALLS'].fields_by_name['provider']._loaded_options = None
+  _globals['_SEGMENTCALLS'].fields_by_name['provider']._serialized_options = b'\272H\006r\004\310\3600\001'
+  _globals['_SEGMENTCALLS'].fields_by_name['calls']._loaded_options = None
+  _globals['_SEGMENTCALLS'].fields_by_name['calls']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_SEGMENTCALLS'].fields_by_name['unbilled']._loaded_options = None
+  _globals['_SEGMENTCALLS'].fields_by_name['unbilled']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_SEGMENTCALLS'].fields_by_name['useless']._loaded_options = None
+  _globals['_SEGMENTCALLS'].fields_by_name['useless']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTPROVIDERSREQUEST'].fields_by_name['language_code']._loaded_options = None
   _globals['_LISTPROVIDERSREQUEST'].fields_by_name['language_code']._serialized_options = b'\272H\tr\004\270\3600\001\330\001\001'
   _globals['_LISTPROVIDERSREQUEST'].fields_by_name['text']._loaded_options = None
@@ -74,38 +86,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSCRIBECONFIG'].fields_by_name['content_type']._serialized_options = b'\272H\013r\006\030d\272\001\001\000\310\001\001'
   _globals['_TRANSCRIBECONFIG'].fields_by_name['language_code']._loaded_options = None
   _globals['_TRANSCRIBECONFIG'].fields_by_name['language_code']._serialized_options = b'\272H\tr\004\270\3600\001\330\001\001'
-  _globals['_DELIVERY']._serialized_start=2836
-  _globals['_DELIVERY']._serialized_end=2913
+  _globals['_DELIVERY']._serialized_start=3052
+  _globals['_DELIVERY']._serialized_end=3129
   _globals['_SYNTHESIZESPEECHREQUEST']._serialized_start=193
   _globals['_SYNTHESIZESPEECHREQUEST']._serialized_end=323
   _globals['_SPEECHCONFIG']._serialized_start=326
-  _globals['_SPEECHCONFIG']._serialized_end=943
-  _globals['_TEXTPIECE']._serialized_start=945
-  _globals['_TEXTPIECE']._serialized_end=970
-  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_start=973
-  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_end=1284
-  _globals['_AUDIOCHUNK']._serialized_start=1286
-  _globals['_AUDIOCHUNK']._serialized_end=1328
-  _globals['_SPEECHSUMMARY']._serialized_start=1331
-  _globals['_SPEECHSUMMARY']._serialized_end=1563
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1566
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1700
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1702
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1769
-  _globals['_PROVIDER']._serialized_start=1772
-  _globals['_PROVIDER']._serialized_end=2086
-  _globals['_LISTVOICESREQUEST']._serialized_start=2089
-  _globals['_LISTVOICESREQUEST']._serialized_end=2241
-  _globals['_LISTVOICESRESPONSE']._serialized_start=2243
-  _globals['_LISTVOICESRESPONSE']._serialized_end=2341
-  _globals['_VOICE']._serialized_start=2344
-  _globals['_VOICE']._serialized_end=2515
-  _globals['_TRANSCRIBEREQUEST']._serialized_start=2517
-  _globals['_TRANSCRIBEREQUEST']._serialized_end=2620
-  _globals['_TRANSCRIBECONFIG']._serialized_start=2622
-  _globals['_TRANSCRIBECONFIG']._serialized_end=2715
-  _globals['_TRANSCRIBERESPONSE']._serialized_start=2717
-  _globals['_TRANSCRIBERESPONSE']._serialized_end=2834
-  _globals['_VOICESERVICE']._serialized_start=2916
-  _globals['_VOICESERVICE']._serialized_end=3295
+  _globals['_SPEECHCONFIG']._serialized_end=1004
+  _globals['_SEGMENTCALLS']._serialized_start=1007
+  _globals['_SEGMENTCALLS']._serialized_end=1159
+  _globals['_TEXTPIECE']._serialized_start=1161
+  _globals['_TEXTPIECE']._serialized_end=1186
+  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_start=1189
+  _globals['_SYNTHESIZESPEECHRESPONSE']._serialized_end=1500
+  _globals['_AUDIOCHUNK']._serialized_start=1502
+  _globals['_AUDIOCHUNK']._serialized_end=1544
+  _globals['_SPEECHSUMMARY']._serialized_start=1547
+  _globals['_SPEECHSUMMARY']._serialized_end=1779
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1782
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1916
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1918
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1985
+  _globals['_PROVIDER']._serialized_start=1988
+  _globals['_PROVIDER']._serialized_end=2302
+  _globals['_LISTVOICESREQUEST']._serialized_start=2305
+  _globals['_LISTVOICESREQUEST']._serialized_end=2457
+  _globals['_LISTVOICESRESPONSE']._serialized_start=2459
+  _globals['_LISTVOICESRESPONSE']._serialized_end=2557
+  _globals['_VOICE']._serialized_start=2560
+  _globals['_VOICE']._serialized_end=2731
+  _globals['_TRANSCRIBEREQUEST']._serialized_start=2733
+  _globals['_TRANSCRIBEREQUEST']._serialized_end=2836
+  _globals['_TRANSCRIBECONFIG']._serialized_start=2838
+  _globals['_TRANSCRIBECONFIG']._serialized_end=2931
+  _globals['_TRANSCRIBERESPONSE']._serialized_start=2933
+  _globals['_TRANSCRIBERESPONSE']._serialized_end=3050
+  _globals['_VOICESERVICE']._serialized_start=3132
+  _globals['_VOICESERVICE']._serialized_end=3511
 # @@protoc_insertion_point(module_scope)

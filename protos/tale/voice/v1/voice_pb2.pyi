@@ -100,6 +100,7 @@ class SpeechConfig(_message.Message):
     STRICT_LANGUAGE_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     PROVIDER_WAIT_FIELD_NUMBER: _builtins.int
+    CALLS_MADE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story; empty: none. With delivery STORED the segments are recorded as used by the story."""
     audio_id: _builtins.str
@@ -132,9 +133,13 @@ class SpeechConfig(_message.Message):
 
     @_builtins.property
     def provider_wait(self) -> _duration_pb2.Duration:
-        """How long to wait for a provider that is down or asked for a pause, in all. Unset: not at all. While the narration
-        waits, a warning WAITING_FOR_PROVIDER is sent every few seconds.
+        """How long to wait for a provider that is down or asked for a pause, from one segment to the next. Unset: not at all.
+        While the narration waits, a warning WAITING_FOR_PROVIDER is sent every few seconds.
         """
+
+    @_builtins.property
+    def calls_made(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentCalls]:
+        """The calls that earlier attempts at this narration made for segments that are not in `spoken_so_far`."""
 
     def __init__(
         self,
@@ -151,14 +156,53 @@ class SpeechConfig(_message.Message):
         strict_language: _builtins.bool = ...,
         delivery: Global___Delivery.ValueType = ...,
         provider_wait: _duration_pb2.Duration | None = ...,
+        calls_made: _abc.Iterable[Global___SegmentCalls] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pinned", b"pinned", "provider_wait", b"provider_wait", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "delivery", b"delivery", "language_code", b"language_code", "parent_attempt_id", b"parent_attempt_id", "pinned", b"pinned", "provider_wait", b"provider_wait", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "calls_made", b"calls_made", "delivery", b"delivery", "language_code", b"language_code", "parent_attempt_id", b"parent_attempt_id", "pinned", b"pinned", "provider_wait", b"provider_wait", "spoken_so_far", b"spoken_so_far", "story_id", b"story_id", "strict_language", b"strict_language", "title", b"title", "voice", b"voice", "word_timings", b"word_timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SpeechConfig: _TypeAlias = SpeechConfig  # noqa: Y015
+
+@_typing.final
+class SegmentCalls(_message.Message):
+    """Calls to one provider for one segment. At most three are made, two of them with answers that are of no use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_INDEX_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    UNBILLED_FIELD_NUMBER: _builtins.int
+    USELESS_FIELD_NUMBER: _builtins.int
+    segment_index: _builtins.int
+    """Index of the segment."""
+    provider: _builtins.str
+    """Name of the provider."""
+    calls: _builtins.int
+    """Calls, without those that cost nothing and were made after a wait."""
+    unbilled: _builtins.int
+    """Of these, those that cost nothing: they were refused, or the provider was not reached."""
+    useless: _builtins.int
+    """Of these, those to which an answer came that was of no use."""
+    def __init__(
+        self,
+        *,
+        segment_index: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        unbilled: _builtins.int = ...,
+        useless: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "provider", b"provider", "segment_index", b"segment_index", "unbilled", b"unbilled", "useless", b"useless"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentCalls: _TypeAlias = SegmentCalls  # noqa: Y015
 
 @_typing.final
 class TextPiece(_message.Message):
@@ -208,7 +252,7 @@ class SynthesizeSpeechResponse(_message.Message):
 
     @_builtins.property
     def attempt(self) -> _common_pb2.Attempt:
-        """A call to a provider has ended."""
+        """A call to a provider has ended; of a paid one also that it was sent (STARTED), under the same id."""
 
     @_builtins.property
     def summary(self) -> Global___SpeechSummary:
