@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
-from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL, RACHEL
+from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL
 from voice_service.providers.mock.script import MockScript
 from voice_service.providers.speech.config import MAX_TEXT_LENGTH
 
@@ -50,8 +50,8 @@ class VoiceServiceSettings(SharingSettings):
     """Address of ElevenLabs or of a server with its API"""
     elevenlabs_model: str = Field(DEFAULT_MODEL, min_length=1, max_length=200)
     """Model of ElevenLabs if the request names none"""
-    elevenlabs_voice: str = Field(RACHEL, min_length=1, max_length=200)
-    """Voice id of ElevenLabs if no voice suits the language; the default is Rachel"""
+    elevenlabs_voice: str = Field("", max_length=200)
+    """Voice id of ElevenLabs if the request names none; unset: a voice of the account that suits the language"""
     elevenlabs_zero_retention: bool = False
     """Requests that ElevenLabs stores neither text nor audio; needs an enterprise plan"""
 

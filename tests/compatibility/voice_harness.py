@@ -14,7 +14,7 @@ from support.elevenlabs_fake import KEY, Call, ElevenLabsFake, Fault, elevenlabs
 from support.speech_fake import Reply, Speech, SpeechFake, speech_fake
 from support.virtual_runs import VirtualRuns
 from support.voice_kit import settings
-from support.voice_virtual import VirtualVoice
+from support.voice_virtual import SharedSegments, VirtualVoice
 
 from standins.virtual_time import loop_time, run_virtually
 from tale.common.v1 import common_pb2
@@ -193,12 +193,6 @@ class VoiceCase:
         return not embedded and (self.speech is not None or self.elevenlabs is not None)
 
 
-class _SharedSegments(MemorySegments):
-    """Is as the segment store of the storage service."""
-
-    is_shared = True
-
-
 def run(case: VoiceCase) -> VoiceResult:
     """Returns what the case gives."""
     state = random.getstate()
@@ -220,7 +214,7 @@ async def _run(case: VoiceCase) -> VoiceResult:
             upstreams.elevenlabs = await stack.enter_async_context(elevenlabs_fake())
             _script_elevenlabs(case.elevenlabs, upstreams.elevenlabs)
         case.prepare(upstreams)
-        store = _SharedSegments()
+        store = SharedSegments()
         app = build(_settings(case, upstreams), store=store, clock=loop_time)
         stack.push_async_callback(app.stop)
         voice = VirtualVoice(app)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,15 @@ from support.elevenlabs_fake import (
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
 from voice_service.audio.mp3 import walk
-from voice_service.ports import AudioChunk, CallFacts, NativeFormat, SegmentRequest, Timings, VoiceSettings
+from voice_service.ports import (
+    AudioChunk,
+    CallFacts,
+    NativeFormat,
+    SegmentRequest,
+    Timings,
+    VoiceRefusedError,
+    VoiceSettings,
+)
 from voice_service.providers.elevenlabs.api import Endpoint
 from voice_service.providers.elevenlabs.provider import ElevenLabsProvider
 from voice_service.providers.mock.provider import silent_mp3
@@ -97,6 +106,24 @@ def _audio(items: list[AudioChunk | Timings | CallFacts]) -> bytes:
     return b"".join(item.data for item in items if isinstance(item, AudioChunk))
 
 
+LACKS_VOICES = Fault(
+    status=401,
+    body={
+        "detail": {
+            "status": "missing_permissions",
+            "message": "The API key you used is missing the permission voices_read to execute this operation.",
+        }
+    },
+)
+PLAN = Fault(
+    status=402,
+    body={
+        "detail": {
+            "status": "payment_required",
+            "message": "Free users cannot use library voices via the API. Please upgrade your subscription.",
+        }
+    },
+)
 HTTP_FAILURES = [
     (401, "quota_exceeded", ProviderErrorKind.QUOTA),
     (401, "invalid_api_key", ProviderErrorKind.AUTH),
@@ -602,7 +629,7 @@ async def test_voices_and_models_of_which_little_is_told_are_listed(
     await provider.probe()
     voices = await provider.list_voices()
 
-    assert {"OddVoice000000000001": (), RACHEL: ("en",)} == {each.voice_id: each.language_codes for each in voices}
+    assert {"OddVoice000000000001": (), RACHEL: ()} == {each.voice_id: each.language_codes for each in voices}
     assert 10_000 == provider.metadata.max_text_length
     assert "de" in provider.metadata.languages
 
@@ -680,21 +707,52 @@ async def test_a_refused_key_is_taken_again_when_it_is_good_after_all(fake: Elev
         await provider._catalog.models.settled()
         assert "" == await provider.validate_configuration()
 
-    assert ["/v1/models"] == [call.path for call in fake.journal if call.method == "GET"]
+    assert {"/v1/models", "/v1/voices"} == {call.path for call in fake.journal if call.method == "GET"}
 
 
 async def test_a_key_without_the_right_to_one_thing_is_not_refused(
     fake: ElevenLabsFake, provider: ElevenLabsProvider
 ) -> None:
-    """A key that may speak but not list voices can be used."""
-    fake.fail("/v1/voices", Fault(status=401, code="missing_permissions"))
+    """A key that may speak but not list voices can be used with a voice; without one, what it lacks is named."""
+    fake.fail("/v1/voices", replace(LACKS_VOICES, times=2))
+    fake.fail("/v1/models", replace(LACKS_VOICES, times=2))
 
     with pytest.raises(ProviderError) as caught:
         await provider.list_voices()
 
     assert ProviderErrorKind.AUTH == caught.value.kind
-    assert "" == await provider.validate_configuration()
+    said = "the key lacks the permission voices_read; allow it in the settings of the key"
+    assert said == caught.value.message
+    assert f"{said}, or set ELEVENLABS_VOICE to the id of a voice" == await provider.validate_configuration()
     assert _audio(await _items(provider, _request()))
+    await provider._catalog.models.settled()
+    async with _provider(fake.url, default_voice=UNLISTED) as configured:
+        assert "" == await configured.validate_configuration()
+        with pytest.raises(ProviderError):
+            await configured.list_voices()
+        assert _audio(await _items(configured, _request(voice_id="")))
+        await configured._catalog.models.settled()
+    assert [RACHEL, UNLISTED] == [call.path.split("/")[3] for call in fake.speeches]
+
+
+@pytest.mark.parametrize("status", [402, 404])
+async def test_a_voice_that_is_refused_is_not_chosen_again_for_an_hour(fake: ElevenLabsFake, status: int) -> None:
+    """The next one is: another of the language, then any of the account, then one of ElevenLabs' own."""
+    clock = Clock()
+    refusal = PLAN if status == 402 else Fault(status=404, code="voice_not_found")
+    fake.voices = [listed_voice(f"Voice00000000000000{number}", "Ann") for number in range(2)]
+    fake.voices[1] |= {"labels": {"language": "en"}}
+    async with _provider(fake.url, clock) as provider:
+        for _ in range(3):
+            fake.fail(PLAIN, refusal)
+            error = await _failure(provider, _request(voice_id=""))
+            assert isinstance(error, VoiceRefusedError)
+            assert ("VOICE_NOT_FOUND" if status == 404 else "UPSTREAM_UNSUPPORTED") == error.treatment.reason
+            assert "ELEVENLABS_VOICE" in error.message
+        clock.now += 3_601
+        await _items(provider, _request(voice_id=""))
+        spoken = [call.path.split("/")[3] for call in fake.speeches]
+    assert ["Voice000000000000001", "Voice000000000000000", RACHEL, "Voice000000000000001"] == spoken
 
 
 async def test_warming_up_loads_the_lists(fake: ElevenLabsFake, provider: ElevenLabsProvider) -> None:

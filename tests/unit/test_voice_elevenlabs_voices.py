@@ -7,7 +7,7 @@ from elevenlabs.core.unchecked_base_model import construct_type
 from elevenlabs.types import Voice
 
 from voice_service.providers.elevenlabs.api import RACHEL
-from voice_service.providers.elevenlabs.library import ListedVoice, choose_voice, listed_voice, speaking
+from voice_service.providers.elevenlabs.library import ListedVoice, listed_voice, speaking
 from voice_service.providers.elevenlabs.models import bare, named, names_in, tag
 
 MODEL = "eleven_multilingual_v2"
@@ -22,8 +22,14 @@ def _verified(*entries: tuple[str, str, str]) -> list[dict[str, str]]:
     return [{"language": language, "locale": locale, "model_id": model} for language, locale, model in entries]
 
 
-def _choice(language_code: str, *voices: ListedVoice, default: str = RACHEL) -> str:
-    return choose_voice(voices, language_code, model_id=MODEL, default_voice=default)
+def _choice(language_code: str, *voices: ListedVoice, default: str = RACHEL, tier: str = "") -> str:
+    found = speaking(voices, language_code, model_id=MODEL, tier=tier)
+    return found[0].voice_id if found else default
+
+
+def _any(language_code: str, *voices: ListedVoice, tier: str = "") -> list[str]:
+    found = speaking(voices, language_code, model_id=MODEL, tier=tier, any_language=True)
+    return [voice.voice_id for voice in found]
 
 
 def test_verified_goes_before_labelled_before_named() -> None:
@@ -33,7 +39,7 @@ def test_verified_goes_before_labelled_before_named() -> None:
     verified = _voice("verified", verified_languages=_verified(("de", "de-DE", MODEL)))
 
     assert ["verified", "label", "name"] == [
-        each.voice_id for each in speaking([name, label, verified], "de", model_id=MODEL, default_voice=RACHEL)
+        each.voice_id for each in speaking([name, label, verified], "de", model_id=MODEL)
     ]
     assert "label" == _choice("de", name, label)
     assert "name" == _choice("de", name)
@@ -88,15 +94,42 @@ def test_a_name_counts_only_where_a_language_is_a_word_of_it(name: str) -> None:
     assert () == _voice("voice", name=name).named
 
 
-def test_the_default_speaks_where_nobody_suits_better() -> None:
-    """It goes first among equals, and displaces nobody who is surer of the language."""
-    default = _voice("mine", labels={"language": "de"})
-    equal = _voice("equal", labels={"language": "de"})
-    better = _voice("better", verified_languages=_verified(("de", "de-DE", MODEL)))
+def test_of_equal_voices_the_choice_is_stable() -> None:
+    """However they are listed, and whatever is added later: own voices first, the oldest first, retired ones last."""
+    old = _voice("old", is_owner=True, created_at_unix=1_000, labels={"language": "de"})
+    new = _voice("new", is_owner=True, created_at_unix=2_000, labels={"language": "de"})
+    made = _voice("made", labels={"language": "de"})
+    retired = _voice("retired", is_legacy=True, labels={"language": "de"})
 
-    assert "mine" == _choice("de", equal, default, default="mine")
-    assert "mine" == _choice("fi", better, default, default="mine")
-    assert "better" == _choice("de", default, better, default="mine")
+    for voices in ((old, new, made, retired), (retired, made, new, old)):
+        assert ["old", "new", "made", "retired"] == [each.voice_id for each in speaking(voices, "de", model_id=MODEL)]
+
+
+def test_any_voice_reads_a_language_that_none_is_known_for() -> None:
+    """Behind those that are: each of them reads every language."""
+    german = _voice("german", verified_languages=_verified(("de", "de-DE", MODEL)))
+    other = _voice("other", is_owner=True)
+
+    assert ["german", "other"] == _any("de", other, german)
+    assert ["other", "german"] == _any("fi", other, german)
+    assert RACHEL == _choice("fi", other, german)
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({"available_for_tiers": ["creator", "pro"]}, "free"),
+        ({"available_for_tiers": ["creator", "pro"]}, ""),
+        ({"category": "professional", "is_owner": False}, "free"),
+    ],
+)
+def test_a_voice_that_needs_another_plan_goes_last(told: dict[str, Any], tier: str) -> None:
+    """It would be refused; with that plan it is one as the others."""
+    dear = _voice("dear", verified_languages=_verified(("de", "de-DE", MODEL)), **told)
+    plain = _voice("plain", labels={"language": "de"})
+
+    assert "plain" == _choice("de", dear, plain, tier=tier)
+    assert "dear" == _choice("de", dear, plain, tier="creator")
 
 
 def test_a_verified_voice_goes_before_a_default_that_has_the_language_in_its_name_alone() -> None:
@@ -105,12 +138,6 @@ def test_a_verified_voice_goes_before_a_default_that_has_the_language_in_its_nam
     ivan = _voice("ivan", verified_languages=_verified(("ru", "ru-RU", MODEL)))
 
     assert "ivan" == _choice("ru", rachel, ivan)
-
-
-def test_rachel_is_english_where_nothing_is_told_of_her() -> None:
-    """Older voices have no label for it."""
-    assert ("en",) == _voice(RACHEL).info().language_codes
-    assert ("ru",) == _voice(RACHEL, labels={"language": "ru"}).info().language_codes
 
 
 def test_callers_see_the_languages_of_a_voice() -> None:

@@ -73,6 +73,7 @@ class CachedList(Generic[T]):
             retry_after=error.retry_after,
             status=error.status,
             request_id=error.request_id,
+            said=error.said,
         ) from error
 
     def renew(self) -> None:

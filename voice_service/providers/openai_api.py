@@ -1,6 +1,6 @@
 """A client of a server that speaks OpenAI's API, made when it is first needed, and its failures as ProviderErrors.
 
-No text from a server is repeated. Statuses are read as OpenAI and OpenRouter document them; codes in the
+Statuses are read as OpenAI and OpenRouter document them; codes in the
 body come first, since OpenAI answers 429 where credits are used up and OpenRouter 403 where a filter refused.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
+from servicekit.resilience.said import Cleaner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,10 +191,11 @@ class ResponseProgress:
 
 
 @contextmanager
-def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Iterator[None]:
+def typed_errors(provider: str, progress: ResponseProgress | None = None, *, text: str | None = None) -> Iterator[None]:
     """Raises ProviderError of `provider` for what the SDK, or the client below it, raises in the body.
 
-    A connection that breaks is TRANSPORT before the first byte of `progress` and TRUNCATED after it.
+    A connection that breaks is TRANSPORT before the first byte of `progress` and TRUNCATED after it. What a server says
+    is repeated without the words of `text`, which it was sent; None: it is not repeated.
     """
     import httpx2  # noqa: PLC0415 - comes with the SDK, which is loaded where it raises
     import openai  # noqa: PLC0415 - likewise
@@ -201,7 +203,8 @@ def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Ite
     try:
         yield
     except openai.APIStatusError as error:
-        raise from_status(error.response.status_code, error.body, error.response.headers, provider=provider) from error
+        answer = error.response
+        raise from_status(answer.status_code, error.body, answer.headers, provider=provider, text=text) from error
     except (openai.APIConnectionError, httpx2.TimeoutException) as error:
         cause = error.__cause__ or error
         if isinstance(cause, httpx2.TimeoutException) and not isinstance(cause, httpx2.ConnectTimeout):
@@ -218,14 +221,16 @@ def typed_errors(provider: str, progress: ResponseProgress | None = None) -> Ite
         raise ProviderError(kind, message, provider=provider) from error
 
 
-def from_status(status: int, body: object, headers: Mapping[str, str], *, provider: str) -> RefusedError:
+def from_status(
+    status: int, body: object, headers: Mapping[str, str], *, provider: str, text: str | None = None
+) -> RefusedError:
     """Returns the error for an answer with the HTTP `status`; `body` is its JSON, or anything else."""
-    kind, text = _kind(status, body), str(body)[:_MOST_READ]
-    of_voice = kind in _MAY_NAME_A_VOICE and _OF_VOICE.search(text) is not None
+    kind, whole = _kind(status, body), str(body)[:_MOST_READ]
+    of_voice = kind in _MAY_NAME_A_VOICE and _OF_VOICE.search(whole) is not None
     if of_voice:
         kind = ProviderErrorKind.UNSUPPORTED
     said, wait = _SAID[kind], wait_asked(headers, rate_limited=status == 429)
-    if kind is ProviderErrorKind.OVERLOAD and _LOADING.search(text) is not None:
+    if kind is ProviderErrorKind.OVERLOAD and _LOADING.search(whole) is not None:
         said, wait = "it is loading its model", _LOADING_SECONDS if wait is None else wait
     return RefusedError(
         kind,
@@ -234,8 +239,9 @@ def from_status(status: int, body: object, headers: Mapping[str, str], *, provid
         retry_after=wait,
         status=status,
         request_id=request_id(headers),
+        said="" if text is None else Cleaner([text], model="").clean(_words(body)),
         of_voice=of_voice,
-        limits=tuple(_limits(text)),
+        limits=tuple(_limits(whole)),
     )
 
 
@@ -287,6 +293,17 @@ def _by_word(body: object) -> ProviderErrorKind | None:
             if isinstance(word, str) and word in _KINDS_BY_WORD:
                 return _KINDS_BY_WORD[word]
     return None
+
+
+def _words(body: object) -> str:
+    """Returns what `body` says: a message or a detail in it, the first of a list; or all of it."""
+    if isinstance(body, Mapping):
+        found = (_words(body.get(key)) for key in ("message", "msg", "detail", "error", "code"))
+        return next(filter(None, found), "")
+    if isinstance(body, list):
+        return _words(body[0]) if body else ""
+    # Neither a page nor bytes.
+    return body if isinstance(body, str) and not body.lstrip().startswith("<") and "\ufffd" not in body else ""
 
 
 def _parts(body: object) -> Iterator[Mapping[str, Any]]:

@@ -2,13 +2,14 @@
 
 An error is `{"detail": {"type", "code", "status", "message", "request_id"}}`, where `status` is the older name of
 `code` (https://elevenlabs.io/docs/eleven-api/resources/errors); 422 has a list, and some have a bare text. The code
-counts more than the HTTP status: 401 may be a used-up quota, 429 one of three things. Nothing of what the message says
-is passed on, since it may repeat the text.
+counts more than the HTTP status: 401 may be a used-up quota, 429 one of three things. What the message says is passed
+on without the words of the request.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
-from voice_service.ports import MP3_44100_128, NativeFormat, VoiceSettings
+from servicekit.resilience.said import Cleaner
+from voice_service.ports import MP3_44100_128, NativeFormat, VoiceRefusedError, VoiceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from servicekit.secrets import SecretSource
 
@@ -29,7 +31,7 @@ NAME: Final = "elevenlabs"
 BASE_URL: Final = "https://api.elevenlabs.io"
 DEFAULT_MODEL: Final = "eleven_multilingual_v2"
 RACHEL: Final = "21m00Tcm4TlvDq8ikWAM"
-"""The voice that reads what no other voice is chosen for."""
+"""The voice that is tried where the voices of the account are not known; newer accounts do not have it."""
 
 _PCM: Final = {"pcm_16000": 16_000, "pcm_22050": 22_050, "pcm_24000": 24_000, "pcm_44100": 44_100}
 FORMATS: Final = (MP3_44100_128.name, *_PCM)
@@ -62,7 +64,7 @@ class ElevenLabsConfig:
     key: SecretSource
     base_url: str = BASE_URL
     default_model: str = DEFAULT_MODEL
-    default_voice: str = RACHEL
+    default_voice: str = ""
     settings: VoiceSettings = field(
         default_factory=lambda: VoiceSettings(stability=0.5, similarity_boost=0.75, style=0.0, use_speaker_boost=True)
     )
@@ -107,15 +109,23 @@ class KeyRefusedError(ProviderError):
     """The key is wrong, whatever it is used for; not so where it merely has no right to one thing."""
 
 
+class LackingRightError(ProviderError):
+    """The key has no right to one thing."""
+
+
 _QUOTA: Final = (ProviderErrorKind.QUOTA, "the quota of the plan is used up")
 _CONCURRENCY: Final = (ProviderErrorKind.CONCURRENCY, "more concurrent calls than the plan allows")
 _RATE: Final = (ProviderErrorKind.RATE, "too many calls per minute")
 _BUSY: Final = (ProviderErrorKind.OVERLOAD, "it is overloaded or failing")
 _KEY: Final = (ProviderErrorKind.AUTH, "the key is refused; see ELEVENLABS_API_KEY")
-_RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this")
+_RIGHTS: Final = (ProviderErrorKind.AUTH, "the key is not allowed to do this; see ELEVENLABS_API_KEY")
 _PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice or format")
-_VOICE: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this voice")
-_MODEL: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this model, or the model cannot do this")
+_VOICE_PLAN: Final = (ProviderErrorKind.UNSUPPORTED, "the plan does not include this voice; see ELEVENLABS_VOICE")
+_VOICE: Final = (ProviderErrorKind.UNSUPPORTED, "it does not know this voice; see ELEVENLABS_VOICE")
+_MODEL: Final = (
+    ProviderErrorKind.UNSUPPORTED,
+    "it does not know this model, or the model cannot do this; see ELEVENLABS_MODEL",
+)
 _LONG: Final = (ProviderErrorKind.INVALID_INPUT, "the text is too long for the model")
 _POLICY: Final = (ProviderErrorKind.CONTENT_POLICY, "its content filter refuses the text")
 _REFUSED: Final = (ProviderErrorKind.INVALID_INPUT, "it refuses the text or a setting")
@@ -124,6 +134,14 @@ _LATE: Final = (ProviderErrorKind.TIMEOUT, "it reported a timeout")
 _STRANGE: Final = (ProviderErrorKind.TRANSPORT, "the answer cannot be read; see ELEVENLABS_BASE_URL")
 _BROKEN_OFF: Final = (ProviderErrorKind.TRUNCATED, "it broke the stream off with an error")
 
+_ERRORS: Final[Mapping[_Known, type[ProviderError]]] = {
+    _KEY: KeyRefusedError,
+    _RIGHTS: LackingRightError,
+    _VOICE: VoiceRefusedError,
+    _VOICE_PLAN: VoiceRefusedError,
+}
+_RIGHT: Final = re.compile(r"missing the permission ([a-z_]{3,40})\b")
+_PAYMENT: Final = 402
 _CODES: Final[Mapping[str, _Known]] = {
     "quota_exceeded": _QUOTA,
     "insufficient_credits": _QUOTA,
@@ -167,9 +185,9 @@ _STATUSES: Final[Mapping[int, _Known]] = {
 }
 
 
-def failure(kind: ProviderErrorKind, message: str) -> ProviderError:
+def failure(kind: ProviderErrorKind, message: str, *, billed: bool = True) -> ProviderError:
     """Returns an error of this provider."""
-    return ProviderError(kind, message, provider=NAME)
+    return ProviderError(kind, message, provider=NAME, billed=billed)
 
 
 async def json_of(body: AsyncIterator[bytes]) -> Any:
@@ -185,18 +203,27 @@ async def json_of(body: AsyncIterator[bytes]) -> Any:
         return None
 
 
-def error_of_answer(status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-    """Returns the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON."""
+def error_of_answer(status: int, headers: Mapping[str, str], body: Any, texts: Sequence[str] = ()) -> ProviderError:
+    """Returns the error for an HTTP answer; names of `headers` are looked up in lower case, `body` is JSON.
+
+    `texts` are those of the request, of which nothing is repeated.
+    """
     codes, request_id = _codes(body)
-    known = kind, message = _by_code(codes) or _by_status(status)
-    made = KeyRefusedError if known == _KEY else ProviderError
-    return made(
+    known = _by_code(codes) or _by_status(status)
+    words = _words(body)
+    if status == _PAYMENT and known in (_QUOTA, _PLAN) and "voice" in words.lower():
+        known = _VOICE_PLAN
+    kind, message = known
+    if known == _RIGHTS and (right := _RIGHT.search(words)) is not None:
+        message = f"the key lacks the permission {right[1]}; allow it in the settings of the key"
+    return _ERRORS.get(known, ProviderError)(
         kind,
         message,
         provider=NAME,
         retry_after=wait_asked(headers, rate_limited=status == 429),
         status=status,
         request_id=headers.get("request-id", "") or request_id,
+        said=Cleaner(texts, model="").clean(words),
     )
 
 
@@ -207,6 +234,15 @@ def error_in_answer(said: Mapping[str, Any]) -> ProviderError | None:
         return None
     kind, message = _by_code(codes) or _BROKEN_OFF
     return ProviderError(kind, message, provider=NAME, status=200, request_id=request_id)
+
+
+def _words(body: Any) -> str:
+    """Returns what the error says; of several the first."""
+    detail = body.get("detail") if isinstance(body, dict) else None
+    if isinstance(detail, list):
+        detail = detail[0] if detail else None
+    said = detail.get("message") or detail.get("msg") if isinstance(detail, dict) else detail
+    return said if isinstance(said, str) else ""
 
 
 def _by_code(codes: set[str]) -> _Known | None:

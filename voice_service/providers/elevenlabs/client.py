@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 _PATHS: Final = {Endpoint.TIMESTAMPS: "/stream/with-timestamps", Endpoint.STREAM: "/stream", Endpoint.CONVERT: ""}
 KEY_HEADER: Final = "xi-api-key"
 _KEEPALIVE_SECONDS: Final = 60.0
-_BROKEN: Final = (aiohttp.ClientError, OSError, ProxyConnectionError, ProxyError, ProxyTimeoutError)
+_UNREACHED: Final = (aiohttp.ClientConnectorError, ProxyConnectionError, ProxyError, ProxyTimeoutError)
+_BROKEN: Final = (aiohttp.ClientError, OSError)
 _READ_BYTES: Final = 64 * 1024
 """Reading pauses while twice as much waits."""
 
@@ -89,8 +90,12 @@ class SpeechClient:
                 aclosing(self._read(response.content)) as pieces,
             ):
                 if not 200 <= response.status < 300:
-                    raise error_of_answer(response.status, response.headers, await json_of(pieces))
+                    texts = (call.text, call.previous_text or "")
+                    raise error_of_answer(response.status, response.headers, await json_of(pieces), texts)
                 yield SpeechResponse(response.headers, pieces)
+        except (aiohttp.ConnectionTimeoutError, *_UNREACHED) as error:
+            kind = ProviderErrorKind.TIMEOUT if isinstance(error, TimeoutError) else ProviderErrorKind.TRANSPORT
+            raise failure(kind, "it cannot be reached", billed=False) from error
         except TimeoutError as error:
             raise failure(ProviderErrorKind.TIMEOUT, "it did not answer in time") from error
         except _BROKEN as error:
@@ -231,14 +236,15 @@ class ElevenLabsClient:
         async with self._in_time("models"):
             return _listed(await self._models.list(request_options=_options(key)), Model, "model_id")
 
-    async def remaining_characters(self, key: str) -> int:
-        """Returns what the account has not used of what it has; below zero where it may use more."""
+    async def subscription(self, key: str) -> tuple[int, str]:
+        """Returns what the account has not used, in characters, below zero where it may use more; and its plan."""
         async with self._in_time("subscription"):
             answer = await self._subscription.get(request_options=_options(key))
             limit, used = (getattr(answer, name, None) for name in ("character_limit", "character_count"))
             if not isinstance(limit, int) or not isinstance(used, int):
                 raise _unreadable()
-            return limit - used
+            tier = getattr(answer, "tier", None)
+            return limit - used, tier if isinstance(tier, str) else ""
 
     async def aclose(self) -> None:
         """Closes all connections."""

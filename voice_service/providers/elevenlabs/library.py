@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import structlog
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import VoiceInfo
 from voice_service.providers.cached_list import CachedList
-from voice_service.providers.elevenlabs.api import NAME, RACHEL
+from voice_service.providers.elevenlabs.api import NAME, RACHEL, LackingRightError
 from voice_service.providers.elevenlabs.models import (
     ModelLimits,
     bare,
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 _LABELS: Final = ("language", "languages", "locale")
 _GENDERS: Final = ("female", "male")
+_OF_THE_LIBRARY: Final = ("professional", "high_quality", "famous")
+_FREE: Final = "free"
+_ANY: Final = (3, False, False)
+"""Rank of a voice of which no language is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,20 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedVoice:
-    """A voice as ElevenLabs lists it; languages are bare codes, from the surest source to the least sure."""
+    """A voice as ElevenLabs lists it; languages are bare codes, from the surest source to the least sure.
+
+    `tiers` are the plans that may use it, empty for all; `library` means that it belongs to another account;
+    `created` is in seconds since 1970, 0 for one of ElevenLabs' own.
+    """
 
     voice_id: str
     name: str
     gender: str = ""
+    tiers: tuple[str, ...] = ()
+    owned: bool = False
+    library: bool = False
+    legacy: bool = False
+    created: int = 0
     verified: tuple[Verified, ...] = ()
     labelled: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
@@ -71,6 +85,10 @@ class ListedVoice:
             preview_url=self.preview_url,
         )
 
+    def needs_another(self, tier: str) -> bool:
+        """Returns whether the voice needs another plan than `tier` ("": unknown)."""
+        return (bool(self.tiers) and tier not in self.tiers) or (self.library and tier == _FREE)
+
 
 def listed_voice(voice: Voice) -> ListedVoice:
     """Returns what matters of a voice. The SDK has checked nothing but that it has an id."""
@@ -86,13 +104,17 @@ def listed_voice(voice: Voice) -> ListedVoice:
         if _text(getattr(each, "language", ""))
     )
     labelled = _codes(_text(labels.get(key)) for key in _LABELS)
-    if voice.voice_id == RACHEL and not verified and not labelled:
-        labelled = ("en",)  # an older voice without a label for its language
-    name = _text(voice.name)
+    name, created = _text(voice.name), voice.created_at_unix
+    owned = voice.is_owner is True
     return ListedVoice(
         voice_id=voice.voice_id,
         name=name or voice.voice_id,
         gender=gender if gender in _GENDERS else "",
+        tiers=tuple(filter(None, map(_text, _list(voice.available_for_tiers)))),
+        owned=owned,
+        library=not owned and voice.category in _OF_THE_LIBRARY,
+        legacy=voice.is_legacy is True,
+        created=created if isinstance(created, int) else 0,
         verified=verified,
         labelled=labelled,
         named=names_in(name),
@@ -102,25 +124,21 @@ def listed_voice(voice: Voice) -> ListedVoice:
 
 
 def speaking(
-    voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str
+    voices: Sequence[ListedVoice], language_code: str, *, model_id: str, tier: str = "", any_language: bool = False
 ) -> list[ListedVoice]:
-    """Returns the voices that suit `language_code` (BCP-47), the best first.
+    """Returns the voices that suit `language_code` (BCP-47), the best first; with `any_language` the others behind.
 
-    Those verified in the language come first (with this model and in this region before others), then those with a
-    label that says the language, then those whose name does; among equals the default voice, then as listed.
+    Those that need another plan than `tier` come last. Those verified in the language come first (with this model and
+    in this region before others), then those with a label that says the language, then those whose name does. Of
+    equals the order is the same whatever is added to the account later: its own voices go first, and older ones.
     """
     ranked = []
-    for place, voice in enumerate(voices):
-        rank = _rank(voice, language_code, model_id)
+    for voice in voices:
+        rank = _rank(voice, language_code, model_id) or (_ANY if any_language else None)
         if rank is not None:
-            ranked.append((rank, voice.voice_id != default_voice, place, voice))
-    return [voice for *_, voice in sorted(ranked, key=lambda entry: entry[:3])]
-
-
-def choose_voice(voices: Sequence[ListedVoice], language_code: str, *, model_id: str, default_voice: str) -> str:
-    """Returns the id of the voice that suits `language_code` best; the default where none does."""
-    fitting = speaking(voices, language_code, model_id=model_id, default_voice=default_voice)
-    return fitting[0].voice_id if fitting else default_voice
+            key = (voice.needs_another(tier), rank, voice.legacy, not voice.owned, voice.created, voice.voice_id)
+            ranked.append((key, voice))
+    return [voice for _, voice in sorted(ranked, key=lambda entry: entry[0])]
 
 
 def _rank(voice: ListedVoice, language_code: str, model_id: str) -> tuple[int, bool, bool] | None:
@@ -154,6 +172,7 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 _ASKED_FOR: Final = 256
 """Voices by id that are remembered."""
 _ABSENT_SECONDS: Final = 60.0
+_REFUSED_SECONDS: Final = 3_600.0
 _REFUSALS: Final = frozenset({ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT})
 
 
@@ -176,29 +195,61 @@ class Catalog:
         self.voices = CachedList(self._fetch_voices, name="voices", provider=NAME, seconds=seconds, clock=clock)
         self.models = CachedList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
         self._asked_for: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        self.tier = ""
+        """The plan of the account; "" while it is not known."""
 
     def model(self, model_id: str) -> ModelLimits:
         """Returns what is known of a model, without a call."""
         return facts_of(model_id, self.models.value)
 
     async def speaking(self, language_code: str) -> list[ListedVoice]:
-        """Returns the voices that suit a language, the best first. Raises ProviderError."""
-        return speaking(
-            await self.voices.get(),
-            language_code,
-            model_id=self._config.default_model,
-            default_voice=self._config.default_voice,
-        )
+        """Returns the voices that suit a language, the best first: before all the configured one, which reads any.
 
-    async def choose(self, language_code: str, model_id: str) -> str:
+        Without those that were refused lately. Raises ProviderError.
+        """
+        listed, configured = await self.voices.get(), self._config.default_voice
+        first = [voice for voice in listed if voice.voice_id == configured]
+        return first + [voice for voice in self._chosen(listed, language_code) if voice.voice_id != configured]
+
+    def default(self, language_code: str = "en") -> str:
+        """Returns the voice for a language in which none is known to speak, without a call.
+
+        Every voice reads every language: the configured one, else any of the account, else one of ElevenLabs' own.
+        """
+        if self._config.default_voice:
+            return self._config.default_voice
+        found = self._chosen(self.voices.value or (), language_code, any_language=True)
+        return found[0].voice_id if found else RACHEL
+
+    async def choose(self, language_code: str) -> str:
         """Returns the voice for a language; the default while the voices cannot be fetched."""
-        default = self._config.default_voice
         try:
-            voices = await self.voices.get()
+            await self.voices.get()
         except ProviderError as error:
             _log.warning("voices cannot be listed", provider=NAME, kind=error.kind.value)
-            return default
-        return choose_voice(voices, language_code, model_id=model_id, default_voice=default)
+        return self.default(language_code)
+
+    def refused(self, voice_id: str) -> None:
+        """Notes that the account may not use a voice: it is not chosen again for a while."""
+        _log.warning("voice is refused", provider=NAME, voice_id=voice_id)
+        self._refused[voice_id] = self._clock() + _REFUSED_SECONDS
+        if len(self._refused) > _ASKED_FOR:
+            self._refused.popitem(last=False)
+
+    def lacking(self) -> str:
+        """Returns what the key lacks so that a voice can be chosen; "" for nothing, or where one is configured."""
+        error = self.voices.error
+        if self._config.default_voice or self.voices.value is not None or not isinstance(error, LackingRightError):
+            return ""
+        return f"{error.message}, or set ELEVENLABS_VOICE to the id of a voice"
+
+    def _chosen(
+        self, voices: Sequence[ListedVoice], language_code: str, *, any_language: bool = False
+    ) -> list[ListedVoice]:
+        now, model_id = self._clock(), self._config.default_model
+        usable = [voice for voice in voices if self._refused.get(voice.voice_id, -math.inf) <= now]
+        return speaking(usable, language_code, model_id=model_id, tier=self.tier, any_language=any_language)
 
     async def knows(self, voice_id: str) -> bool:
         """Returns whether the voice exists, listed or not. Raises ProviderError."""

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 from servicekit.resilience.errors import ProviderErrorKind
-from voice_service.ports import ProviderMetadata
+from voice_service.ports import ProviderMetadata, VoiceRefusedError
 from voice_service.providers.elevenlabs.answers import call_facts, plain_audio, timed_audio
 from voice_service.providers.elevenlabs.api import FORMATS, NAME, ApiKey, Endpoint, KeyRefusedError, failure
 from voice_service.providers.elevenlabs.library import Catalog
@@ -28,9 +28,10 @@ _NO_VOICE: Final = "ELEVENLABS_VOICE must be the id of a voice, 20 letters and d
 class ElevenLabsProvider:
     """Speaks with the voices of an ElevenLabs account.
 
-    A request without a voice gets one that suits its language: verified in it, else labelled with it, else named after
-    it, else the default. Without a model it gets the default one. Making it opens nothing; the SDK is loaded in a
-    thread by `warm_up`, or when it is needed. The last lists of voices and models stay in use while fetching fails.
+    A request without a voice gets the configured one, else one of the account that suits its language: verified in it,
+    else labelled with it, else named after it, else any, since every voice reads every language. Without a model it
+    gets the default one. Making it opens nothing; the SDK is loaded in a thread by `warm_up`, or when it is needed. The
+    last lists of voices and models stay in use while fetching fails.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class ElevenLabsProvider:
             languages=with_aliases(model.languages),
             paid=True,
             takes_previous_text=True,
-            default_voice=self._config.default_voice,
+            default_voice=self._catalog.default(),
             default_model=self._config.default_model,
             formats=FORMATS,
         )
@@ -99,7 +100,10 @@ class ElevenLabsProvider:
         """
         if self._key.is_sane():
             self._catalog.models.renew()
-        return self._key.trouble() or ("" if is_voice_id(self._config.default_voice) else _NO_VOICE)
+            if not self._config.default_voice:
+                self._catalog.voices.renew()
+        wrong = self._config.default_voice and not is_voice_id(self._config.default_voice)
+        return self._key.trouble() or (_NO_VOICE if wrong else self._catalog.lacking())
 
     async def probe(self) -> None:
         """Asks for the list of models, which costs nothing. Raises ProviderError while ElevenLabs fails."""
@@ -129,7 +133,8 @@ class ElevenLabsProvider:
         """Returns the characters (credits) of the plan that are left in this period. Raises ProviderError."""
         upstream = await self._opened()
         with self._key.used() as key:
-            return max(0, await upstream.remaining_characters(key))
+            left, self._catalog.tier = await upstream.subscription(key)
+            return max(0, left)
 
     async def aclose(self) -> None:
         """Ends what is under way and close all connections."""
@@ -152,7 +157,7 @@ class ElevenLabsProvider:
             raise failure(ProviderErrorKind.INVALID_INPUT, "the text is empty")
         if len(request.text) > model.max_characters:
             raise failure(ProviderErrorKind.INVALID_INPUT, f"the text is longer than {model.max_characters} characters")
-        voice_id = request.voice_id or await self._catalog.choose(request.language_code, model_id)
+        voice_id = request.voice_id or await self._catalog.choose(request.language_code)
         if not is_voice_id(voice_id):
             raise failure(ProviderErrorKind.UNSUPPORTED, "this is no id of a voice")
         call = speech_call(request, self._config, voice_id=voice_id, languages=model.languages)
@@ -171,6 +176,11 @@ class ElevenLabsProvider:
                             yield item
         except KeyRefusedError:
             self._catalog.models.expire()
+            raise
+        except VoiceRefusedError as error:
+            self._catalog.refused(voice_id)
+            if lacking := self._catalog.lacking():
+                error.message = f"{error.message}, and {lacking}"
             raise
 
     def _open(self) -> asyncio.Task[ElevenLabsClient]:

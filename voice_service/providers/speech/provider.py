@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from contextlib import aclosing, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
@@ -27,13 +27,13 @@ from voice_service.providers.openai_api import (
     request_id,
     typed_errors,
 )
-from voice_service.providers.speech.config import MAX_TEXT_LENGTH
+from voice_service.providers.speech.config import MAX_TEXT_LENGTH, NAME
 from voice_service.providers.speech.discovery import speech_model, with_voices
 from voice_service.providers.speech.parts import first_part
 from voice_service.providers.speech.voices import configured, voice_list
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
     from voice_service.ports import SegmentRequest, SpeechItem, VoiceInfo
     from voice_service.providers.speech.config import SpeechConfig
@@ -203,7 +203,7 @@ class SpeechProvider:
         name = self._config.name
         client = await self._client.get()
         progress = ResponseProgress()
-        with typed_errors(name, progress):
+        with self._naming_settings(), typed_errors(name, progress, text=request.text):
             async with client.audio.speech.with_streaming_response.create(
                 **self._body(request), extra_headers=self._client.headers(), extra_body=self._config.extra or None
             ) as response:
@@ -266,6 +266,19 @@ class SpeechProvider:
                 raise
             return None
         return answer
+
+    @contextmanager
+    def _naming_settings(self) -> Iterator[None]:
+        """Adds the settings to change to a refusal."""
+        try:
+            yield
+        except ProviderError as error:
+            if error.kind is ProviderErrorKind.AUTH:
+                error.message += f"; see {self._config.key_variable or 'SPEECH_API_KEY'}"
+            elif error.kind in _WELL:
+                own = self._config.name == NAME
+                error.message += f"; see {'SPEECH_MODEL and SPEECH_VOICE' if own else 'SPEECH_PROVIDERS'}"
+            raise
 
     async def _check_set_up(self) -> None:
         missing = await self._complete()
