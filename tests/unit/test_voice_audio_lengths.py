@@ -10,6 +10,14 @@ from voice_service.ports import SegmentRequest, VoiceSettings
 
 USUAL = 0.066
 """Seconds a character of an English voice."""
+MOUSE = (
+    "And then the small grey mouse who had been living under the old stairs for as long as anyone could remember went "
+    "out through the little hole beside the kitchen door and into the garden where the moon was shining brightly"
+)
+OWL = (
+    "Once upon a time there was a little owl that lived in an old oak tree. Every evening she lit a lantern, so that "
+    "everyone in the forest could find the way home."
+)
 SENTENCES = [f"{each.strip()}." for each in ENGLISH.replace("\n", " ").split(".") if len(each) > 40]
 
 
@@ -135,10 +143,33 @@ def test_an_answer_near_the_usual_pace_passes(times: float) -> None:
 def test_a_fast_passage_is_paid_for_twice_at_most() -> None:
     """As long the second time as the first, it is what the voice makes of this text; and it is learned."""
     lengths = experienced()
-    seconds = 0.62 * USUAL * len(ENGLISH)
+    seconds = 0.7 * USUAL * len(ENGLISH)
 
     assert lengths.trouble(seconds, asked(ENGLISH), "speech")
     assert "" == lengths.trouble(seconds * 1.05, asked(ENGLISH), "speech")
+
+
+def test_an_answer_that_is_cut_is_refused_however_often_it_comes() -> None:
+    """A server that ends at three fifths of each text is not taken for a voice that speaks fast."""
+    lengths = experienced()
+
+    for _ in range(3):
+        assert lengths.trouble(0.6 * USUAL * len(ENGLISH), asked(ENGLISH), "speech")
+
+
+@pytest.mark.parametrize("added", [0.0, 0.5])
+def test_rhymes_lists_and_numbers_are_no_measure_for_long_sentences(added: float) -> None:
+    """Seconds are those of the embedded English voice; others add silence to each answer."""
+    lengths = Lengths()
+    for text, seconds in (
+        ("Hush. Hush. The moon is up. The owl is out. The night is here. Sleep now. Sleep. Sleep.", 10.88),
+        ("Red. Blue. Green. Yellow. Orange. Purple. Brown. Black. White. Grey. Pink. Gold.", 14.01),
+        ("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12! Twelve little ducks went out one day in 1984 at 7:45.", 12.21),
+        ("I am. It is. We go. He ran. She sat. They ate. You see. So do I. Oh, no! Up we go. On it is.", 15.17),
+        (MOUSE, 13.5),
+        (OWL, 11.18),
+    ):
+        assert "" == lengths.trouble(seconds + added, asked(text), "offline")
 
 
 def test_two_cuts_at_different_places_are_refused_twice() -> None:
