@@ -156,6 +156,10 @@ def test_a_word_after_a_mark_sounds_as_without_it(said: Callable[[str], str], qu
         ("No. 7 bus on Feb. 3, 6 ft. 2 in.", "Number 7 bus on February 3, 6 feet 2 in."),
         ("King Charles and Queen Lily, Book Club", "king Charles and queen Lily, book club"),
         ("--- The End ---", "The End"),
+        ("Hello。 She smiled！ Really؟ Yes، of course।", "Hello. She smiled! Really? Yes, of course."),
+        ("Ｈｅｌｌｏ, 𝕨𝕠𝕣𝕝𝕕 ⓗⓔⓛⓛⓞ！", "Hello, world hello!"),
+        ("It was 5℃, and 10 ㎏.", "It was 5°C, and 10 kg."),
+        ("MIA RAN. S-s-sorry, h-h-h-help!", "Mia ran. Sorry, help!"),
     ],
 )
 def test_a_text_sounds_as_its_plain_form(said: Callable[[str], str], written: str, plain: str) -> None:
@@ -169,6 +173,12 @@ def test_a_text_sounds_as_its_plain_form(said: Callable[[str], str], written: st
         ("Sh!", "ʃʃ!"),
         ("SHHHHH!", "ʃʃʃʃ!"),
         ("Zzz", "zzz"),
+        ("Z-z-z", "zzz"),
+        ("B-r-r-r!", "bˈɜɹ!"),
+        ("Sssh!", "ʃʃ!"),
+        ("Hehe", "hɛhˈɛ"),
+        ("Mwahaha!", "mwɑhɑhˈɑ!"),
+        ("Muahaha, ahaha", "mwɑhɑhˈɑ, əhɑhˈɑ"),
         ("Brrr", "bˈɜɹ"),
         ("Grrr", "ɡˈɜɹ"),
         ("Hmm", "hmm"),

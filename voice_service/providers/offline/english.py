@@ -75,8 +75,10 @@ _ACRONYMS: Final = frozenset(_DATA["acronyms"])
 
 def _alike(match: re.Match[str]) -> str:
     """Returns the character that the engine reads as this one is meant, a space for what has no sound."""
-    character = _ALIKE.get(match[0], match[0])
-    silent = unicodedata.category(character)[0] in "SCZ" and character not in _DATA["symbols"]
+    name = unicodedata.name(match[0], "")
+    stops = (stop for kind, stop in _DATA["stops"].items() if name.endswith(kind) and "INVERTED" not in name)
+    character = _ALIKE.get(match[0]) or next(stops, match[0])
+    silent = unicodedata.category(character[0])[0] in "SCZ" and character not in _DATA["symbols"]
     return " " if silent and character != "\n" else character
 
 
@@ -108,6 +110,11 @@ if TYPE_CHECKING:
     _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _RULES: Final = (
     _rule(r"(\D)\1{7,}", r"\1\1\1\1"),
+    # Of full width, in circles, of mathematics, units in one letter.
+    _rule(
+        r"[\u2100-\u214f\u2160-\u217f\u2460-\u24ff\u3380-\u33df\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff]",
+        lambda match: unicodedata.normalize("NFKC", match[0]),
+    ),
     _rule(r"[^\W\d_][\u0300-\u036f]+", lambda match: unicodedata.normalize("NFC", match[0])),
     _rule(r"[\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", ""),
     _rule(r"</?[A-Za-z][^<>\n]{0,100}>", _blank),
@@ -152,7 +159,8 @@ _RULES: Final = (
     _rule(r"(?m)^[ \t]*[-—]+(?=\s|[^\W\d])| [-—]+[ \t]*$", _blank),
     _rule(r"(?<=\d)—(?=\d)", "-"),
     _rule(r"-{2,}|(?<!\d) -(?= )", lambda match: match[0].replace("-", "—", 1).replace("-", " ")),
-    # "B-b-but", "No-o-o", "c-a-t".
+    # "Z-z-z", "B-b-but", "No-o-o", "c-a-t".
+    _rule(r"(?i)\b[b-df-hj-np-tv-z]{1,2}(?:-([fhmnrsvz]))(?:-\1)+\b(?!-)", lambda match: match[0].replace("-", "")),
     _rule(r"(?i)\b([bcdfghj-np-tv-z]{1,3})-(?:\1-)*+(?=\1[a-z])", _blank),
     _rule(r"(?i)(?<=([a-z]))(?:-\1){2,}|(?<=([a-z]))-\2(?![\w-])", ""),
     _rule(r"\b[A-Za-z](?:-[A-Za-z]){2,}\b", lambda match: re.sub("[aA]", "Eh", match[0].upper())),
@@ -163,7 +171,7 @@ _RULES: Final = (
 _WORD: Final = re.compile(r"'?[^\W\d_]+(?:'[^\W\d_]+)*'?")
 _VOWEL: Final = re.compile(r"[aeiouyà-öø-ÿ]")
 _STRETCH: Final = re.compile(r"(.)\1{2,}")
-_LAUGH: Final = re.compile(r"(?:[bm]wa)?(?:hee|h[aeio]){3,}h?")
+_LAUGH: Final = re.compile(r"(?:[bm]wa|mua?|a)?(?:hee|h[aeio]){2,}h?")
 _ROMAN: Final = re.compile(r"X{0,3}(?:IX|IV|V?I{0,3})")
 _CONSONANTS: Final = re.compile(r"(sh|ch|th|ck|ph|[a-z])(?:(?<=(.))\2*)")
 
@@ -182,11 +190,11 @@ def _word(match: re.Match[str], known: Callable[[str], bool], phonemes: dict[str
 
 def _said(base: str, before: str) -> str | None:
     """Returns the phonemes of a word or name of the tables, and of "Shhh", "Brrr" and other runs of consonants."""
-    lower = base.lower()
+    lower = re.sub("s{2,}h", "sh", base.lower())
     if said := _DATA["words"].get(lower) or (base != lower and (_name(lower) or _name(_plain(lower)))):
         return str(said)
     if _LAUGH.fullmatch(lower):
-        laugh = "".join(_DATA["laughs"][each] for each in re.findall("[bm]wa|hee|h[aeio]", lower))
+        laugh = "".join(_DATA["laughs"][each] for each in re.findall("[bm]wa|mua?|hee|h[aeio]|^a", lower))
         return f"{laugh[:-1]}\u02c8{laugh[-1]}"
     if _VOWEL.search(lower) or not re.search(r"([shzmrfvn])\1", lower) or before[-1:].isdigit():
         return None
