@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from servicekit.environment import proxy_for
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
 from servicekit.resilience.said import Cleaner
+from voice_service.providers.loading import SDK_LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ class OpenAIClient:
     def warm_up(self) -> None:
         """Begins to load the SDK. Needs a running event loop."""
         if self._making is None:
-            self._making = asyncio.create_task(asyncio.to_thread(_make, self._base_url), name="load-openai")
+            self._making = asyncio.create_task(asyncio.to_thread(_load, self._base_url), name="load-openai")
 
     async def get(self) -> AsyncOpenAI:
         """Returns the SDK's client; waits for it to be loaded the first time."""
@@ -75,6 +76,11 @@ class OpenAIClient:
         making, self._making = self._making, None
         if making is not None:
             await (await making).close()
+
+
+def _load(base_url: str) -> AsyncOpenAI:
+    with SDK_LOADING:
+        return _make(base_url)
 
 
 def _make(base_url: str) -> AsyncOpenAI:

@@ -13,6 +13,7 @@ from voice_service.providers.elevenlabs.answers import call_facts, plain_audio, 
 from voice_service.providers.elevenlabs.api import FORMATS, NAME, ApiKey, Endpoint, KeyRefusedError, failure
 from voice_service.providers.elevenlabs.library import Catalog
 from voice_service.providers.elevenlabs.models import is_voice_id, speech_call, takes_previous_text, with_aliases
+from voice_service.providers.loading import SDK_LOADING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -195,6 +196,7 @@ class ElevenLabsProvider:
 
 
 def _upstream(config: ElevenLabsConfig, observe: Callable[[str, str, float], None]) -> ElevenLabsClient:
-    from voice_service.providers.elevenlabs.client import ElevenLabsClient  # noqa: PLC0415 - importing the SDK takes a second
+    with SDK_LOADING:
+        from voice_service.providers.elevenlabs.client import ElevenLabsClient  # noqa: PLC0415 - takes a second
 
     return ElevenLabsClient(config, observe)
