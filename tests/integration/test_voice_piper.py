@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hibari.tts import ASSETS
 from support.piper_voices import FRAMES, HOP, IDS, make_voice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -16,7 +19,6 @@ from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 RATE = 24_000
 TEXT = "Hello there, fox. Out of the box!"
@@ -151,8 +153,45 @@ async def test_what_is_wrong_with_a_file_is_named_with_its_remedy_and_the_rest_w
         "alone.onnx has no alone.onnx.json beside it: put it there. ",
         "odd.onnx.json does not describe a Piper voice (phoneme_id_map): get it again. ",
         "torn.onnx.json does not describe a Piper voice (JSON): get it again. ",
-        "cut.onnx is not a model that can be loaded: get it again.",
+        "cut.onnx cannot speak (the engine does not know this voice): get it again.",
     ]
+
+
+async def test_a_model_of_another_kind_and_a_voice_without_phonemes_are_left_out(tmp_path: Path) -> None:
+    """They would load, and fail at each text."""
+    make_voice(tmp_path, "other")
+    (tmp_path / "other.onnx").write_bytes((Path(ASSETS) / "oov.onnx").read_bytes())
+    make_voice(tmp_path, "strange", espeak={"voice": "xx-strange"})
+    async with opened(tmp_path) as provider:
+        reduced = await provider.reduced()
+        assert (await said(provider, "Hello."))[0]
+        assert all(f"{name}.onnx cannot speak" in reduced for name in ("other", "strange"))
+
+
+async def test_phonemes_are_found_by_any_code_of_the_language(tmp_path: Path) -> None:
+    make_voice(tmp_path, "alan", language={"code": "en_GB"}, espeak={"voice": "en-gb"})
+    async with opened(tmp_path) as provider:
+        pcm, _ = await said(provider, language="en-GB")
+        assert "LATIN" in provider.scripts("", "en-GB")
+    assert level(pcm) == pytest.approx(0.2, abs=0.02)
+
+
+async def test_voices_lie_in_folders_within_and_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    """As a library of voices has them; either way of naming the description is right."""
+    within = tmp_path / "en" / "en_US" / "amy#2" / "medium"
+    within.mkdir(parents=True)
+    make_voice(within, "amy#2")
+    (within / "amy#2.onnx.json").rename(within / "amy#2.json")
+    (tmp_path / "folder.onnx").mkdir()
+    os.mkfifo(tmp_path / "pipe.onnx")
+    make_voice(tmp_path, "deep")
+    (tmp_path / "deep.onnx.json").write_text("[" * 100_000, encoding="utf-8")
+    async with opened(tmp_path) as provider:
+        pcm, _ = await said(provider, voice="piper:amy#2")
+        assert level(pcm) == pytest.approx(0.2, abs=0.02)
+        assert await provider.reduced() == (
+            "VOICE_PIPER_DIR: deep.onnx.json does not describe a Piper voice (JSON): get it again."
+        )
 
 
 async def test_a_folder_without_voices_is_named(tmp_path: Path) -> None:

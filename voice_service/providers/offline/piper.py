@@ -30,9 +30,13 @@ _SETTING: Final = "VOICE_PIPER_DIR"
 _PREFIX: Final = "piper:"
 _PACES: Final = (0.5, 2.0)
 _PAUSE: Final = 0.3
+_DEPTH: Final = 6
+"""Folders in which a voice may lie: libraries of them have one by language, region, name and quality."""
 _LISTED_SPEAKERS: Final = 50
 _STOP: Final = re.compile(r"([.。؟?!,、:;—])\W*\w?$")
 _STOPS: Final = str.maketrans("。؟、—", ".?,,")
+_TRIED_PHONEMES: Final = 9
+_AT_FAULT: Final = {ProviderErrorKind.UNSUPPORTED, ProviderErrorKind.INVALID_INPUT, ProviderErrorKind.TRANSPORT}
 _SWITCH: Final = re.compile(r"\([a-z-]+\)")
 
 
@@ -57,7 +61,7 @@ class PiperVoice(BaseModel):
         code = canonical(self.language or self.espeak)
         return tuple(dict.fromkeys((code, code.partition("-")[0])))
 
-    def request(self, sentences: Sequence[Any] = (), *, speaker: str = "", speed: float = 1.0) -> dict[str, Any]:
+    def request(self, sentences: Sequence[Any], *, speaker: str = "", speed: float = 1.0) -> dict[str, Any]:
         """Returns what the worker is asked for."""
         scales = [self.noise, self.length / min(max(speed, _PACES[0]), _PACES[1]), self.width]
         about = {"model": str(self.model), "sample_rate": self.sample_rate, "pause": _PAUSE, "scales": scales}
@@ -67,14 +71,16 @@ class PiperVoice(BaseModel):
 def load(folder: Path) -> tuple[list[PiperVoice], list[str]]:
     """Reads the voices of a folder; returns them, and what is wrong with others. Blocks while it reads files."""
     voices, warnings = [], []
-    for model in sorted(folder.glob("*.onnx")):
-        about = Path(f"{model}.json")
+    found = (model for depth in range(_DEPTH) for model in folder.glob("*/" * depth + "*.onnx"))
+    for model in sorted(model for model in found if model.is_file()):
+        about = next(filter(Path.is_file, (Path(f"{model}.json"), model.with_suffix(".json"))), None)
+        if about is None:
+            warnings.append(f"{model.name} has no {model.name}.json beside it: put it there.")
+            continue
         try:
             read = json.loads(about.read_bytes())
             voices.append(PiperVoice.model_validate({**read, "name": model.stem, "model": model.resolve()}))
-        except FileNotFoundError:
-            warnings.append(f"{model.name} has no {about.name} beside it: put it there.")
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, RecursionError) as error:
             where = error.errors()[0]["loc"] if isinstance(error, ValidationError) else ("JSON",)
             warnings.append(f"{about.name} does not describe a Piper voice ({where[-1]}): get it again.")
     if not voices and not warnings:
@@ -111,7 +117,7 @@ class PiperEngine:
         return tuple(dict.fromkeys(code for voice in self._voices.values() for code in voice.languages))
 
     def warm_up(self) -> None:
-        """Loads each model once, in the background."""
+        """Has each model say something once, in the background."""
         if self._voices and self._checks is None:
             self._checks = asyncio.create_task(self._check())
 
@@ -142,7 +148,8 @@ class PiperEngine:
 
     def resolve(self, voice_id: str, language_code: str) -> str:
         """Returns "name#speaker" of "piper:name#speaker", without a name the first voice of the language."""
-        name, _, speaker = voice_id.removeprefix(_PREFIX).partition("#")
+        name = voice_id.removeprefix(_PREFIX)
+        name, _, speaker = (name, "", "") if name.casefold() in self._voices else name.rpartition("#")
         named = [self._voices.get(name.casefold())] if voice_id.startswith(_PREFIX) else []
         voice = next(iter(named if voice_id else self._speaking(language_code)), None)
         if voice is None or (speaker and speaker not in voice.speakers):
@@ -151,14 +158,14 @@ class PiperEngine:
 
     def scripts(self, voice: str) -> frozenset[str]:
         """Returns the scripts of the voice's language, or those that espeak-ng has phonemes of."""
-        chosen = self._voices.get(voice.partition("#")[0].casefold())
+        chosen = self._voices.get(voice.rpartition("#")[0].casefold())
         if chosen is None or chosen.kind == "espeak":
-            return self._espeak.scripts(chosen.espeak if chosen else "")
+            return self._espeak.scripts(self._espeak.resolve("", chosen.espeak) if chosen else "")
         return frozenset[str]().union(*map(scripts_of, chosen.languages))
 
     async def speak(self, text: str, voice: str, speed: float) -> Speech:
         """Reads `text`."""
-        name, _, speaker = voice.partition("#")
+        name, _, speaker = voice.rpartition("#")
         if (chosen := self._voices.get(name.casefold())) is None:
             raise failure(ProviderErrorKind.UNSUPPORTED, f"the model of {_PREFIX}{name} cannot be loaded")
         if chosen.kind == "text":
@@ -166,7 +173,7 @@ class PiperEngine:
             clauses = [(part, part[-1:] if part[-1:] in set(".!?") else ".") for part in parts]
             begins = [word.start() for word in re.finditer(r"\S+", text)]
         else:
-            phonemes = await self._espeak.phonemes(text, chosen.espeak)
+            phonemes = await self._espeak.phonemes(text, self._espeak.resolve("", chosen.espeak))
             clauses, begins = _with_stops(text, phonemes.clauses), [position for position, _ in phonemes.words]
         return await self._pool.speak(
             chosen.request(list(sentences(clauses, begins, chosen.ids)), speaker=speaker, speed=speed)
@@ -187,12 +194,21 @@ class PiperEngine:
 
     async def _check(self) -> None:
         for name, voice in list(self._voices.items()):
+            some = [each for ids in list(voice.ids.values())[:_TRIED_PHONEMES] for each in ids]
             try:
-                await self._pool.speak(voice.request())
+                if voice.kind == "espeak":
+                    self._espeak.resolve("", voice.espeak)
+                await self._pool.speak(voice.request([(some, [])]))
+            except UnknownVoiceError:
+                reason = f"espeak-ng has no phonemes of {voice.espeak!r}"
             except ProviderError as error:
-                if error.kind is ProviderErrorKind.UNSUPPORTED:
-                    del self._voices[name]
-                    self._warnings.append(f"{voice.model.name} is not a model that can be loaded: get it again.")
+                broken = error.kind in _AT_FAULT and not await self._pool.failed()
+                reason = error.message if broken else ""
+            else:
+                reason = ""
+            if reason:
+                del self._voices[name]
+                self._warnings.append(f"{voice.model.name} cannot speak ({reason}): get it again.")
 
 
 def _with_stops(text: str, clauses: Iterable[tuple[str, int]]) -> list[tuple[str, str]]:
