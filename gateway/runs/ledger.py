@@ -26,7 +26,6 @@ _REQUESTED: Final = "requested"
 _EMBEDDED: Final = "offline"
 """Provider of calls that cost nothing."""
 _FALSE: Final = "false"
-_TRUE: Final = "true"
 
 
 def now() -> Timestamp:
@@ -195,19 +194,21 @@ class Ledger:
     def fill_speech_calls(self, config: voice_pb2.SpeechConfig) -> None:
         """Sets the calls for segments that are not spoken, since the narration was requested last.
 
-        A call whose end is unknown counts as one whose answer was billed and of no use.
+        A call whose end is unknown counts as one whose answer was billed and of no use. A probe that cost nothing does
+        not count, but for what its answer was worth.
         """
         made = dict[tuple[int, str], voice_pb2.SegmentCalls]()
         for line in self._calls(common_pb2.ATTEMPT_KIND_NARRATION, common_pb2.ATTEMPT_KIND_SPEECH_CALL):
-            billed, place = line.metadata.get("billed"), (line.segment_index, line.provider)
-            if line.segment_index < len(config.spoken_so_far) or (billed == _FALSE and "probe" in line.metadata):
+            if line.segment_index < len(config.spoken_so_far):
                 continue
+            unbilled, place = line.metadata.get("billed") == _FALSE, (line.segment_index, line.provider)
+            counts = not (unbilled and "probe" in line.metadata)
+            unknown = not unbilled and line.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
             if place not in made:
                 made[place] = config.calls_made.add(segment_index=line.segment_index, provider=line.provider)
-            made[place].calls += 1
-            made[place].unbilled += billed == _FALSE
-            unknown = not billed and line.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
-            made[place].useless += unknown or billed == _TRUE
+            made[place].calls += counts
+            made[place].unbilled += counts and unbilled
+            made[place].useless += unknown or "useless" in line.metadata
 
     def _calls(
         self, attempt: common_pb2.AttemptKind.ValueType, call: common_pb2.AttemptKind.ValueType

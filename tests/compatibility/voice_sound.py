@@ -54,6 +54,10 @@ def _endless_flac(samples: Any) -> bytes:
     return whole[:21] + bytes([whole[21] & 0xF0]) + bytes(20) + whole[42:]
 
 
+def _three_fifths(samples: Any) -> bytes:
+    return bytes(samples[: len(samples) * 3 // 5])
+
+
 def _damaged_once(speech: Speech, number: int) -> Reply:
     whole = _file(_samples(speech), "OGG", "OPUS")
     middle = len(whole) // 2
@@ -151,6 +155,15 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         speech=_cut_once(0.6, 6),
         texts=[_LONG],
         calls=8,
+    ),
+    VoiceCase(
+        kind="Answers that are not the whole sound",
+        sends="each answer in English ends cleanly at 60 %, after some that were whole",
+        speech=lambda speech, number: Reply() if number < 6 else _each(_three_fifths)(speech, number),
+        texts=[_LONG],
+        calls=9,
+        outcome="AUDIO_GENERATION_FAILED",
+        says="characters take this voice",
     ),
     VoiceCase(
         kind="Answers that are not the whole sound",

@@ -70,12 +70,27 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         calls=8,
         check=_fits(100),
     ),
+    *(
+        VoiceCase(
+            kind=_LIMITS,
+            sends=f"status {status} “{said}” to longer texts",
+            speech=_at_most(100, status, {"error": {"message": said}}),
+            calls=8,
+            check=_fits(100),
+        )
+        for status, said in (
+            (400, "Text too long: 123 > 100"),
+            (413, "Text must be 100 characters or less"),
+            (200, "The input must not exceed 100 characters"),
+        )
+    ),
     VoiceCase(
         kind=_LIMITS,
         sends="status 400 “The text is too long”, with no limit, to every text",
         speech=_at_most(1, 400, {"error": "The text is too long"}),
         calls=1,
         outcome="UPSTREAM_REFUSED",
+        says="SPEECH_MAX_TEXT_LENGTH",
     ),
     VoiceCase(
         kind=_VOICES,

@@ -121,10 +121,12 @@ def test_calls_for_segments_are_counted_from_the_last_request_on() -> None:
     lines: list[tuple[str, int, dict[str, Any]]] = [
         ("a", 0, {"outcome": failed}),
         ("a", 1, {"outcome": failed}),
-        ("a", 1, {"outcome": failed, "metadata": {"billed": "true"}}),
+        ("a", 1, {"outcome": failed, "metadata": {"useless": "true"}}),
         ("a", 1, {"outcome": failed, "metadata": {"billed": "false"}}),
         ("a", 1, {"outcome": failed, "metadata": {"billed": "false", "probe": "true"}}),
         ("a", 2, {"outcome": cancelled}),
+        ("c", 1, {"outcome": failed, "metadata": {"billed": "false", "useless": "true"}}),
+        ("c", 1, {"outcome": failed, "metadata": {"billed": "false", "useless": "true", "probe": "true"}}),
         ("b", 1, {"outcome": failed, "metadata": {"probe": "true"}}),
         ("offline", 1, {"outcome": failed}),
     ]
@@ -141,7 +143,7 @@ def test_calls_for_segments_are_counted_from_the_last_request_on() -> None:
     made = {
         (each.segment_index, each.provider): (each.calls, each.unbilled, each.useless) for each in config.calls_made
     }
-    assert {(1, "a"): (6, 2, 2), (2, "a"): (2, 0, 2), (1, "b"): (2, 0, 0)} == made
+    assert {(1, "a"): (6, 2, 2), (2, "a"): (2, 0, 2), (1, "b"): (2, 0, 0), (1, "c"): (2, 2, 4)} == made
 
 
 def test_a_run_that_is_killed_in_the_text_uses_up_no_model() -> None:

@@ -117,7 +117,9 @@ _KINDS_BY_WORD: Final = {
     "model_not_found": ProviderErrorKind.UNSUPPORTED,
     "voice_not_found": ProviderErrorKind.UNSUPPORTED,
 }
+_OK: Final = 200
 _KINDS_BY_STATUS: Final = {
+    _OK: ProviderErrorKind.TRANSPORT,
     401: ProviderErrorKind.AUTH,
     402: ProviderErrorKind.QUOTA,
     403: ProviderErrorKind.AUTH,
@@ -144,8 +146,9 @@ _LOADING: Final = re.compile(
 _LOADING_SECONDS: Final = 15.0
 """Pause after which a server is called again whose model is being loaded, if it names none."""
 _LIMIT: Final = re.compile(
-    r"(?:max|at most|limit|exceed|up to|(?:longer|more|less|fewer) than)[^\d.]{0,40}?(?P<n>\d[\d,]*)(?P<token> token)?"
-    r"|(?P<m>\d[\d,]*)[ -]?(?:char\w*|(?P<of>token)s?)[ -]?(?:max|limit)",
+    r"(?:max|at most|limit|exceed|up to|(?:longer|more|less|fewer) than|\d >)[^\d.]{0,40}?"
+    r"(?P<n>\d[\d,]*)(?P<token> token)?"
+    r"|(?P<m>\d[\d,]*)[ -]?(?:char\w*|(?P<of>token)s?)[ -]?(?:max|limit|or (?:less|fewer))",
     re.IGNORECASE,
 )
 _OF_VOICE: Final = re.compile(
@@ -251,16 +254,12 @@ def from_status(
     )
 
 
-def from_answer(answer: object, headers: Mapping[str, str], *, provider: str) -> ProviderError:
+def from_answer(answer: object, headers: Mapping[str, str], *, provider: str, text: str | None = None) -> RefusedError:
     """Returns the error for JSON that came with HTTP 200 instead of the requested content."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     code = error.get("code") if isinstance(error, Mapping) else None
-    if isinstance(code, int) and 400 <= code <= 599:
-        return from_status(code, answer, headers, provider=provider)
-    kind = _by_word(answer) or ProviderErrorKind.TRANSPORT
-    return ProviderError(
-        kind, f"{_SAID[kind]} (HTTP 200)", provider=provider, status=200, request_id=request_id(headers)
-    )
+    status = code if isinstance(code, int) and 400 <= code <= 599 else _OK
+    return from_status(status, answer, headers, provider=provider, text=text)
 
 
 def _limits(text: str) -> Iterator[int]:

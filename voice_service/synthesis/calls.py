@@ -233,8 +233,10 @@ class ProviderCalls:
             if error.request_id and "request_id" not in record.metadata:
                 record.metadata["request_id"] = error.request_id
             billed, answered = error.billed and metadata.paid, came() or error.status == _OK
-            if answered or not billed:
-                record.metadata["billed"] = str(billed).lower()
+            if not billed:
+                record.metadata["billed"] = "false"
+            if answered:
+                record.metadata["useless"] = "true"
             order.tries.failed(billed=billed, answered=answered, probe=probe)
             raise
         finally:

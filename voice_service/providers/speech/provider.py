@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import OrderedDict
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
@@ -46,6 +47,8 @@ _AT_ONCE: Final = 0.3
 """Seconds for which a question about the configuration waits for the server's lists."""
 _LEAST_LIMIT: Final = 20
 """Characters; what is less is no limit of a text."""
+_TOO_LARGE: Final = 413
+_OF_LENGTH: Final = re.compile(r"long|length|characters|tokens", re.IGNORECASE)
 _MOST_BEGUN: Final = 8
 _MOST_NEAR: Final = 3
 _NEAR: Final = 0.5
@@ -217,7 +220,7 @@ class SpeechProvider:
                     if len(head) >= HEAD_BYTES:
                         break
                 if is_text(head):
-                    raise await self._refusal(head, body, headers)
+                    raise await self._refusal(head, body, headers, request.text)
                 if head:
                     yield AudioChunk(head)
                 async for chunk in body:
@@ -278,6 +281,8 @@ class SpeechProvider:
             elif error.kind in _WELL:
                 own = self._config.name == NAME
                 error.message += f"; see {'SPEECH_MODEL and SPEECH_VOICE' if own else 'SPEECH_PROVIDERS'}"
+                if own and (error.status == _TOO_LARGE or _OF_LENGTH.search(error.said)):
+                    error.message += ", or set a smaller SPEECH_MAX_TEXT_LENGTH"
             raise
 
     async def _check_set_up(self) -> None:
@@ -361,14 +366,16 @@ class SpeechProvider:
         except ProviderError:
             return ()  # logged by the list
 
-    async def _refusal(self, head: bytes, body: AsyncIterator[bytes], headers: Mapping[str, str]) -> ProviderError:
+    async def _refusal(
+        self, head: bytes, body: AsyncIterator[bytes], headers: Mapping[str, str], text: str
+    ) -> ProviderError:
         """Returns what text stands for where audio should be: the error that it states, if it does."""
         async for chunk in body:
             head += chunk
             if len(head) > _MAX_TEXT_BYTES:
                 break
         with suppress(ValueError):
-            return from_answer(json.loads(head), headers, provider=self._config.name)
+            return from_answer(json.loads(head), headers, provider=self._config.name, text=text)
         return self._error(ProviderErrorKind.TRANSPORT, "it sent text that is no audio")
 
     def _error(self, kind: ProviderErrorKind, message: str) -> ProviderError:
