@@ -17,7 +17,7 @@ _SURE: Final = 0.3
 _NO_LANGUAGE: Final = frozenset({"zxx", "und"})
 
 _KNOWN: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
-_SCRIPTS: Final = [(code, re.compile(letters)) for code, letters in _KNOWN["letters_of"].items()]
+_LETTERS: Final = [(code, re.compile(letters)) for code, letters in _KNOWN["letters_of"].items()]
 _WRITTEN_IN: Final = {script: languages.split() for script, languages in _KNOWN["written_in"].items()}
 SCRIPTS: Final = frozenset(_WRITTEN_IN)
 """Names of scripts, as Unicode begins the names of their letters."""
@@ -148,4 +148,6 @@ def _load() -> Any:
 
 def language_of(sample: str) -> str:
     """Returns the code of a language whose letters `sample` has; "en" if letters do not decide."""
-    return next((code for code, letters in _SCRIPTS if letters.search(sample)), DEFAULT_LANGUAGE)
+    scripts = (script_of(character) for character in sample if character.isalpha())
+    by_script = (_WRITTEN_IN[script][0] for script in scripts if script in SCRIPTS and script != "LATIN")
+    return next((code for code, letters in _LETTERS if letters.search(sample)), next(by_script, DEFAULT_LANGUAGE))

@@ -179,6 +179,7 @@ async def test_other_scripts_are_read_by_espeak(provider: OfflineVoiceProvider) 
         ("Да … — да.", [("Да … — да.", "ru")]),
         ("🐉 小さ", [("🐉 ", ""), ("小さ", "ja")]),
         ("小女孩 slept", [("小女孩 ", "zh"), ("slept", "")]),
+        ("ሰላም, విజయ్ и Їжак", [("ሰላም, ", "am"), ("విజయ్ ", "te"), ("и Їжак", "uk")]),
         ("  ", []),
     ],
 )

@@ -222,7 +222,16 @@ def test_only_letters_and_digits_can_be_heard(text: str, audible: bool) -> None:
 
 @pytest.mark.parametrize(
     ("sample", "language"),
-    [("The fox", "en"), ("Лиса", "ru"), ("Їжак", "uk"), ("きつね", "ja"), ("狐狸", "zh"), ("", "en")],
+    [
+        ("The fox", "en"),
+        ("Лиса", "ru"),
+        ("Їжак", "uk"),
+        ("きつね", "ja"),
+        ("狐狸", "zh"),
+        ("小さ", "ja"),
+        ("ሰላም", "am"),
+        ("", "en"),
+    ],
 )
 def test_letters_tell_the_language(sample: str, language: str) -> None:
     """By script alone; Latin letters are taken for English."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from servicekit.languages import language_of
+from servicekit.languages import language_of, script_of
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.languages import covers
 from voice_service.ports import VoiceInfo
@@ -85,7 +85,8 @@ class NeuralEngine:
     def scripts(self, voice: str) -> frozenset[str]:
         """Returns the Latin script, and those whose words a voice of espeak-ng reads; of kana with kanji none does."""
         del voice
-        return frozenset[str]().union(*(self._others.scripts(self._other(code)) for code in ("ru", "el", "ar", "zh")))
+        codes = ("ru", "el", "ar", "zh", "am", "te", "or")
+        return frozenset[str]().union(*(self._others.scripts(self._other(code)) for code in codes))
 
     def _other(self, language: str) -> str:
         """Returns the voice of espeak-ng that reads words of a language, the English one for want of a better."""
@@ -123,22 +124,23 @@ class NeuralEngine:
 
 
 def parts_by_script(text: str) -> list[tuple[int, int, str]]:
-    """Parts `text` into what is in the Latin script ("") and what is not, with a language that is written so.
+    """Parts `text` into what is in the Latin script ("") and what is in another, with a language that is written so.
 
-    Between two words of the same kind there is no cut, whatever stands there.
+    Between two words of the same script there is no cut, whatever stands there.
     """
-    parts: list[tuple[int, int, bool]] = []
+    parts: list[tuple[int, int, str]] = []
     for word in re.finditer(r"\S+\s*", text):
-        foreign = any(map(_is_foreign, word[0]))
-        if parts and (parts[-1][2] == foreign or not any(map(str.isalnum, word[0]))):
+        script = next(filter(None, map(_foreign_script, word[0])), "")
+        if parts and (parts[-1][2] == script or not any(map(str.isalnum, word[0]))):
             parts[-1] = (parts[-1][0], word.end(), parts[-1][2])
         else:
-            parts.append((word.start(), word.end(), foreign))
-    return [(start, end, language_of(text[start:end]) if foreign else "") for start, end, foreign in parts]
+            parts.append((word.start(), word.end(), script))
+    return [(start, end, script and language_of(text[start:end])) for start, end, script in parts]
 
 
-def _is_foreign(character: str) -> bool:
-    """Returns whether it is a letter of another script than the Latin one."""
+def _foreign_script(character: str) -> str:
+    """Returns the script of a letter, "" of the Latin one; kana and kanji, which are mixed, count as one."""
     if character < "\u0250" or unicodedata.category(character) not in {"Lo", "Lu", "Ll"}:
-        return False
-    return not unicodedata.name(unicodedata.normalize("NFKC", character)[0], "LATIN").startswith("LATIN")
+        return ""
+    script = script_of(unicodedata.normalize("NFKC", character)[0])
+    return "" if script in {"", "LATIN"} else "CJK" if script in {"HIRAGANA", "KATAKANA"} else script
