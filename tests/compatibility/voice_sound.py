@@ -54,6 +54,10 @@ def _endless_flac(samples: Any) -> bytes:
     return whole[:21] + bytes([whole[21] & 0xF0]) + bytes(20) + whole[42:]
 
 
+def _silent(samples: Any) -> bytes:
+    return bytes(2 * len(samples))
+
+
 def _three_fifths(samples: Any) -> bytes:
     return bytes(samples[: len(samples) * 3 // 5])
 
@@ -164,6 +168,13 @@ CASES: Final[tuple[VoiceCase, ...]] = (
         calls=9,
         outcome="AUDIO_GENERATION_FAILED",
         says="characters take this voice",
+    ),
+    VoiceCase(
+        kind="Answers that are not the whole sound",
+        sends="one answer of the right length that is silent",
+        speech=lambda speech, number: _each(_silent)(speech, number) if number == 3 else Reply(),
+        calls=WHOLE + 1,
+        seconds=22.7,
     ),
     VoiceCase(
         kind="Answers that are not the whole sound",

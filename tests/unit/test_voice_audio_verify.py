@@ -101,13 +101,14 @@ async def test_pcm_of_no_or_half_samples_is_refused(samples: bytes) -> None:
 
 
 async def test_pcm_is_held_against_its_text() -> None:
-    """Half of the samples that a text needs are refused."""
-    whole = bytes(2 * int(22_050 * SECONDS))
+    """Half of the samples that a text needs are refused, and silence in place of its words."""
+    whole = (np.sin(np.arange(int(22_050 * SECONDS)) * 0.05) * 8_000).astype("<i2").tobytes()
 
     assert await finished(whole, native=NativeFormat.PCM_S16LE)
     assert (
         ProviderErrorKind.TRUNCATED is (await refusal(whole[: len(whole) // 4 * 2], native=NativeFormat.PCM_S16LE)).kind
     )
+    assert "silent" in (await refusal(bytes(len(whole)), native=NativeFormat.PCM_S16LE)).message
 
 
 @pytest.mark.parametrize(
