@@ -157,6 +157,19 @@ def test_an_answer_that_is_cut_is_refused_however_often_it_comes() -> None:
         assert lengths.trouble(0.6 * USUAL * len(ENGLISH), asked(ENGLISH), "speech")
 
 
+def test_vowels_that_are_marks_on_letters_are_no_pauses() -> None:
+    """Of Hindi: the pace that is learned of words with many holds for words with none."""
+    lengths = Lengths()
+    many, none = "छोटी सी मीठी बोली से तोते ने पूरी टोली को सोते से जगाया। ", "कमल नमक मटर बतख कलम जल घर पर नल तक चल। "
+    for times in (1, 2, 3):
+        text = many * times
+        assert "" == lengths.trouble(0.1 * len(text), asked(text, language_code="hi"), "speech")
+    text = none * 3
+
+    assert "this voice" in lengths.trouble(0.077 * len(text), asked(text, language_code="hi"), "speech")
+    assert "" == lengths.trouble(0.13 * len(text), asked(text, language_code="hi"), "speech")
+
+
 @pytest.mark.parametrize("added", [0.0, 0.5])
 def test_rhymes_lists_and_numbers_are_no_measure_for_long_sentences(added: float) -> None:
     """Seconds are those of the embedded English voice; others add silence to each answer."""

@@ -181,7 +181,8 @@ class Lengths:
         if bounds.shortest * max(settings.speed or 1.0, 1.0) < _LONG_ENOUGH:
             return ""
         pace = self._pace((provider, request.voice_id, request.model_id, settings.speed, language))
-        marks = len(_MARKS.findall(text))
+        # Vowels that are marks on letters are no marks of punctuation.
+        marks = len(_MARKS.findall("".join(each for each in text if not unicodedata.category(each).startswith("M"))))
         usual, before = pace.usual(bounds.shortest, marks), pace.refused.pop(hash(text), 0.0)
         if duration < _FAR * usual and (duration < _CUT * usual or abs(duration - before) > _ALIKE * duration):
             pace.refused[hash(text)] = duration
