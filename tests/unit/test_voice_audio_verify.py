@@ -109,6 +109,8 @@ async def test_pcm_is_held_against_its_text() -> None:
         ProviderErrorKind.TRUNCATED is (await refusal(whole[: len(whole) // 4 * 2], native=NativeFormat.PCM_S16LE)).kind
     )
     assert "silent" in (await refusal(bytes(len(whole)), native=NativeFormat.PCM_S16LE)).message
+    # A voice may have no word for a sign.
+    assert await finished(bytes(2 * 22_050), "①", NativeFormat.PCM_S16LE)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class SegmentFinisher:
         known = partial(decode, data, content_type=content_type, sample_rate=metadata.sample_rate if raw else 0)
         try:
             heard = await self._encoder.run(known) if raw or is_file(data) else known()
-            if isinstance(heard, Pcm) and not heard.samples.any() and any(map(str.isalnum, request.text)):
+            if isinstance(heard, Pcm) and not heard.samples.any() and any(map(str.isalpha, request.text)):
                 raise ImplausibleError("the audio is silent", provider=name)
             if trouble := self._lengths.trouble(heard.duration, request, name):
                 raise ImplausibleError(trouble, provider=name)
