@@ -158,6 +158,7 @@ def test_a_word_after_a_mark_sounds_as_without_it(said: Callable[[str], str], qu
         ("--- The End ---", "The End"),
         ("Hello。 She smiled！ Really؟ Yes، of course।", "Hello. She smiled! Really? Yes, of course."),
         ("Ｈｅｌｌｏ, 𝕨𝕠𝕣𝕝𝕕 ⓗⓔⓛⓛⓞ！", "Hello, world hello!"),
+        ("10)¹ x₂", "10) 1 x 2"),
         ("It was 5℃, and 10 ㎏.", "It was 5°C, and 10 kg."),
         ("MIA RAN. S-s-sorry, h-h-h-help!", "Mia ran. Sorry, help!"),
     ],

@@ -115,6 +115,8 @@ _RULES: Final = (
         r"[\u2100-\u214f\u2160-\u217f\u2460-\u24ff\u3380-\u33df\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff]",
         lambda match: unicodedata.normalize("NFKC", match[0]),
     ),
+    # "m²" is read; digits of other kinds end the reading.
+    _rule(r"(?<![A-Za-z])[²³]|[¹⁰⁴-⁹₀-₉]", lambda match: f" {unicodedata.normalize('NFKC', match[0])}"),
     _rule(r"[^\W\d_][\u0300-\u036f]+", lambda match: unicodedata.normalize("NFC", match[0])),
     _rule(r"[\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]", ""),
     _rule(r"</?[A-Za-z][^<>\n]{0,100}>", _blank),
