@@ -167,6 +167,14 @@ CASES: Final[tuple[VoiceCase, ...]] = (
     ),
     VoiceCase(
         kind=_OWN,
+        sends="each segment, to a key that may not list voices; the request names a voice",
+        elevenlabs=[None],
+        voice={"provider": "elevenlabs", "voice_id": _FIRST},
+        prepare=_restricted,
+        speakers=[f"elevenlabs/{_FIRST}"],
+    ),
+    VoiceCase(
+        kind=_OWN,
         sends="status 404 to a key that may not list voices; no request or setting names a voice",
         elevenlabs=[_UNKNOWN],
         prepare=_restricted,

@@ -104,7 +104,12 @@ class ElevenLabsProvider:
             if not self._config.default_voice:
                 self._catalog.voices.renew()
         wrong = self._config.default_voice and not is_voice_id(self._config.default_voice)
-        return self._key.trouble() or (_NO_VOICE if wrong else self._catalog.lacking())
+        return self._key.trouble() or (_NO_VOICE if wrong else "")
+
+    async def reduced(self) -> str:
+        """Returns what the key lacks so that voices can be chosen by language; "" for nothing."""
+        lacking = self._catalog.lacking()
+        return f"elevenlabs chooses no voice by language: {lacking}." if lacking else ""
 
     async def probe(self) -> None:
         """Asks for the list of models, which costs nothing. Raises ProviderError while ElevenLabs fails."""
