@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from voice_service.audio.mp3 import followed_by_silence, walk
+from voice_service.narration.spoken_text import speakable
 from voice_service.providers.mock.provider import frames_for, silent_mp3
 
 CHARACTERS_PER_SECOND: Final = 14
@@ -82,6 +84,12 @@ def made_up_frames(text: str) -> int:
 def made_up_speech(text: str) -> bytes:
     """Returns the speech of `text`, unique to that text."""
     return silent_mp3(hashlib.sha256(text.encode()).digest(), made_up_frames(text))
+
+
+def made_up_segment(text: str, *, last: bool = False) -> bytes:
+    """Returns the segment that is stored of `text`: the speech of what a voice is given of it, and a pause."""
+    spoken = speakable(text)
+    return followed_by_silence(walk(made_up_speech(spoken.text)), 0.0 if last else spoken.pause).data
 
 
 def made_up_silence(frames: int) -> bytes:

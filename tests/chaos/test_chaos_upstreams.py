@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +12,12 @@ from support.house import House, house
 import story_service.bootstrap
 import voice_service.bootstrap
 from servicekit.app import App
-from standins.made_up import MadeUpStory, made_up_speech, made_up_story
+from standins.made_up import MadeUpStory, made_up_segment, made_up_story
 from standins.paid_upstreams import ELEVENLABS_KEY, FALLBACK_MODEL, MODEL, OPENROUTER_KEY, PaidUpstreams, paid_upstreams
 from standins.watcher import Watcher, spec
 from story_service.settings import StorySettings
 from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
 from voice_service.settings import Tuning, VoiceServiceSettings
 
 WORDS: Final = 150
@@ -53,11 +53,20 @@ def _free(folder: Path) -> dict[str, Any]:
 
 
 async def _told(home: House, seed: int, places: asyncio.Semaphore) -> common_pb2.Story:
-    """Returns a stored story, which its watcher received in the same form."""
+    """Returns a stored story, which its watcher received in the same form.
+
+    A segment whose answers were useless twice ends a narration, which then is asked for again and pays for what is
+    missing alone.
+    """
     async with places:
         watcher = Watcher()
         await watcher.tell(home.channel, spec(seed), f"storm-{seed}")
         story = await home.get(watcher.story_id)
+        while story.state == common_pb2.STORY_STATE_READY_WITHOUT_AUDIO:
+            assert story.problems[-1].retryable, story.problems
+            await home.stub.NarrateStory(gateway_pb2.NarrateStoryRequest(story_id=story.id), timeout=10)
+            watcher = await home.watch(story.id)
+            story = await home.get(story.id)
     assert watcher.error is None, watcher.error
     assert common_pb2.STORY_STATE_READY == story.state, story.problems
     assert story.title == watcher.title
@@ -66,17 +75,14 @@ async def _told(home: House, seed: int, places: asyncio.Semaphore) -> common_pb2
     return story
 
 
-def _check_whole(story: common_pb2.Story, made: MadeUpStory, asked: Mapping[str, str]) -> None:
-    """Every sentence once, and for each segment the complete audio that the upstream makes for its text.
-
-    `asked` are texts as they were sent, by their words.
-    """
+def _check_whole(story: common_pb2.Story, made: MadeUpStory) -> None:
+    """Every sentence once, and for each segment the complete audio that the upstream makes for its text."""
     assert made.title == story.title
     assert made.text == story.content
     spoken, sizes = 0, 0
     for segment in story.audio.segments:
-        text = story.content[segment.text.start : segment.text.end] if segment.index else story.title
-        sound = made_up_speech(asked[" ".join(text.split())])
+        text = story.content[segment.text.start : segment.text.end] if segment.index else f"{story.title}\n\n"
+        sound = made_up_segment(text, last=segment.index + 1 == len(story.audio.segments))
         assert spoken == segment.text.start
         assert sizes == segment.audio.start
         assert sha256(sound).digest() == segment.sha256, (segment.index, len(sound), segment.audio)
@@ -122,9 +128,8 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
             told = await asyncio.gather(*(_told(home, seed * 10_000 + n, places) for n in range(stories)))
             journal = await upstreams.journal()
     assert stories == len({each.id for each in told})
-    asked = {" ".join(call["text"].split()): call["text"] for call in journal["spoken"]}
     for number, each in enumerate(told):
-        _check_whole(each, made_up_story(seed * 10_000 + number, WORDS), asked)
+        _check_whole(each, made_up_story(seed * 10_000 + number, WORDS))
     struck = Counter(call["fault"] for call in [*journal["told"], *journal["spoken"]] if call["fault"])
     assert 5 == len(struck)
     assert struck.total() > FAULT_RATE / 2 * (len(journal["told"]) + len(journal["spoken"]))

@@ -33,6 +33,8 @@ from standins.processes import free_ports
 from standins.watcher import Watcher, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from voice_service.audio.mp3 import followed_by_silence, walk
+from voice_service.narration.spoken_text import HEADING_PAUSE, PARAGRAPH_PAUSE
 
 READY, TEXT_ONLY = common_pb2.STORY_STATE_READY, common_pb2.STORY_STATE_READY_WITHOUT_AUDIO
 FAILED, CANCELLED = common_pb2.STORY_STATE_FAILED, common_pb2.STORY_STATE_CANCELLED
@@ -44,8 +46,10 @@ def sound_of(house: PaidHouse, story: common_pb2.Story) -> bytes:
     made = {}
     for call in house.voice.speeches:
         assert call.body is not None
-        sound = house.voice.sound(call.body, RACHEL)
-        made[sha256(sound).digest()] = sound
+        walked = walk(house.voice.sound(call.body, RACHEL))
+        for pause in (0.0, HEADING_PAUSE, PARAGRAPH_PAUSE):
+            sound = followed_by_silence(walked, pause).data
+            made[sha256(sound).digest()] = sound
     return sha256(b"".join(made[segment.sha256] for segment in story.audio.segments)).digest()
 
 
