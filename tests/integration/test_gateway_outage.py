@@ -63,8 +63,11 @@ async def test_storage_away_longer_than_the_leases_costs_no_second_call(tmp_path
     assert {READY} == {story.state for story in kept}
     assert sorted(story.text for story in stories) == sorted(story.content for story in kept)
     assert STORIES == len(paid.writer.calls)
+    lines = [line for story in kept for line in story.attempts if line.kind == common_pb2.ATTEMPT_KIND_SPEECH_CALL]
+    # Of two calls for a segment that is late, as on a busy machine, one is cancelled.
+    late = sum(line.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED for line in lines)
     spoken = sum(len(story.audio.segments) for story in kept)
-    assert spoken == len(paid.texts_spoken) == len(paid.voice.speeches)
+    assert spoken + late == len(paid.texts_spoken) == len(paid.voice.speeches) == len(lines)
     assert {1} == {sum(line.kind == common_pb2.ATTEMPT_KIND_WRITING for line in story.attempts) for story in kept}
 
 
