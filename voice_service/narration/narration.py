@@ -178,10 +178,11 @@ class Narration:
 
     def _judge(self, chain: SpeakerChain, language: str, sample: str) -> None:
         """Leaves out the speakers that cannot read the text. Raises LANGUAGE_UNSUPPORTED if that is the present one."""
+        tried = [each.metadata.name for each in chain.providers]
         chain.read_only(sample)
         readers = [each.metadata.name for each in chain.providers]
         if not readers or (self.provider and self.provider not in readers):
-            raise unreadable(self._registry, language)
+            raise unreadable(self._registry, language, tried)
 
     async def _choose(self, language: str) -> tuple[SpeakerChain, list[common_pb2.Problem]]:
         request = self._request

@@ -13,10 +13,11 @@ from servicekit.resilience.errors import ProviderError
 from voice_service.languages import can_read, covers
 from voice_service.narration.errors import warned
 from voice_service.ports import Continuing, SegmentRequest, Selective
+from voice_service.providers.mock.provider import NAME as SILENT
 from voice_service.providers.registry import EMBEDDED, Announced, knows_voice, voices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from servicekit.resilience.errors import CircuitOpenError
     from tale.common.v1.common_pb2 import Problem
@@ -193,19 +194,19 @@ async def choose(
         chain, choice, language_code, pinned=pinned, strict=strict, title=title, replaceable=replaceable
     )
     if not speakers.providers:
-        raise unreadable(registry, language_code)
+        raise unreadable(registry, language_code, [each.metadata.name for each in chain.providers])
     warnings = _passed_over(chain, choice.provider or registry.get_default_provider_name())
     outspoken = speakers.outspoken(choice.provider)
     return speakers, [*warnings, outspoken] if outspoken else warnings
 
 
-def unreadable(registry: ProviderRegistry, language_code: str) -> DomainError:
-    """Returns FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED, with what would read it."""
+def unreadable(registry: ProviderRegistry, language_code: str, tried: Collection[str]) -> DomainError:
+    """Returns FAILED_PRECONDITION / LANGUAGE_UNSUPPORTED, with what would read it: none of the providers `tried`."""
     hints = []
     for each in registry.list_providers():
         if isinstance(each, Announced):
             hints.append(f"{each.name} reads many languages: {each.reason}")
-        elif covers(each.metadata.languages, language_code):
+        elif each.metadata.name not in (*tried, SILENT) and covers(each.metadata.languages, language_code):
             hints.append(f"{each.metadata.name} reads it: request it, or add it to VOICE_PROVIDER_FALLBACK")
     said = f"No voice that would be called reads this text (language {language_code})."
     return DomainError(

@@ -183,7 +183,7 @@ class ProviderRegistry:
     def list_providers(self) -> list[VoiceProvider | Announced]:
         """All that are registered or announced, in the order in which they would be tried."""
         everything: dict[str, VoiceProvider | Announced] = {**self._announced, **self._providers}
-        first = [name for name in (*self._asked(), *self._preferred) if name in everything]
+        first = [name for name in (*self._asked(), *self._preferred, EMBEDDED) if name in everything]
         return [everything[name] for name in dict.fromkeys((*first, *sorted(everything)))]
 
     async def list_available_providers(self) -> list[VoiceProvider]:
