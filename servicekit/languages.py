@@ -64,7 +64,7 @@ class LanguageDetector:
         Spanish and Portuguese count as the same. The model must be loaded.
         """
         language = language_code.partition("-")[0].lower()
-        found = self._of_anotherscript_of(language_code, text) or _relative(language, text)
+        found = self._of_another_script(language_code, text) or _relative(language, text)
         if found or sum(map(str.isalpha, text)) < _ENOUGH_LETTERS or language not in self._identifier.labels:
             return found
         family, ranks = _family(language), dict(self._identifier.rank(text))
@@ -85,7 +85,7 @@ class LanguageDetector:
         known = language in self._identifier.labels and sum(map(str.isalpha, text)) >= _TITLE_LETTERS
         return not known or _share(dict(self._identifier.rank(text)), _family(language)) > _UNLIKELY
 
-    def _of_anotherscript_of(self, language_code: str, text: str) -> str:
+    def _of_another_script(self, language_code: str, text: str) -> str:
         counts = Counter(script_of(character) for character in text if character.isalpha())
         expected, total = scripts_of(language_code), counts.total()
         if not expected or total < _LEAST_LETTERS:
