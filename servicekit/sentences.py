@@ -38,6 +38,10 @@ _CLOSERS: Final = "\"'»”\u2019\u203a)]}」』\uff09】*_"
 # They open quotations in other languages: white space shows that they close one here („Gute Nacht.“ »Gute Nacht.«).
 CLOSERS: Final = _CLOSERS + "“\u2018«\u2039"
 """What may stand between a stop and the white space after it."""
+CLAUSE_MARKS: Final = ",;:—\u2013!?…،"
+"""Marks within a sentence where a reader pauses, before white space."""
+WIDE_CLAUSE_MARKS: Final = "、\uff1b\uff0c"
+_JOINERS: Final = "\u200d\ufe0e\ufe0f"
 
 _S, _W, _C, _CW = map(re.escape, (STOPS, WIDE_STOPS, CLOSERS, _CLOSERS))
 _CANDIDATE: Final = re.compile(
@@ -126,6 +130,14 @@ class SentenceEnds:
             return True
         window = text[back : candidate.following + self._look_ahead]
         return any(candidate.stop <= back + start <= candidate.following for start in _starts(self._language, window))
+
+
+def may_part(text: str, position: int) -> bool:
+    """Returns whether no character made of several code points spans `position`."""
+    before, after = text[position - 1], text[position]
+    return not (
+        unicodedata.combining(after) or after in _JOINERS or before == "\u200d" or "\U0001f3fb" <= after <= "\U0001f3ff"
+    )
 
 
 def settled(text: str) -> int:

@@ -8,28 +8,24 @@ of white space alone has no segment.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Final
 
-from servicekit.sentences import CLOSERS, WIDE_STOPS, SentenceEnds, settled
+from servicekit.sentences import CLAUSE_MARKS, CLOSERS, WIDE_CLAUSE_MARKS, WIDE_STOPS, SentenceEnds, may_part, settled
 
 LOOK_AHEAD: Final = 80
 """Code points beyond a candidate that a cut is decided on."""
 MAX_SEGMENT: Final = 600
 """Most code points of a segment less the white space around it; every provider takes as many."""
 
-_CLAUSE_MARKS: Final = ",;:—\u2013!?…،"
-_WIDE_CLAUSE_MARKS: Final = "、\uff1b\uff0c"
 _CLAUSE_END: Final = re.compile(
-    rf"(?:[{_CLAUSE_MARKS}]|\n)[{re.escape(CLOSERS)}]*+(?=\s)|[{_WIDE_CLAUSE_MARKS}{WIDE_STOPS}]"
+    rf"(?:[{CLAUSE_MARKS}]|\n)[{re.escape(CLOSERS)}]*+(?=\s)|[{WIDE_CLAUSE_MARKS}{WIDE_STOPS}]"
 )
 _EMPTY_LINE: Final = re.compile(r"\n[^\S\n]*\n")
 _SOONER: Final = 4
 """Share of the target words with which a segment ends at an empty line: silence of its own follows it."""
 _SHORTEST_CLAUSE: Final = MAX_SEGMENT // 4
 _WORD: Final = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W぀-ヿ㐀-䶿一-鿿]+(?:['\u2019-]\w+)*")
-_JOINERS: Final = "\u200d\ufe0e\ufe0f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ class Segmenter:
             if text[end - 1].isspace():
                 return end
         end = limit
-        while end > limit - 32 and not _may_part(text, end):
+        while end > limit - 32 and not may_part(text, end):
             end -= 1
         return end
 
@@ -151,11 +147,3 @@ def _next_visible(text: str, position: int) -> int:
     while text[position].isspace():
         position += 1
     return position
-
-
-def _may_part(text: str, position: int) -> bool:
-    """Whether no character made of several code points spans `position`."""
-    before, after = text[position - 1], text[position]
-    return not (
-        unicodedata.combining(after) or after in _JOINERS or before == "\u200d" or "\U0001f3fb" <= after <= "\U0001f3ff"
-    )

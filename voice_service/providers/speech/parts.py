@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
-from servicekit.sentences import CLOSERS, WIDE_STOPS, SentenceEnds
+from servicekit.sentences import CLAUSE_MARKS, CLOSERS, WIDE_CLAUSE_MARKS, WIDE_STOPS, SentenceEnds, may_part
 
 _LOOK_AHEAD: Final = 80
-_CLAUSE: Final = re.compile(rf"[,;:—\u2013!?…،][{re.escape(CLOSERS)}]*+\s+|\n\s*|[、\uff1b\uff0c{WIDE_STOPS}]\s*")
+_CLAUSE: Final = re.compile(rf"[{CLAUSE_MARKS}][{re.escape(CLOSERS)}]*+\s+|\n\s*|[{WIDE_CLAUSE_MARKS}{WIDE_STOPS}]\s*")
 _GAP: Final = re.compile(r"\s+")
 _SHORTEST_SHARE: Final = 0.25
 """Part of the limit that a part has at least, where it ends at a sentence or a clause."""
-_JOINERS: Final = "\u200d\ufe0e\ufe0f"
 
 
 def first_part(text: str, most: int, language_code: str) -> int:
@@ -30,7 +28,7 @@ def first_part(text: str, most: int, language_code: str) -> int:
         if fitting:
             return fitting[-1]
     end = most
-    while end > 1 and (unicodedata.combining(text[end]) or text[end] in _JOINERS or text[end - 1] == "\u200d"):
+    while end > 1 and not may_part(text, end):
         end -= 1
     return end
 
