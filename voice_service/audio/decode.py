@@ -15,6 +15,7 @@ from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import soxr  # type: ignore[import-untyped]
 
 from servicekit.resilience.errors import ProviderErrorKind
 from voice_service.audio.container import OggError, ogg_streams
@@ -47,6 +48,14 @@ class Pcm:
     def duration(self) -> float:
         """Seconds, exact to a sample."""
         return len(self.samples) / self.sample_rate
+
+    def resampled(self, sample_rate: int) -> Pcm:
+        """Returns the samples at another rate."""
+        if sample_rate == self.sample_rate:
+            return self
+        # Given whole numbers, soxr would add noise of its own, other noise each time.
+        samples = soxr.resample(self.samples.astype("float32"), self.sample_rate, sample_rate, quality="HQ")
+        return Pcm(whole_numbers(samples), sample_rate)
 
     def followed_by_silence(self, seconds: float) -> Pcm:
         """Returns the samples and `seconds` of silence."""
@@ -136,7 +145,6 @@ def samples_of_mp3(walked: Walk) -> Pcm:
 def _decoded(files: Iterator[tuple[bytes, int | None]], sample_rate: int = 0) -> Pcm:
     """Decodes files, each with the least samples that it has where that is known, to the rate of the first."""
     import soundfile  # type: ignore[import-untyped] # noqa: PLC0415 - most narrations never need it
-    import soxr  # type: ignore[import-untyped] # noqa: PLC0415
 
     class Stream(soundfile.SoundFile):  # type: ignore[misc]
         """Reads to the end of the bytes: a FLAC file of unknown length has no place to seek to."""

@@ -19,10 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import lameenc  # type: ignore[import-not-found]  # a bare extension module
-import soxr  # type: ignore[import-untyped]
 
 from voice_service.audio.container import pack, packets_of, samples_of
-from voice_service.audio.decode import whole_numbers
 from voice_service.audio.mp3 import walk
 from voice_service.ports import MP3_44100_128, Codec
 
@@ -63,7 +61,7 @@ def encode(pcm: Pcm, story_format: StoryFormat) -> Sound:
     is a stream of its own: its bit reservoir starts empty, so encoded segments may be joined end to end; LAME's delay
     puts 25 ms of silence before the sound.
     """
-    samples = _resampled(pcm.samples, pcm.sample_rate, story_format)
+    samples = pcm.resampled(story_format.sample_rate).samples
     match story_format.codec:
         case Codec.MP3:
             return _mp3(samples)
@@ -71,13 +69,6 @@ def encode(pcm: Pcm, story_format: StoryFormat) -> Sound:
             return Sound(samples.tobytes(), len(samples), story_format.sample_rate)
         case Codec.OPUS:
             return _opus(samples, story_format.sample_rate)
-
-
-def _resampled(samples: NDArray[Any], sample_rate: int, story_format: StoryFormat) -> NDArray[Any]:
-    if sample_rate == story_format.sample_rate:
-        return samples
-    # Given whole numbers, soxr would add noise of its own, other noise each time.
-    return whole_numbers(soxr.resample(samples.astype("float32"), sample_rate, story_format.sample_rate, quality="HQ"))
 
 
 def _mp3(samples: NDArray[Any]) -> Sound:

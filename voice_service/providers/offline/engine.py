@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from voice_service.audio.decode import Pcm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,10 +43,7 @@ def joined(speeches: Sequence[tuple[int, Speech]], sample_rate: int) -> Speech:
 
 
 def _resampled(speech: Speech, sample_rate: int) -> bytes:
-    # As floats: given whole numbers, soxr would add noise of its own, other noise each time.
-    samples = np.frombuffer(speech.pcm, "<i2").astype("float32")
-    resampled = np.rint(soxr.resample(samples, speech.sample_rate, sample_rate, quality="HQ"))
-    return bytes(np.clip(resampled, -32_768, 32_767).astype("<i2").tobytes())
+    return Pcm(np.frombuffer(speech.pcm, "<i2"), speech.sample_rate).resampled(sample_rate).samples.tobytes()
 
 
 class Engine(Protocol):
