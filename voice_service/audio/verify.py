@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, Treatment
+from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind
 from voice_service.audio.decode import AudioError, Pcm, decode, is_file, samples_of_mp3
 from voice_service.audio.encoder import Sound
 from voice_service.audio.lengths import Lengths
@@ -29,12 +29,9 @@ class ImplausibleError(ProviderError):
     """
 
     def __init__(self, message: str, *, provider: str) -> None:
-        super().__init__(ProviderErrorKind.TRUNCATED, message, provider=provider)
-
-    @property
-    def treatment(self) -> Treatment:
-        """That of TRUNCATED, but that no circuit opens."""
-        return replace(super().treatment, break_circuit=False)
+        kind = ProviderErrorKind.TRUNCATED
+        treatment = replace(TREATMENTS[kind], break_circuit=False)
+        super().__init__(kind, message, provider=provider, treatment=treatment)
 
 
 _LATE_SECONDS: Final = 0.3

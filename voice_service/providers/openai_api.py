@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.environment import proxy_for
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind, wait_asked
+from servicekit.resilience.errors import TREATMENTS, ProviderError, ProviderErrorKind, wait_asked
 from servicekit.resilience.said import Cleaner
 from voice_service.providers.loading import SDK_LOADING
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, Omit
 
-    from servicekit.resilience.errors import Treatment
     from servicekit.secrets import SecretSource
 
 
@@ -181,15 +180,10 @@ class RefusedError(ProviderError):
         limits: tuple[int, ...] = (),
         **given: Any,
     ) -> None:
-        super().__init__(kind, message, **given)
+        treatment = replace(TREATMENTS[kind], reason="VOICE_NOT_FOUND") if of_voice else None
+        super().__init__(kind, message, treatment=treatment, **given)
         self.of_voice = of_voice
         self.limits = limits
-
-    @property
-    def treatment(self) -> Treatment:
-        """That of its kind; of a voice that is not there with its reason."""
-        known = super().treatment
-        return replace(known, reason="VOICE_NOT_FOUND") if self.of_voice else known
 
 
 class ResponseProgress:
