@@ -21,10 +21,11 @@ from support.voice_kit import Voice
 from support.voice_kit import settings as service_settings
 from support.voice_processes import without_neural
 from support.voice_samples import ENGLISH, RUSSIAN, verify_pcm
+from support.voice_samples import spoken as sound_of
 
 from tale.common.v1 import common_pb2
 from voice_service.bootstrap import assemble
-from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceSettings
+from voice_service.ports import SegmentRequest, Timings, VoiceSettings
 from voice_service.providers.offline import neural, neural_worker
 from voice_service.providers.offline.engine import refusal
 from voice_service.providers.offline.neural import parts_by_script
@@ -63,13 +64,7 @@ async def spoken(
         settings=VoiceSettings(speed=speed),
         with_timings=True,
     )
-    data, timings = b"", Timings(())
-    async for item in provider.synthesize(request):
-        if isinstance(item, AudioChunk):
-            data += item.data
-        elif isinstance(item, Timings):
-            timings = item
-    return data, timings
+    return await sound_of(provider, request)
 
 
 def said(heart: Heart, text: str, **more: Any) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.int16]]]:

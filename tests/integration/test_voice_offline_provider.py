@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from support.voice_processes import gone, without_neural
-from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode, verify_pcm
+from support.voice_samples import ENGLISH, GERMAN, RUSSIAN, decode, spoken, verify_pcm
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
-from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider, VoiceSettings
+from voice_service.ports import SegmentRequest, VoiceSettings
 from voice_service.providers.mock.provider import MockVoiceProvider
 from voice_service.providers.offline.espeak import worker_command
 from voice_service.providers.offline.voices import EspeakVoices, UnknownVoiceError
@@ -71,17 +71,6 @@ def asked(text: str, language: str = "en", voice: str = "", speed: float | None 
         settings=VoiceSettings(speed=speed),
         with_timings=True,
     )
-
-
-async def spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[bytes, Timings]:
-    """The sound of a request and the times of its words."""
-    data, timings = b"", Timings(())
-    async for item in provider.synthesize(request):
-        if isinstance(item, AudioChunk):
-            data += item.data
-        elif isinstance(item, Timings):
-            timings = item
-    return data, timings
 
 
 def seconds(pcm: bytes) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from voice_service.audio.decode import Pcm
 from voice_service.audio.lengths import duration_bounds
 from voice_service.audio.verify import ImplausibleError
+from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceProvider
 
 ENGLISH: Final = (
     "Once upon a time, in a small house by the sea, there lived a girl named Mia. Every night she looked out of her "
@@ -47,3 +48,14 @@ def decode(audio: bytes, container: str = "mp3") -> tuple[int, str]:
     done = subprocess.run([*command, "-"], input=audio, capture_output=True, check=False, timeout=60)
     complaint = done.stderr.decode() or (f"exit {done.returncode}" if done.returncode else "")
     return len(done.stdout) // 2, complaint
+
+
+async def spoken(provider: VoiceProvider, request: SegmentRequest) -> tuple[bytes, Timings]:
+    """The sound of a request and the times of its words."""
+    data, timings = b"", Timings(())
+    async for item in provider.synthesize(request):
+        if isinstance(item, AudioChunk):
+            data += item.data
+        elif isinstance(item, Timings):
+            timings = item
+    return data, timings
