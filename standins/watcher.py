@@ -1,6 +1,7 @@
 """Follows a story over plain gRPC and checks that its events come in order, without gap or repetition."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -118,10 +119,11 @@ class Watcher:
         )
 
     async def until(self, condition: Any) -> None:
-        """Returns once `condition(self)` holds; AssertionError if the stream ends before."""
-        async with asyncio.timeout(60), self.changed:
-            await self.changed.wait_for(lambda: condition(self) or self.done is not None or self.error is not None)
-        assert condition(self), (self.states, self.error)
+        """Returns once `condition(self)` holds; AssertionError if the stream ends before, or after a minute."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60), self.changed:
+                await self.changed.wait_for(lambda: condition(self) or self.done is not None or self.error is not None)
+        assert condition(self), (self.states, self.error, [str(each) for each in self.warnings])
 
     async def to_the_end(self, channel: grpc.aio.Channel) -> common_pb2.Story:
         """Watches over as many streams as necessary until the story is done."""
