@@ -13,9 +13,11 @@ from offline_writer.brief import (
     Kind,
     LanguageUnsupported,
     OfflineBrief,
+    Outline,
     Parent,
     Piece,
     Protagonist,
+    Scene,
     StoryUnsupported,
 )
 from offline_writer.writer import OfflineWriter
@@ -27,8 +29,10 @@ __all__ = [
     "LanguageUnsupported",
     "OfflineBrief",
     "OfflineWriter",
+    "Outline",
     "Parent",
     "Piece",
     "Protagonist",
+    "Scene",
     "StoryUnsupported",
 ]

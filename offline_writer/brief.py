@@ -41,6 +41,35 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One scene of an outline. Each part may be empty."""
+
+    purpose: str = ""
+    """What happens in it and what for, in one sentence."""
+    words: int = 0
+    """Its share of the words; 0: not planned."""
+    key: str = ""
+    """Key of the scene in the stock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """The plan of a story. Each part may be empty."""
+
+    title: str = ""
+    setting: str = ""
+    """Where it takes place."""
+    companion: str = ""
+    """Who goes along with the main character."""
+    plot_shape: str = ""
+    """Key of the plot's shape."""
+    mood: str = ""
+    gift: str = ""
+    """What the main character has at the end: a thing, or something learned."""
+    scenes: tuple[Scene, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineBrief:
     """One requested story. All text is untrusted and is cleaned before it reaches a sentence."""
 
@@ -67,6 +96,14 @@ class OfflineBrief:
     hero: Protagonist | None = None
     """Required for "hero" and "combined", ignored otherwise."""
     sequel: Parent | None = None
+    heard: tuple[Outline, ...] = ()
+    """Outlines of the stories that this child heard last, newest first."""
+    avoid: tuple[str, ...] = ()
+    """Words and phrases that must not appear."""
+    audience_note: str = ""
+    """Facts about the listener for the writer alone."""
+    outline: Outline | None = None
+    """The plan of this story, where an earlier call has made one."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where a hero is needed and missing."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from offline_writer import Gender, Kind, Parent, Protagonist
+from offline_writer import Gender, Kind, Outline, Parent, Protagonist
 from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
 
@@ -31,7 +31,9 @@ class Assignment:
     last whole sentence. `hero` is set for the kinds "hero" and "combined". `temperature` from 0 to 2, money in US
     dollars; None: not set. `provider_wait` is how long providers may be waited for in all, in seconds. `calls_made` and
     `calls_without_text` (by model) are the calls of earlier attempts, see CallBudget. Where calls wait
-    for a free place, that of the story with the lower `order` is next.
+    for a free place, that of the story with the lower `order` is next. `heard` are
+    the outlines of what the child heard last, newest first; `outline` is the plan of this story where an earlier
+    attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone.
     """
 
     story_id: str
@@ -58,3 +60,7 @@ class Assignment:
     title_so_far: str = ""
     written_so_far: str = ""
     broke_off: bool = False
+    avoid: tuple[str, ...] = ()
+    audience_note: str = ""
+    heard: tuple[Outline, ...] = ()
+    outline: Outline | None = None

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from offline_writer import Outline
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
@@ -113,15 +115,27 @@ class AttemptEnded:
     ending_missing: bool = False
 
 
-AttemptItem: TypeAlias = AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall | AttemptEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that the caller should know but that stops nothing. The remedy follows from `reason`."""
+
+    reason: str
+    message: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+AttemptItem: TypeAlias = (
+    AttemptStarted | AttemptLoading | Outline | Notice | AttemptTitle | AttemptText | ModelCall | AttemptEnded
+)
 
 
 class ModelWriter(Protocol):
     """Writes one attempt: the story from where it stands to its end, with one model."""
 
     def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
-        """Yields AttemptStarted, AttemptTitle unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.
+        """Yields AttemptStarted, the title unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.
 
+        An Outline comes before the text where it made one, and a Notice for what the caller should know.
         AttemptLoading comes as often as the provider reports it.
 
         It is at most one call upstream, bounded by the writer's own timeouts; a stream without AttemptEnded is

@@ -37,6 +37,8 @@ class Content:
         self.length = len(assignment.written_so_far)
         """Code points of the whole content, text before the request included."""
         self._attempt = 0
+        self.outline = assignment.outline
+        """The plan of the story, once there is one."""
         self.broke_off = False
         """True once an answer ended without an ending (BrokenOffError)."""
 
@@ -64,6 +66,7 @@ class Content:
             title_so_far=self._title,
             written_so_far=self._pieces[0],
             broke_off=self.broke_off,
+            outline=self.outline,
             spent_usd=self._assignment.spent_usd + spent.cost_usd,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
+from offline_writer import Outline
 from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
@@ -18,7 +19,6 @@ from story_service.errors import BrokenOffError, OutOfTokensError, Tried, all_fa
 from story_service.generation.budget import USELESS, CallBudget
 from story_service.generation.selection import (
     FALLBACK,
-    Notice,
     Selection,
     ending_notice,
     fallback_notice,
@@ -34,6 +34,7 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
+    Notice,
 )
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from story_service.metrics import StoryMetrics
     from story_service.ports import ModelWriter
 
-FallbackItem: TypeAlias = "AttemptStarted | Notice | Title | Delta | ModelCall"
+FallbackItem: TypeAlias = "AttemptStarted | Outline | Notice | Title | Delta | ModelCall"
 
 _log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 
@@ -215,12 +216,17 @@ class ModelFallback:
             yield self._ending_missing()
 
     def _items_of(
-        self, item: AttemptStarted | AttemptLoading | AttemptTitle | AttemptText | ModelCall
+        self, item: AttemptStarted | AttemptLoading | Outline | Notice | AttemptTitle | AttemptText | ModelCall
     ) -> Iterator[FallbackItem]:
         """Yields what the caller gets of `item`."""
         match item:
             case AttemptStarted():
                 yield from self._started_items(item)
+            case Outline():
+                self._content.outline = item
+                yield item
+            case Notice():
+                yield item
             case AttemptLoading() if self._waits.notice_due():
                 yield loading_notice(item.model, provider=item.provider)
             case AttemptTitle() | AttemptText():

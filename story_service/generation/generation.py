@@ -6,12 +6,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from offline_writer import Outline
 from story_service.assignment import Assignment
 from story_service.generation.content import Content, Delta, Title
 from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback, Writing
-from story_service.generation.selection import ModelSelector, Notice
-from story_service.ports import AttemptStarted, ModelCall, Spending
+from story_service.generation.selection import ModelSelector
+from story_service.ports import AttemptStarted, ModelCall, Notice, Spending
 
 _NOTICE_SECONDS: Final = 10.0
 """Seconds between two notices while a story waits for the list of models."""
@@ -32,7 +33,7 @@ class Completed:
     spending: Spending
 
 
-StoryItem: TypeAlias = AttemptStarted | Notice | Title | Delta | ModelCall | Completed
+StoryItem: TypeAlias = AttemptStarted | Outline | Notice | Title | Delta | ModelCall | Completed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

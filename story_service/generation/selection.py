@@ -2,27 +2,18 @@
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from story_service.assignment import Assignment
 from story_service.errors import model_not_configured, model_not_found
 from story_service.models.names import VARIABLES, ModelNames, provider_of
-from story_service.ports import CHAT, OFFLINE
+from story_service.ports import CHAT, OFFLINE, Notice
 
 FALLBACK: Final = "MODEL_FALLBACK"
 """Reason of the notice of a model fallback."""
 _LIST_SECONDS: Final = 20.0
 """Seconds for which a story waits at least for the list from which its model is taken."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """Something that the caller should know but that stops nothing. The remedy follows from `reason`."""
-
-    reason: str
-    message: str
-    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,10 @@ def _brief(assignment: Assignment) -> OfflineBrief:
         kind=assignment.kind,
         hero=assignment.hero,
         sequel=assignment.parent,
+        heard=assignment.heard,
+        avoid=assignment.avoid,
+        audience_note=assignment.audience_note,
+        outline=assignment.outline,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
-from offline_writer import Gender, Kind, Parent, Protagonist
+from offline_writer import Gender, Kind, Outline, Parent, Protagonist, Scene
 from story_service.assignment import Assignment, Listener
 from story_service.cleaning import clean
 from tale.common.v1 import common_pb2
@@ -61,6 +61,10 @@ def read_request(request: story_pb2.GenerateStoryRequest) -> Assignment:
         },
         title_so_far=request.title_so_far,
         written_so_far=request.written_so_far,
+        avoid=tuple(filter(None, map(clean, spec.avoid))),
+        audience_note=clean(spec.audience_note),
+        heard=tuple(map(_read_outline, request.heard)),
+        outline=_read_outline(request.outline) if request.HasField("outline") else None,
     )
 
 
@@ -79,6 +83,19 @@ def _read_profile(profile: type[ProfileT], message: Message) -> ProfileT:
             value = tuple(filter(None, map(clean, value)))
         values[field.name] = value
     return profile(**values)
+
+
+def _read_outline(outline: common_pb2.StoryOutline) -> Outline:
+    scenes = (Scene(purpose=clean(each.purpose), words=each.words, key=each.key) for each in outline.scenes)
+    return Outline(
+        title=clean(outline.title),
+        setting=clean(outline.setting),
+        companion=clean(outline.companion),
+        plot_shape=outline.plot_shape,
+        mood=clean(outline.mood),
+        gift=clean(outline.gift),
+        scenes=tuple(scenes),
+    )
 
 
 def _read_parent(request: story_pb2.GenerateStoryRequest) -> Parent | None:

@@ -8,34 +8,36 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from offline_writer import Outline
 from servicekit.reasons import explained
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryItem
-from story_service.generation.selection import Notice
 from story_service.models.catalogue import ListedModel, Page
-from story_service.ports import AttemptStarted, ModelCall, Spending
+from story_service.ports import AttemptStarted, ModelCall, Notice, Spending
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
 
 def story_response(item: StoryItem, now: Callable[[], datetime]) -> story_pb2.GenerateStoryResponse:
     """Returns `item` as a message; `now` dates notices, in UTC."""
-    response = story_pb2.GenerateStoryResponse
+    response = story_pb2.GenerateStoryResponse()
     match item:
         case Delta():
-            return response(delta=story_pb2.TextDelta(offset=item.offset, text=item.text))
+            response.delta.offset, response.delta.text = item.offset, item.text
         case Title():
-            return response(title=story_pb2.GenerationTitle(title=item.title))
+            response.title.title = item.title
         case AttemptStarted():
-            return response(
-                started=story_pb2.GenerationStarted(model=item.model, provider=item.provider, embedded=item.embedded)
-            )
+            started = response.started
+            started.model, started.provider, started.embedded = item.model, item.provider, item.embedded
         case ModelCall():
-            return response(attempt=_attempt(item))
+            response.attempt.CopyFrom(_attempt(item))
         case Notice():
-            return response(warning=_problem(item, now()))
+            response.warning.CopyFrom(_problem(item, now()))
+        case Outline():
+            response.outline.CopyFrom(_outline(item))
         case Completed():
-            return response(complete=_complete(item))
+            response.complete.CopyFrom(_complete(item))
+    return response
 
 
 def models_response(page: Page) -> story_pb2.ListModelsResponse:
@@ -64,6 +66,19 @@ def _attempt(call: ModelCall) -> common_pb2.Attempt:
         metadata=dict(call.metadata),
         response=_struct(call.completion) if call.completion else None,
         generation_info=_struct(call.generation_info) if call.generation_info else None,
+    )
+
+
+def _outline(outline: Outline) -> common_pb2.StoryOutline:
+    scenes = [common_pb2.OutlineScene(purpose=each.purpose, words=each.words, key=each.key) for each in outline.scenes]
+    return common_pb2.StoryOutline(
+        title=outline.title,
+        setting=outline.setting,
+        companion=outline.companion,
+        plot_shape=outline.plot_shape,
+        mood=outline.mood,
+        gift=outline.gift,
+        scenes=scenes,
     )
 
 

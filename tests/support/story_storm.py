@@ -22,11 +22,11 @@ from story_service.generation.chat_writer import ChatWriter
 from story_service.generation.content import Delta
 from story_service.generation.cost_ledger import Generations
 from story_service.generation.generation import Completed, StoryGenerator
-from story_service.generation.selection import ModelSelector, Notice
+from story_service.generation.selection import ModelSelector
 from story_service.metrics import StoryMetrics
 from story_service.models.catalogue import Catalogue
 from story_service.models.states import Paces, circuit_of
-from story_service.ports import ModelWriter, Spending
+from story_service.ports import ModelWriter, Notice, Spending
 from story_service.prompting.builder import PromptBuilder
 from support.story_models import SENTENCES, TITLE, joined
 

@@ -14,7 +14,7 @@ from story_service.assignment import Assignment, Listener
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError, cost_unknown
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
-from story_service.generation.selection import ModelSelector, Notice
+from story_service.generation.selection import ModelSelector
 from story_service.ports import (
     AttemptEnded,
     AttemptItem,
@@ -22,6 +22,7 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
+    Notice,
 )
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_FAILED, ATTEMPT_OUTCOME_SUCCEEDED
 

@@ -13,8 +13,8 @@ from servicekit.errors import DomainError
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
-from story_service.generation.selection import ModelSelector, Notice
-from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle
+from story_service.generation.selection import ModelSelector
+from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, Notice
 
 _STARTED = AttemptStarted(model="offline", provider="scripted", embedded=True)
 

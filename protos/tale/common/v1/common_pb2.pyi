@@ -486,6 +486,8 @@ class StorySpec(_message.Message):
     NARRATE_FIELD_NUMBER: _builtins.int
     VOICE_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_NOTE_FIELD_NUMBER: _builtins.int
     child_id: _builtins.str
     """Id of a stored child."""
     wish: _builtins.str
@@ -523,6 +525,8 @@ class StorySpec(_message.Message):
     """Maximum number of tokens of one answer of a model; unset: the server's default, or else enough for the requested
     length. An answer that reaches the limit counts as cut off and is continued.
     """
+    audience_note: _builtins.str
+    """Facts about the listener for the writer alone: "her dog died last week"."""
     @_builtins.property
     def child(self) -> Global___Child:
         """A child given inline; `name` is required."""
@@ -538,6 +542,10 @@ class StorySpec(_message.Message):
     @_builtins.property
     def voice(self) -> Global___VoiceSelection:
         """Provider, voice and format of the narration."""
+
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What must not appear in the story, each a word or a short phrase: "spiders", "a storm"."""
 
     def __init__(
         self,
@@ -561,10 +569,12 @@ class StorySpec(_message.Message):
         narrate: _builtins.bool | None = ...,
         voice: Global___VoiceSelection | None = ...,
         max_tokens: _builtins.int | None = ...,
+        avoid: _abc.Iterable[_builtins.str] | None = ...,
+        audience_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_max_tokens", b"_max_tokens", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "hero", b"hero", "hero_id", b"hero_id", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "narrate", b"narrate", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_max_tokens", b"_max_tokens", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "child", b"child", "child_id", b"child_id", "fallback_models", b"fallback_models", "hero", b"hero", "hero_id", b"hero_id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "model", b"model", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "theme", b"theme", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes", "_max_cost_usd", b"_max_cost_usd", "_max_tokens", b"_max_tokens", "_narrate", b"_narrate", "_seed", b"_seed", "_temperature", b"_temperature", "audience_note", b"audience_note", "avoid", b"avoid", "child", b"child", "child_id", b"child_id", "fallback_models", b"fallback_models", "hero", b"hero", "hero_id", b"hero_id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "listener", b"listener", "max_cost_usd", b"max_cost_usd", "max_tokens", b"max_tokens", "model", b"model", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "protagonist", b"protagonist", "seed", b"seed", "temperature", b"temperature", "theme", b"theme", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__length_minutes: _TypeAlias = _typing.Literal["length_minutes"]  # noqa: Y015
     _WhichOneofArgType__length_minutes: _TypeAlias = _typing.Literal["_length_minutes", b"_length_minutes"]  # noqa: Y015
@@ -600,6 +610,84 @@ class StorySpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_protagonist) -> _WhichOneofReturnType_protagonist | None: ...
 
 Global___StorySpec: _TypeAlias = StorySpec  # noqa: Y015
+
+@_typing.final
+class OutlineScene(_message.Message):
+    """One scene of an outline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """What happens in it and what for, one sentence; empty for a scene of the embedded writer."""
+    words: _builtins.int
+    """Its share of the words; 0: not planned."""
+    key: _builtins.str
+    """Key of the scene in the stock of the embedded writer; empty otherwise."""
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        words: _builtins.int = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "purpose", b"purpose", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutlineScene: _TypeAlias = OutlineScene  # noqa: Y015
+
+@_typing.final
+class StoryOutline(_message.Message):
+    """The plan of a story, decided before its text. Later stories for the same child differ from it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    SETTING_FIELD_NUMBER: _builtins.int
+    COMPANION_FIELD_NUMBER: _builtins.int
+    PLOT_SHAPE_FIELD_NUMBER: _builtins.int
+    MOOD_FIELD_NUMBER: _builtins.int
+    GIFT_FIELD_NUMBER: _builtins.int
+    SCENES_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Planned title."""
+    setting: _builtins.str
+    """Where it takes place."""
+    companion: _builtins.str
+    """Who goes along with the main character; empty: none."""
+    plot_shape: _builtins.str
+    """Key of the plot's shape: "journey", "search"."""
+    mood: _builtins.str
+    """Mood: "quiet and funny"."""
+    gift: _builtins.str
+    """What the main character has at the end: a thing, or something learned; empty: none."""
+    @_builtins.property
+    def scenes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutlineScene]:
+        """Scenes in their order; empty for a story that is written at once."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str = ...,
+        setting: _builtins.str = ...,
+        companion: _builtins.str = ...,
+        plot_shape: _builtins.str = ...,
+        mood: _builtins.str = ...,
+        gift: _builtins.str = ...,
+        scenes: _abc.Iterable[Global___OutlineScene] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["companion", b"companion", "gift", b"gift", "mood", b"mood", "plot_shape", b"plot_shape", "scenes", b"scenes", "setting", b"setting", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoryOutline: _TypeAlias = StoryOutline  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
@@ -1184,6 +1272,7 @@ class Story(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     CONTENT_COMPLETE_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     state: Global___StoryState.ValueType
@@ -1278,6 +1367,10 @@ class Story(_message.Message):
         story.
         """
 
+    @_builtins.property
+    def outline(self) -> Global___StoryOutline:
+        """What was planned before the text; unset where nothing was."""
+
     def __init__(
         self,
         *,
@@ -1312,10 +1405,11 @@ class Story(_message.Message):
         voice: Global___VoiceSelection | None = ...,
         embedded_parts: _abc.Iterable[_builtins.str] | None = ...,
         content_complete: _builtins.bool = ...,
+        outline: Global___StoryOutline | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio", b"audio", "child", b"child", "create_time", b"create_time", "end_time", b"end_time", "generation_info", b"generation_info", "hero", b"hero", "rating", b"rating", "update_time", b"update_time", "usage", b"usage", "voice", b"voice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio", b"audio", "child", b"child", "create_time", b"create_time", "end_time", b"end_time", "generation_info", b"generation_info", "hero", b"hero", "outline", b"outline", "rating", b"rating", "update_time", b"update_time", "usage", b"usage", "voice", b"voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "attempts", b"attempts", "audio", b"audio", "child", b"child", "child_id", b"child_id", "content", b"content", "content_complete", b"content_complete", "create_time", b"create_time", "embedded_parts", b"embedded_parts", "end_time", b"end_time", "full_response", b"full_response", "generation_info", b"generation_info", "hero", b"hero", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "model_used", b"model_used", "moral", b"moral", "narrate", b"narrate", "parent_story_id", b"parent_story_id", "problems", b"problems", "rating", b"rating", "revision", b"revision", "state", b"state", "theme", b"theme", "title", b"title", "update_time", b"update_time", "usage", b"usage", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "attempts", b"attempts", "audio", b"audio", "child", b"child", "child_id", b"child_id", "content", b"content", "content_complete", b"content_complete", "create_time", b"create_time", "embedded_parts", b"embedded_parts", "end_time", b"end_time", "full_response", b"full_response", "generation_info", b"generation_info", "hero", b"hero", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "model_used", b"model_used", "moral", b"moral", "narrate", b"narrate", "outline", b"outline", "parent_story_id", b"parent_story_id", "problems", b"problems", "rating", b"rating", "revision", b"revision", "state", b"state", "theme", b"theme", "title", b"title", "update_time", b"update_time", "usage", b"usage", "voice", b"voice", "wish", b"wish"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rating: _TypeAlias = _typing.Literal["rating"]  # noqa: Y015
     _WhichOneofArgType__rating: _TypeAlias = _typing.Literal["_rating", b"_rating"]  # noqa: Y015
@@ -1344,6 +1438,7 @@ class StorySummary(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     EXCERPT_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     state: Global___StoryState.ValueType
@@ -1380,6 +1475,10 @@ class StorySummary(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the last change."""
 
+    @_builtins.property
+    def outline(self) -> Global___StoryOutline:
+        """What was planned before the text; unset where nothing was."""
+
     def __init__(
         self,
         *,
@@ -1398,10 +1497,11 @@ class StorySummary(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         excerpt: _builtins.str = ...,
+        outline: Global___StoryOutline | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "create_time", b"create_time", "rating", b"rating", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "create_time", b"create_time", "outline", b"outline", "rating", b"rating", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "child_id", b"child_id", "child_name", b"child_name", "create_time", b"create_time", "excerpt", b"excerpt", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "rating", b"rating", "revision", b"revision", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rating", b"_rating", "audio_duration", b"audio_duration", "child_id", b"child_id", "child_name", b"child_name", "create_time", b"create_time", "excerpt", b"excerpt", "hero_id", b"hero_id", "id", b"id", "kind", b"kind", "language_code", b"language_code", "length_minutes", b"length_minutes", "outline", b"outline", "rating", b"rating", "revision", b"revision", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rating: _TypeAlias = _typing.Literal["rating"]  # noqa: Y015
     _WhichOneofArgType__rating: _TypeAlias = _typing.Literal["_rating", b"_rating"]  # noqa: Y015

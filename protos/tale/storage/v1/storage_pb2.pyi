@@ -897,6 +897,7 @@ class StoryCheckpoint(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story."""
     lease_token: _builtins.int
@@ -939,6 +940,10 @@ class StoryCheckpoint(_message.Message):
     def embedded_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Embedded parts that took part: "writer", "voice", "store"."""
 
+    @_builtins.property
+    def outline(self) -> _common_pb2.StoryOutline:
+        """The plan of the story. Replaces the stored one."""
+
     def __init__(
         self,
         *,
@@ -955,10 +960,11 @@ class StoryCheckpoint(_message.Message):
         problems: _abc.Iterable[_common_pb2.Problem] | None = ...,
         embedded_parts: _abc.Iterable[_builtins.str] | None = ...,
         waiting: _builtins.bool = ...,
+        outline: _common_pb2.StoryOutline | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "generation", b"generation", "narration", b"narration", "text", b"text", "title", b"title"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "generation", b"generation", "narration", b"narration", "outline", b"outline", "text", b"text", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "attempts", b"attempts", "content_complete", b"content_complete", "embedded_parts", b"embedded_parts", "generation", b"generation", "lease_token", b"lease_token", "narration", b"narration", "problems", b"problems", "segments", b"segments", "state", b"state", "story_id", b"story_id", "text", b"text", "title", b"title", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "attempts", b"attempts", "content_complete", b"content_complete", "embedded_parts", b"embedded_parts", "generation", b"generation", "lease_token", b"lease_token", "narration", b"narration", "outline", b"outline", "problems", b"problems", "segments", b"segments", "state", b"state", "story_id", b"story_id", "text", b"text", "title", b"title", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015

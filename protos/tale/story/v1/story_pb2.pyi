@@ -58,6 +58,8 @@ class GenerateStoryRequest(_message.Message):
     PROVIDER_WAIT_FIELD_NUMBER: _builtins.int
     CALLS_MADE_FIELD_NUMBER: _builtins.int
     CALLS_WITHOUT_TEXT_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
+    HEARD_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
@@ -94,6 +96,14 @@ class GenerateStoryRequest(_message.Message):
     def calls_without_text(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Of those, by model ("provider:model"), the calls in a row that may have been billed and released no text."""
 
+    @_builtins.property
+    def outline(self) -> _common_pb2.StoryOutline:
+        """Outline that an earlier attempt made for this story; unset: none yet. The story follows it."""
+
+    @_builtins.property
+    def heard(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.StoryOutline]:
+        """Outlines of the stories that this child heard last, newest first. The story differs from them."""
+
     def __init__(
         self,
         *,
@@ -109,10 +119,12 @@ class GenerateStoryRequest(_message.Message):
         provider_wait: _duration_pb2.Duration | None = ...,
         calls_made: _builtins.int = ...,
         calls_without_text: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        outline: _common_pb2.StoryOutline | None = ...,
+        heard: _abc.Iterable[_common_pb2.StoryOutline] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "provider_wait", b"provider_wait", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "outline", b"outline", "provider_wait", b"provider_wait", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_made", b"calls_made", "calls_without_text", b"calls_without_text", "child", b"child", "hero", b"hero", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_made", b"calls_made", "calls_without_text", b"calls_without_text", "child", b"child", "heard", b"heard", "hero", b"hero", "outline", b"outline", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,6 +143,7 @@ class GenerateStoryResponse(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    OUTLINE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___GenerationStarted:
         """A model has started. The first message; sent again when another model continues."""
@@ -159,6 +172,10 @@ class GenerateStoryResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """The work continues without new text. Sent when nothing else was sent for some seconds."""
 
+    @_builtins.property
+    def outline(self) -> _common_pb2.StoryOutline:
+        """The plan, before the text that follows it; a later one replaces it."""
+
     def __init__(
         self,
         *,
@@ -169,12 +186,13 @@ class GenerateStoryResponse(_message.Message):
         complete: Global___GenerationComplete | None = ...,
         warning: _common_pb2.Problem | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        outline: _common_pb2.StoryOutline | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "outline", b"outline", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "complete", b"complete", "delta", b"delta", "event", b"event", "heartbeat", b"heartbeat", "outline", b"outline", "started", b"started", "title", b"title", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "title", "delta", "attempt", "complete", "warning", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "title", "delta", "attempt", "complete", "warning", "heartbeat", "outline"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
