@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from offline_writer.bands import Band
 from offline_writer.brief import Kind, OfflineBrief, clean, closed
-from offline_writer.stock import AgeBand, Realiser, Section
+from offline_writer.stock import Realiser, Section
 
 Stock = Mapping[str, tuple[Section, ...]]
 
@@ -73,7 +74,7 @@ class Cast:
     """The people, places and things of a story."""
 
     kind: Kind
-    band: AgeBand
+    band: Band
     wish: Helping[Any, Any] | Quest[Any] | Note
     moral: Section
     realm: Section
@@ -117,7 +118,7 @@ class CastBuilder(ABC, Generic[CastT]):
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
         """Returns the realiser for the lines of one story."""
-        return Realiser(cast.slots, rng, cast.band, simpler=self._simpler)
+        return Realiser(cast.slots, rng, cast.band.readers, simpler=self._simpler)
 
     def _moral(
         self, brief: OfflineBrief, rng: random.Random, *, room: int, heard: Callable[[str], bool] = lambda _: False

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
-from typing import Literal
 
+from offline_writer.bands import Readers
 from offline_writer.fitting import Paragraphs, Unit
 
 _MARKS = re.compile(r"^(\+{0,2})([<=>]?) (?=\S)")
@@ -118,8 +118,6 @@ def load(folder: Traversable) -> dict[str, tuple[Section, ...]]:
     return stock
 
 
-AgeBand = Literal["youngest", "middle", "oldest"]
-
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _CONDITION = re.compile(r"@(\w+)\|")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -127,16 +125,7 @@ _AFTER_STOP = re.compile(r"(?<=[^.]\. )([\u201c\u00ab]?)([a-z\u0430-\u044f\u0451
 _FIRST = re.compile(r"^((?:\u2014 )?[\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
 _SEMICOLON = re.compile(r"; (\w)")
 _TWO_STOPS = re.compile(r"([!?\u2026])\.(?!\w)")
-_NOT_FOR: Mapping[AgeBand, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
-
-
-def age_band(age: int | None) -> AgeBand:
-    """Returns the band of an age: up to four, five to seven, eight and over; the middle one for None."""
-    if age is None:
-        return "middle"
-    if age <= 4:
-        return "youngest"
-    return "middle" if age <= 7 else "oldest"
+_NOT_FOR: Mapping[Readers, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
 
 
 def _upper_second(match: re.Match[str]) -> str:
@@ -147,14 +136,14 @@ class Realiser:
     """Turns stock into prose for one story. Not shared between stories: choices consume its randomness."""
 
     def __init__(
-        self, slots: Mapping[str, str], rng: random.Random, band: AgeBand, *, simpler: Mapping[str, str]
+        self, slots: Mapping[str, str], rng: random.Random, readers: Readers, *, simpler: Mapping[str, str]
     ) -> None:
         self._slots = slots
         self._rng = rng
-        self._band = band
+        self._readers = readers
         self._simpler = (
             re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
-            if simpler and band == "youngest"
+            if simpler and readers == "youngest"
             else None
         )
         self._simple_words = simpler
@@ -175,7 +164,7 @@ class Realiser:
 
     def suits(self, line: Line) -> bool:
         """Returns whether the line is meant for readers of this age."""
-        return not line.readers or line.readers not in _NOT_FOR[self._band]
+        return not line.readers or line.readers not in _NOT_FOR[self._readers]
 
     def unit(self, line: Line, extra: Mapping[str, str] | None = None) -> Unit:
         """Returns one line as a unit."""
@@ -201,6 +190,6 @@ class Realiser:
             return given if self._filled(condition[1], extra) else otherwise
         youngest, tilde, others = str(match[1]).partition("~")
         if tilde:
-            return youngest if self._band == "youngest" else others
+            return youngest if self._readers == "youngest" else others
         options: list[str] = str(match[1]).split("|")
         return self._rng.choice(options)

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
 from offline_writer.cast import Cast, CastBuilder, Helping, Interest, Quest, Stock
 from offline_writer.english.grammar import Lexicon, Person, article, as_said_by_its_owner, in_person, joined, number
@@ -20,7 +21,7 @@ from offline_writer.english.people import (
 )
 from offline_writer.english.portrait import Portrait, PortraitReader
 from offline_writer.english.wish import Trouble, Wish, WishReader
-from offline_writer.stock import Line, Realiser, Section, age_band, by_key, capitalised
+from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         people = People.of(brief, room)
         solo = brief.kind == "hero"
         memory = Memory.of(brief.sequel, room)
-        band = age_band(brief.age)
+        band = band_of(brief.age)
         wish = self._wish(brief, people, memory, rng, room)
         moral, moral_quoted = self._moral(brief, rng, room=room.phrase, heard=memory.has)
         realm, theme_quoted = self._realm(brief, memory, rng, room)
@@ -90,7 +91,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         slots["boonas"] = f"{article(bare)} {bare}"
         slots["Boon"] = capitalised(slots["boon"])
         slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
-        realiser = Realiser(slots, rng, band, simpler=self._simpler)
+        realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
         for field in ("glow", "echo"):
             slots[field] = realiser.text(moral.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)

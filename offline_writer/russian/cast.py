@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
 from offline_writer.cast import Cast, CastBuilder, Helping, Quest, Stock
 from offline_writer.russian.grammar import (
@@ -24,7 +25,7 @@ from offline_writer.russian.interests import InterestReader, loved
 from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Wish, WishReader
-from offline_writer.stock import Realiser, Section, age_band, by_key
+from offline_writer.stock import Realiser, Section, by_key
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
@@ -98,7 +99,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
-        realiser = Realiser(slots, rng, age_band(brief.age), simpler=self._simpler)
+        band = band_of(brief.age)
+        realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
         slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo")}
         lines = self._phrases["loves"]
         slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
@@ -112,7 +114,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
         slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
         return Cast(
-            kind=brief.kind, band=age_band(brief.age), wish=wish, moral=moral, realm=realm, companion=companion,
+            kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
             interests=found, slots=slots,
         )  # fmt: skip
 

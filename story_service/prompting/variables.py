@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from offline_writer.bands import band_of
 from story_service.cleaning import clean
 from story_service.prompting.length import lacks_only_ending, words_asked, words_left
 
@@ -105,7 +106,7 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "theme": Data(assignment.theme, limit=_LINE),
         "language_code": Data(assignment.language_code, limit=_NAME),
         "regional": "-" in assignment.language_code,
-        "age_group": age_group(assignment.child.age),
+        "band": band_of(assignment.child.age),
         "length_minutes": assignment.length_minutes,
         "words": words,
         "words_left": words_left(assignment),
@@ -115,16 +116,6 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "title_so_far": Data(assignment.title_so_far, limit=_LINE),
         "written_so_far": Data.of_lines(assignment.written_so_far, first=_FIRST, last=_LAST),
     }
-
-
-def age_group(age: int | None) -> str:
-    """Returns "toddler" (to 3), "preschool" (to 6), "school" (to 9), "preteen" (to 12) or "teen"; "" without an age."""
-    if age is None:
-        return ""
-    for most, group in ((3, "toddler"), (6, "preschool"), (9, "school"), (12, "preteen")):
-        if age <= most:
-            return group
-    return "teen"
 
 
 def _profile(profile: Listener | Protagonist) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def test_rules_are_in_the_system_message(language_code: str) -> None:
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "pt"])
 def test_words_suit_the_age(language_code: str) -> None:
-    """Each group of ages gets its own vocabulary, and a child whose age is not told one of its own."""
-    ages = [None, 3, 6, 9, 12, 18]
+    """Each band of ages gets its own words and figures, and a child whose age is not told those of a six-year-old."""
+    ages = [3, 6, 8, 12, 18]
     assignment = _assignment(language_code=language_code)
     prompts = [_prompt(replace(assignment, child=replace(_CHILD, age=age))) for age in ages]
     languages = [
@@ -110,6 +110,7 @@ def test_words_suit_the_age(language_code: str) -> None:
     ]
 
     assert len(ages) == len(set(languages))
+    assert _prompt(replace(assignment, child=replace(_CHILD, age=None))).count(languages[1]) == 1
 
 
 @pytest.mark.parametrize(
