@@ -1,5 +1,6 @@
 """What is to be written, in the service's own types."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -64,3 +65,10 @@ class Assignment:
     audience_note: str = ""
     heard: tuple[Outline, ...] = ()
     outline: Outline | None = None
+
+
+def seed_of(assignment: Assignment) -> int:
+    """Returns the given seed, or one that is the same for the story: 63 bits of the SHA-256 of its id."""
+    if assignment.seed is not None:
+        return assignment.seed
+    return int.from_bytes(hashlib.sha256(assignment.story_id.encode()).digest()[:8]) >> 1

@@ -1,7 +1,6 @@
 """The embedded writer as a ModelWriter."""
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 
 from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
 from servicekit.ids import new_id
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, seed_of
 from story_service.errors import generation_failed, language_unsupported, story_unsupported
 from story_service.ports import (
     OFFLINE,
@@ -122,13 +121,6 @@ class EmbeddedWriter:
             if stop.is_set() or length > MAX_CONTENT_LENGTH:
                 break
         return _Written(title, tuple(sentences))
-
-
-def seed_of(assignment: Assignment) -> int:
-    """Returns the given seed, or one that is the same for the story: 63 bits of the SHA-256 of its id."""
-    if assignment.seed is not None:
-        return assignment.seed
-    return int.from_bytes(hashlib.sha256(assignment.story_id.encode()).digest()[:8]) >> 1
 
 
 def _brief(assignment: Assignment) -> OfflineBrief:

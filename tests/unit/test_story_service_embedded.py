@@ -12,7 +12,7 @@ from support.story_writers import MOMENT
 from offline_writer import LanguageUnsupported, OfflineBrief, Parent, Piece, Protagonist, StoryUnsupported
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
+from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, seed_of
 from story_service.ports import (
     AttemptEnded,
     AttemptItem,
@@ -21,7 +21,7 @@ from story_service.ports import (
     AttemptTitle,
     ModelCall,
 )
-from story_service.providers.offline import EmbeddedWriter, seed_of
+from story_service.providers.offline import EmbeddedWriter
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 _ASSIGNMENT = Assignment(
