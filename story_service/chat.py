@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from story_service.ports import Spending
+
+_BYTES_PER_TOKEN: Final = 3
+"""On the low side for any language."""
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
@@ -31,7 +35,8 @@ class ChatRequest:
     """A request to a model; None leaves the choice to the provider.
 
     `temperature` from 0 to 2, `max_tokens` of the answer. `prefill`: the last message is an assistant's, and the answer
-    continues after its last character.
+    continues after its last character. `schema` is the JSON schema of a structured answer; a model that takes none is
+    asked without it.
     """
 
     model: str
@@ -40,6 +45,12 @@ class ChatRequest:
     max_tokens: int | None = None
     seed: int | None = None
     prefill: bool = False
+    schema: Mapping[str, Any] | None = None
+
+
+def about_tokens(text: str) -> int:
+    """Returns about how many tokens `text` is in any language, rather more than less."""
+    return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,13 @@
 """Builds the request of an attempt, with its timeouts, and checks its cost."""
 
-import math
 from dataclasses import dataclass
-from typing import Final
 
 from story_service.assignment import Assignment
-from story_service.chat import ChatRequest, ChatTimers
+from story_service.chat import ChatRequest, ChatTimers, about_tokens
 from story_service.errors import cost_limit_reached, cost_unknown
-from story_service.models.catalogue import Catalogue, Price
+from story_service.models.catalogue import Catalogue
 from story_service.prompting.builder import PromptBuilder
 from story_service.prompting.length import lacks_only_ending, max_tokens
-
-_BYTES_PER_TOKEN: Final = 3
-"""On the low side for any language, so that the length of a prompt is not underestimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +74,7 @@ class RequestBuilder:
     def estimated_cost(self, request: ChatRequest, completion: str) -> float:
         """Returns the approximate cost of the call in US dollars; 0 where no price is known."""
         price = self._catalogue.price_of(request.model)
-        return 0.0 if price is None else _cost(price, prompt_tokens(request), _tokens(completion))
+        return 0.0 if price is None else price.cost(prompt_tokens(request), about_tokens(completion))
 
     def _check_cost(self, assignment: Assignment, request: ChatRequest) -> None:
         limit = assignment.max_cost_usd
@@ -88,19 +83,11 @@ class RequestBuilder:
         price = self._catalogue.highest_price_of(request.model)
         if price is None:
             raise cost_unknown(request.model)
-        most = _cost(price, prompt_tokens(request), request.max_tokens or 0)
+        most = price.cost(prompt_tokens(request), request.max_tokens or 0)
         if assignment.spent_usd + most > limit:
             raise cost_limit_reached(request.model, limit=limit, spent=assignment.spent_usd, most=most)
 
 
 def prompt_tokens(request: ChatRequest) -> int:
     """Returns about how many tokens a model reads, rather more than less."""
-    return sum(_tokens(message.content) for message in request.messages)
-
-
-def _tokens(text: str) -> int:
-    return math.ceil(len(text.encode()) / _BYTES_PER_TOKEN)
-
-
-def _cost(price: Price, prompt: int, completion: int) -> float:
-    return (price.prompt * prompt + price.completion * completion) / 1e6
+    return sum(about_tokens(message.content) for message in request.messages)

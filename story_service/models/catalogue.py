@@ -40,6 +40,10 @@ class Price:
     prompt: float
     completion: float
 
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Returns the cost of a call in US dollars."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:

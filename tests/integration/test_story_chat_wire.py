@@ -124,7 +124,7 @@ async def test_refused_key_names_its_own_variable(upstream: OpenRouterFake, mode
     assert ("chat", ProviderErrorKind.AUTH) == (caught.value.provider, caught.value.kind)
 
 
-FIELDS: Final[dict[str, Any]] = {"temperature": 0.7, "seed": 7, "max_tokens": 900}
+FIELDS: Final[dict[str, Any]] = {"temperature": 0.7, "seed": 7, "max_tokens": 900, "schema": {"type": "object"}}
 
 
 async def _asked(model: ServerChatModel, *, prefill: bool = False, name: str = "llama3.2:3b") -> list[ChatEvent]:
@@ -182,6 +182,15 @@ REFUSED: Final = {
     "plain text": (Answer(status=400, body=b"unknown field `seed`, expected one of `model`"), {"seed"}),
     "two fields": (_openai("temperature and seed are not supported by this model"), {"temperature", "seed"}),
     "behind 200": (_refusal({"error": "unknown field: seed is not supported"}, 200), {"seed"}),
+    "LM Studio, structured output": (
+        _refusal({"error": "'response_format.type' must be 'text'"}),
+        {"response_format"},
+    ),
+    "DeepSeek, structured output": (_openai("This response_format type is unavailable now"), {"response_format"}),
+    "Groq, structured output": (
+        _openai("This model does not support response format `json_schema`. See supported models.", "response_format"),
+        {"response_format"},
+    ),
 }
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.secrets import SecretSource
-from story_service.chat import ChatEvent, ChatRequest, ChatStarted, ChatTimers, ChatWorking, UpstreamModel
+from story_service.chat import ChatEvent, ChatRequest, ChatStarted, ChatTimers, ChatWorking, Message, UpstreamModel
 from story_service.providers.chat.completion import Completion
 from story_service.providers.chat.dialect import Dialect
 from story_service.providers.chat.errors import Failures, ServerError, safe_id
 from story_service.providers.chat.events import MAX_BODY_BYTES, Payloads
 from story_service.providers.chat.lists import upstream_models
-from story_service.providers.chat.report import decoded
+from story_service.providers.chat.report import decoded, is_error
 from story_service.providers.chat.request import Plan, Refusals
 from story_service.providers.chat.timers import StreamTimers
 
@@ -104,6 +104,25 @@ class ServerChatModel:
                 yield _LOADING
                 timeouts.resume(heard=False)
                 await self._sleep(wait)
+
+    async def moderate(self, text: str, *, model: str, timeout: float) -> Mapping[str, Any]:
+        """Returns what `POST /moderations` says of `text`, as JSON; "" leaves the model to the server.
+
+        One call, within `timeout` seconds. Raises ProviderError.
+        """
+        self._checked_key()
+        failures = Failures(self._dialect, ChatRequest(model=model, messages=(Message("user", text),)))
+        body = bytearray()
+        try:
+            async with asyncio.timeout(timeout), (await self._loaded()).moderation(text, model, failures) as reply:
+                while (chunk := await reply.read()) and len(body) <= MAX_BODY_BYTES:
+                    body += chunk
+        except TimeoutError:
+            raise failures.of(ProviderErrorKind.TIMEOUT) from None
+        value = _object(bytes(body)) if len(body) <= MAX_BODY_BYTES else None
+        if value is None or is_error(value):
+            raise failures.of_body(bytes(body), reply.headers)
+        return value
 
     async def generation_info(self, generation_id: str, *, timeout: float) -> Mapping[str, Any]:
         """Returns what the server reports of a generation; see ChatModel."""

@@ -55,13 +55,21 @@ def is_error(event: Mapping[str, Any]) -> bool:
 
 _COMPLAINT: Final = re.compile(
     r"support|recogni|unknown|unexpected|extra|permit|allow|additional|invalid|cannot|forbidden|deprecat|disabled|"
+    r"unavailable|"
     r"should|must|instead|too (?:large|high)|at most|exceed|less than",
     re.IGNORECASE,
 )
 _FIELD: Final = re.compile(
-    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream)\b(?!_)|"
+    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream|"
+    r"response_format|json_schema)\b(?!_)|"
     r"[\"'`](\w+)[\"'`]|(?:parameter|field|argument|property|input)s?:? (\w+)",
     re.IGNORECASE,
+)
+_OTHER_NAMES: Final = (
+    ("include_usage", "stream_options"),
+    ("role", "system"),
+    ("developer", "system"),
+    ("json_schema", "response_format"),
 )
 _INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
 _STREAMING: Final = re.compile(
@@ -99,7 +107,7 @@ class Report:
             names.update(name.lower() for found in _FIELD.findall(self.text) for name in found if name)
         if "max_tokens" in names and _INSTEAD.search(self.text) is not None:
             names.discard("max_completion_tokens")
-        for name, other in (("include_usage", "stream_options"), ("role", "system"), ("developer", "system")):
+        for name, other in _OTHER_NAMES:
             if name in names:
                 names.add(other)
         for name, pattern in (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL)):

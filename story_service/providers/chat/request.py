@@ -9,7 +9,9 @@ from story_service.providers.chat.errors import ServerError
 
 _MOST_MODELS: Final = 1_024
 _MOST_REPEATS: Final = 2
-_CHOSEN: Final = frozenset({"temperature", "seed", "max_tokens", "max_completion_tokens", "stream_options"})
+_CHOSEN: Final = frozenset(
+    {"temperature", "seed", "max_tokens", "max_completion_tokens", "stream_options", "response_format"}
+)
 _WAYS: Final = frozenset({"system", "prefill", "stream"})
 _CONTINUE: Final = "Continue exactly where this ends."
 
@@ -73,6 +75,9 @@ class Plan:
             "temperature": request.temperature,
             "max_completion_tokens" if "max_tokens" in refused else "max_tokens": request.max_tokens,
             "seed": request.seed,
+            "response_format": None
+            if request.schema is None
+            else {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": request.schema}},
         }
         fields = {name: value for name, value in chosen.items() if value is not None} | dict(self._fields)
         return {

@@ -2,7 +2,8 @@
 
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -96,23 +97,29 @@ class Upstream:
         # The environment may hold those of another upstream.
         self._client.organization = self._client.project = None
         self._completions = self._client.chat.completions.with_streaming_response
+        self._moderations = self._client.moderations.with_streaming_response
 
-    @asynccontextmanager
-    async def chat(self, body: Mapping[str, Any], failures: Failures) -> AsyncIterator[Reply]:
+    def chat(self, body: Mapping[str, Any], failures: Failures) -> AbstractAsyncContextManager[Reply]:
         """`POST /chat/completions`, open while it is read. Raises ProviderError for a status that is no success."""
         fields = dict(body)
+        model, messages, stream = (fields.pop(name) for name in ("model", "messages", "stream"))
+        create = partial(self._completions.create, model=model, messages=messages, stream=stream, extra_body=fields)
+        return self._opened(create, failures)
+
+    def moderation(self, text: str, model: str, failures: Failures) -> AbstractAsyncContextManager[Reply]:
+        """`POST /moderations`, as `chat` does it; without a `model` the server chooses."""
+        return self._opened(partial(self._moderations.create, input=text, model=model or openai.omit), failures)
+
+    @asynccontextmanager
+    async def _opened(
+        self, create: Callable[..., AbstractAsyncContextManager[Any]], failures: Failures
+    ) -> AsyncIterator[Reply]:
         # Compressed events would wait for each other.
         headers: dict[str, str | openai.Omit] = {"Accept-Encoding": "identity"}
         if not await self._key():
             headers["Authorization"] = openai.Omit()
         try:
-            async with self._completions.create(
-                model=fields.pop("model"),
-                messages=fields.pop("messages"),
-                stream=fields.pop("stream"),
-                extra_body=fields,
-                extra_headers=headers,
-            ) as response:
+            async with create(extra_headers=headers) as response:
                 yield Reply(response.http_response, failures)
         except _BROKEN as error:
             raise _translated(error, failures) from None
