@@ -18,6 +18,7 @@ _NO_LANGUAGE: Final = frozenset({"zxx", "und"})
 
 _KNOWN: Final[dict[str, Any]] = tomllib.loads(files(__package__).joinpath("languages.toml").read_text("utf-8"))
 _LETTERS: Final = [(code, re.compile(letters)) for code, letters in _KNOWN["letters_of"].items()]
+_RIGHT_TO_LEFT: Final = frozenset({"ARABIC", "HEBREW", "SYRIAC", "THAANA", "NKO"})
 _WRITTEN_IN: Final = {script: languages.split() for script, languages in _KNOWN["written_in"].items()}
 SCRIPTS: Final = frozenset(_WRITTEN_IN)
 """Names of scripts, as Unicode begins the names of their letters."""
@@ -121,6 +122,18 @@ def scripts_of(language_code: str) -> set[str]:
     if named:
         return set(named[0].split())
     return {script for script, languages in _WRITTEN_IN.items() if language in languages} or {"LATIN"}
+
+
+def is_right_to_left(language_code: str) -> bool:
+    """Returns whether every script of a language runs from right to left."""
+    return scripts_of(language_code) <= _RIGHT_TO_LEFT
+
+
+def quotation_marks(language_code: str) -> str:
+    """Returns the marks of direct speech around an ellipsis; "" where no table names any."""
+    language, *subtags = language_code.lower().split("-")
+    marks: dict[str, str] = _KNOWN["quotation"]
+    return next((marks[key] for tag in subtags if (key := f"{language}-{tag}") in marks), marks.get(language, ""))
 
 
 def _relative(language: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from servicekit.languages import scripts_of
 from servicekit.sentences import SentenceEnds, settled
 
 LOOK_AHEAD: Final = 32
@@ -17,6 +18,8 @@ MAX_HELD: Final = 1_000
 # Written without blanks: Chinese and Japanese, two characters a word; Thai, Lao, Burmese and Khmer, five.
 _IDEOGRAPH: Final = re.compile(r"[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 _UNBROKEN: Final = re.compile(r"[\u0e01-\u0e5b\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")
+_CHARACTERS_A_WORD: Final = {"CJK": 2, "HIRAGANA": 2, "THAI": 5, "LAO": 5, "MYANMAR": 5, "KHMER": 5}
+"""Of scripts without blanks between words."""
 
 
 class SentenceCutter:
@@ -84,4 +87,13 @@ def count_words(text: str) -> int:
     ideographs = len(_IDEOGRAPH.findall(text))
     unbroken = len(_UNBROKEN.findall(text))
     rest = _UNBROKEN.sub(" ", _IDEOGRAPH.sub(" ", text)) if ideographs or unbroken else text
-    return sum(1 for word in rest.split() if any(map(str.isalnum, word))) + ideographs // 2 + unbroken // 5
+    return (
+        sum(1 for word in rest.split() if any(map(str.isalnum, word)))
+        + ideographs // _CHARACTERS_A_WORD["CJK"]
+        + unbroken // _CHARACTERS_A_WORD["THAI"]
+    )
+
+
+def characters_a_word(language_code: str) -> int:
+    """Returns the characters that count as a word in a language without blanks; 1 where blanks divide words."""
+    return max(_CHARACTERS_A_WORD.get(script, 1) for script in scripts_of(language_code))

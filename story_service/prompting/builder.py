@@ -6,7 +6,7 @@ import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from offline_writer import Kind, Parent, Protagonist
+from offline_writer import Kind, Outline, Parent, Protagonist, Scene
 from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting.length import words_asked
@@ -86,6 +86,12 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
                 wish="w",
                 moral="kindness",
                 theme="t",
+                avoid=("x", "y"),
+                audience_note="n",
+                heard=(Outline(title="T", setting="P", companion="C"),),
+                outline=Outline(
+                    title="T", setting="P", companion="C", mood="M", gift="G", scenes=(Scene(purpose="S"),)
+                ),
             )
             yield full
             yield replace(full, moral="m", language_code=f"{language_code}-XX", title_so_far="T", written_so_far="W.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GENERAL: Final = "general"
 """Folder of the templates for languages without their own."""
+_LAST: Final = "en"
 
 _SUFFIX: Final = ".j2"
 _NAMES: Final = frozenset({"system", "child", "hero", "combined"})
@@ -57,12 +58,11 @@ class Templates:
     def folder_of(self, language_code: str) -> str:
         """Returns the folder for a BCP-47 code, by its first subtag."""
         language = language_code.partition("-")[0].lower()
-        return language if any(f"{language}/{name}{_SUFFIX}" in self._sources for name in _NAMES) else GENERAL
+        return language if any(name.startswith(f"{language}/") for name in self._sources) else GENERAL
 
     def render(self, folder: str, name: str, variables: Mapping[str, Any]) -> str:
-        """Renders the template `name` of `folder`, or the general one where that folder has none."""
-        choice = [f"{folder}/{name}{_SUFFIX}", f"{GENERAL}/{name}{_SUFFIX}"]
-        return self._environment.select_template(choice).render(variables)
+        """Renders the template `name` of `folder`."""
+        return self._environment.get_template(f"{folder}/{name}{_SUFFIX}").render(variables)
 
     @contextmanager
     def tried(self) -> Iterator[None]:
@@ -85,8 +85,10 @@ class Templates:
             raise _unusable(self._place_of(error), said) from None
 
     def _load(self, name: str) -> tuple[str, str, None] | None:
-        source = self._sources.get(name)
-        return None if source is None else (*source, None)
+        """Returns a template, or where its folder lacks it the general one, or else the English one."""
+        file = name.rpartition("/")[2]
+        found = next(filter(self._sources.__contains__, (name, f"{GENERAL}/{file}", f"{_LAST}/{file}")), None)
+        return None if found is None else (*self._sources[found], None)
 
     def _place_of(self, error: Exception) -> str:
         """Returns file and line of the innermost template in the stack of `error`."""

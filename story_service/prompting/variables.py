@@ -6,14 +6,19 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from offline_writer import Parent
 from offline_writer.bands import band_of
+from servicekit.languages import is_right_to_left, quotation_marks
+from story_service.answer.sentences import characters_a_word
+from story_service.assignment import seed_of
 from story_service.cleaning import clean
 from story_service.prompting.length import lacks_only_ending, words_asked, words_left
+from story_service.prompting.variety import draw, plot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from offline_writer import Parent, Protagonist
+    from offline_writer import Protagonist
     from story_service.assignment import Assignment, Listener
 
 
@@ -69,6 +74,7 @@ _LINE: Final = 200
 _TEXT: Final = 2_000
 _LIMITS: Final = {"name": _NAME, "appearance": _TEXT}
 _MOST_ENTRIES: Final = 20
+_OUTLINED: Final = ("title", "setting", "companion", "mood", "gift")
 _FIRST: Final = 4_000
 _LAST: Final = 16_000
 _PARENT_FIRST: Final = 3_000
@@ -93,20 +99,27 @@ _MORAL_KEYS: Final = {name: key for key, names in _MORALS.items() for name in (k
 
 def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[str, Any]:
     """Returns the variables in docs/prompts.md. Text from people is `Data`; `folder` is that of the templates."""
-    words = words_asked(assignment)
+    words, seed = words_asked(assignment), seed_of(assignment)
     return {
         "folder": folder,
         "kind": assignment.kind,
-        "child": _profile(assignment.child),
-        "hero": None if assignment.hero is None else _profile(assignment.hero),
+        "child": _profile(assignment.child, seed=seed),
+        "hero": None if assignment.hero is None else _profile(assignment.hero, seed=seed),
         "parent": None if assignment.parent is None else _parent(assignment.parent),
         "wish": Data(assignment.wish, limit=_TEXT),
         "moral": Data(assignment.moral, limit=_LINE),
         "moral_key": _MORAL_KEYS.get(assignment.moral.strip(" .!").casefold(), ""),
         "theme": Data(assignment.theme, limit=_LINE),
-        "language_code": Data(assignment.language_code, limit=_NAME),
+        "avoid": _entries(assignment.avoid),
+        "audience_note": Data(assignment.audience_note, limit=_TEXT),
+        "language_code": assignment.language_code,
         "regional": "-" in assignment.language_code,
+        "quotation": quotation_marks(assignment.language_code),
+        "right_to_left": is_right_to_left(assignment.language_code),
+        "characters_a_word": characters_a_word(assignment.language_code),
         "band": band_of(assignment.child.age),
+        "outline": _outline(assignment),
+        "heard": _heard(assignment),
         "length_minutes": assignment.length_minutes,
         "words": words,
         "words_left": words_left(assignment),
@@ -118,9 +131,14 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
     }
 
 
-def _profile(profile: Listener | Protagonist) -> dict[str, Any]:
-    """Returns every field by its name; text is data, except the gender, which comes from a fixed list."""
+def _profile(profile: Listener | Protagonist, *, seed: int) -> dict[str, Any]:
+    """Returns every field by its name; text is data, except the gender, which comes from a fixed list.
+
+    The interests begin with another one for another seed, since models take the first.
+    """
     given = asdict(profile)
+    first = seed % max(len(profile.interests), 1)
+    given["interests"] = profile.interests[first:] + profile.interests[:first]
     return {
         name: _entries(value)
         if isinstance(value, tuple)
@@ -134,6 +152,27 @@ def _profile(profile: Listener | Protagonist) -> dict[str, Any]:
 def _parent(parent: Parent) -> dict[str, Any]:
     text = Data.of_lines(parent.text, first=_PARENT_FIRST, last=_PARENT_LAST)
     return {"title": Data(parent.title, limit=_LINE), "text": text}
+
+
+def _outline(assignment: Assignment) -> dict[str, Any]:
+    outline = draw(assignment)
+    return {
+        "plot": plot_of(outline, assignment.language_code),
+        **{name: Data(getattr(outline, name), limit=_LINE) for name in _OUTLINED},
+        "scenes": [{"purpose": Data(scene.purpose, limit=_TEXT), "words": scene.words} for scene in outline.scenes],
+    }
+
+
+def _heard(assignment: Assignment) -> dict[str, list[Data]]:
+    """Returns the titles, places and companions of the last stories, each once, but nothing of a sequel's parent."""
+    parent = assignment.parent or Parent(title="", text="")
+    known = f"{parent.title}\n{parent.text}".casefold()
+
+    def texts(field: str) -> list[Data]:
+        said = {text.casefold(): text for outline in assignment.heard if (text := str(getattr(outline, field)).strip())}
+        return _entries(text for folded, text in said.items() if folded not in known)
+
+    return {f"{field}s": texts(field) for field in ("title", "setting", "companion")}
 
 
 def _entries(texts: Iterable[str]) -> list[Data]:

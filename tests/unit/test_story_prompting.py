@@ -1,14 +1,14 @@
 """Prompts: what is in them for each kind and language, and that what people wrote stays data."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_writer import Gender, Kind, Parent, Protagonist
+from offline_writer import Gender, Kind, Outline, Parent, Protagonist, Scene
 from servicekit.settings import ConfigurationError
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
@@ -65,7 +65,7 @@ def test_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> None:
 
     assert [] == [text for text in (*told, "a dragon who cannot sleep") if _data(text) not in prompt]
     assert ": 7\n" in prompt
-    assert " 600 " in prompt
+    assert f" {1200 if language_code.startswith('zh') else 600} " in prompt
     assert (kind != "child") is (_HERO.name in prompt)
     assert "summary" not in prompt
 
@@ -74,11 +74,11 @@ def test_prompt_holds_all_that_is_known(kind: Kind, language_code: str) -> None:
     ("language_code", "said"),
     [
         ("en", "in English"),
-        ("en-GB", "BCP-47 code <data>en-GB</data>"),
+        ("en-GB", "BCP-47 code en-GB is"),
         ("ru", "пиши по-русски"),
         ("RU-ru", "пиши по-русски"),
-        ("pt-BR", "BCP-47 code <data>pt-BR</data>"),
-        ("uk", "BCP-47 code <data>uk</data>"),
+        ("pt-BR", "BCP-47 code pt-BR,"),
+        ("uk", "BCP-47 code uk,"),
     ],
 )
 def test_language_is_asked_for(language_code: str, said: str) -> None:
@@ -118,7 +118,7 @@ def test_words_suit_the_age(language_code: str) -> None:
     [
         ("en", "female", "girl"),
         ("en", "male", "boy"),
-        ("en", "", "not told"),
+        ("en", "", "not given"),
         ("ru", "female", "девочка"),
         ("ru", "male", "мальчик"),
         ("ru", "", "не указан"),
@@ -284,7 +284,7 @@ def test_templates_are_overridden_file_by_file(tmp_path: Path) -> None:
     builder = PromptBuilder(tmp_path)
     system, user = builder.messages(_assignment())
 
-    assert "Tell of <data>Mia-Sofie</data>, <data>sea snails</data> and <data>kites</data>, " in user.content
+    assert "Tell of <data>Mia-Sofie</data>, <data>kites</data> and <data>sea snails</data>, " in user.content
     assert "<DATA>A DRAGON WHO CANNOT SLEEP</DATA>." in user.content
     assert system == _BUILDER.messages(_assignment())[0]
     assert _BUILDER.messages(_assignment("hero")) == builder.messages(_assignment("hero"))
@@ -340,11 +340,17 @@ def test_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_documentation_names_every_variable() -> None:
     """And says what each is."""
-    documented = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
-    given = variables(_assignment("combined"), folder="en", continuing=False)
+    page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    rows = [row.split(" | ", 1) for row in page.partition("## Variables")[2].partition("\n## ")[0].splitlines()]
+    documented = {name: row[1] for row in rows if len(row) > 1 for name in re.findall(r"`(\w+)`", row[0])}
+    outline = Outline(title="T", scenes=(Scene(purpose="S"),))
+    given = variables(replace(_assignment("combined"), outline=outline), folder="en", continuing=False)
+    given["band"] = {field.name: None for field in fields(given["band"])}
+    parts = {name: value for name, value in given.items() if isinstance(value, dict)}
 
-    assert [] == [name for name in given if f"`{name}`" not in documented]
-    assert [] == [name for part in ("child", "hero", "parent") for name in given[part] if f"`{name}`" not in documented]
+    assert set(given) == set(documented)
+    assert [] == [(name, part) for name in parts for part in parts[name] if f"`{part}`" not in documented[name]]
+    assert [] == [name for name in given["outline"]["scenes"][0] if f"`{name}`" not in documented["outline"]]
 
 
 @pytest.mark.parametrize(
