@@ -130,6 +130,16 @@ class Piece:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the writer is going to tell."""
+
+    outline: Outline
+    """Its scenes have the keys with which a brief with this outline gives the same story."""
+    understood: bool
+    """Whether the wish is told; else the story is one of the stock and has nothing of its words."""
+
+
 class LanguageUnsupported(ValueError):  # noqa: N818 - named as the wire's reason, LANGUAGE_UNSUPPORTED
     """The embedded writer has no stock of prose in that language."""
 
@@ -152,10 +162,11 @@ class StoryUnsupported(ValueError):  # noqa: N818 - named like LanguageUnsupport
 def random_for(brief: OfflineBrief, purpose: str) -> random.Random:
     """Returns randomness seeded by sha256 of the canonical brief and the purpose, the same in every process.
 
-    Fields at their defaults do not count, so that a story stays the same when briefs get new fields.
+    Fields at their defaults do not count, so that a story stays the same when briefs get new fields; nor does what may
+    differ between two attempts at one story.
     """
     given = {field.name: getattr(brief, field.name) for field in fields(brief)}
-    told = {field.name for field in fields(brief) if given[field.name] != field.default}
+    told = {field.name for field in fields(brief) if given[field.name] != field.default} - {"heard", "outline"}
     canonical = json.dumps(
         [purpose, {name: value for name, value in asdict(brief).items() if name in told}],
         sort_keys=True, ensure_ascii=True,

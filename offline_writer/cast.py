@@ -3,12 +3,14 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from offline_writer.bands import Band
+from offline_writer.bands import Band, band_of
 from offline_writer.brief import Kind, OfflineBrief, clean, closed
+from offline_writer.picking import Picker
 from offline_writer.stock import Realiser, Section
+from offline_writer.topics import TopicReader, for_children, hard_topic
 
 Stock = Mapping[str, tuple[Section, ...]]
 
@@ -50,6 +52,10 @@ class Note:
     text: str
 
 
+PLOTS: Mapping[type, str] = {Helping: "helper", Quest: "quest", Note: "note"}
+"""Keys of the stock by what was wished."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interest:
     """One interest, as it stands after "to love": a noun phrase, what one likes to do, or a quotation."""
@@ -81,13 +87,15 @@ class Cast:
     companion: Section
     interests: tuple[Interest, ...]
     slots: Mapping[str, str]
+    shape: Section
+    picker: Picker
+    understood: bool
+    """Whether the wish is told."""
 
     @property
     def plot(self) -> str:
         """The plot of the wish, as a key of the stock."""
-        if isinstance(self.wish, Helping):
-            return "helper"
-        return "quest" if isinstance(self.wish, Quest) else "note"
+        return PLOTS[type(self.wish)]
 
     @property
     def outcome(self) -> str:
@@ -102,38 +110,70 @@ class Cast:
 CastT = TypeVar("CastT", bound=Cast)
 
 
+def called(companion: Section) -> str:
+    """Returns the companion's name as an outline has it."""
+    return companion.fields["name"].partition(",")[0]
+
+
 class CastBuilder(ABC, Generic[CastT]):
     """Builds the casts of one language from one stock."""
 
-    def __init__(self, stock: Stock) -> None:
+    def __init__(self, stock: Stock, topics: TopicReader) -> None:
         self._stock = stock
+        self._topics = topics
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
         # Plainer words for the youngest.
         simpler = (line.text.partition("=") for line in self._phrases.get("simple", ()))
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
 
-    @abstractmethod
     def cast(self, brief: OfflineBrief, *, told: str = "") -> CastT:
         """Returns the cast, the same for the same brief. A companion whose name is in `told` is replaced there."""
+        hard = hard_topic(brief, self._topics)
+        careful = for_children(brief, self._topics)
+        cast = self._cast(careful, hard=hard, told=told)
+        refused = brief.wish != careful.wish and not hard
+        return replace(cast, understood=cast.understood and not refused)
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
         """Returns the realiser for the lines of one story."""
-        return Realiser(cast.slots, rng, cast.band.readers, simpler=self._simpler)
+        return Realiser(cast.slots, rng, cast.band.readers, simpler=self._simpler, avoided=cast.picker.avoided)
+
+    @abstractmethod
+    def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> CastT:
+        """Returns the cast of a brief that is for children; `hard` is the topic to be comforted, or ""."""
+
+    def _picker(self, brief: OfflineBrief) -> Picker:
+        return Picker(brief, avoided=lambda text: self._topics.mentions(text, brief.avoid))
+
+    def _shape(self, brief: OfflineBrief, picker: Picker, *, plot: str, hard: str) -> Section:
+        """Returns the shape of the plot, one that the child has not heard lately if there is one."""
+        readers = band_of(brief.age).readers
+        wanted = {"plots": plot, "kinds": brief.kind, "readers": readers}
+        shapes = [
+            shape for shape in self._stock["shapes"]
+            if "parts" in shape.fields and shape.fields.get("topic", "") == hard
+            and all(value in (shape.listed(field) or (value,)) for field, value in wanted.items())
+            and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
+        ]  # fmt: skip
+        return picker.one(shapes or self._stock["shapes"][:1], called=lambda shape: shape.key)
 
     def _moral(
-        self, brief: OfflineBrief, rng: random.Random, *, room: int, heard: Callable[[str], bool] = lambda _: False
+        self, brief: OfflineBrief, picker: Picker, *, room: int, known_before: Callable[[str], bool] = lambda _: False
     ) -> tuple[Section, str]:
         """Returns a scene, and a moral in free text, closed as a sentence of `room` characters ("" for a known moral).
 
-        A scene that was `heard` of before is avoided if possible.
+        A scene whose gift was `known_before` is avoided if possible.
         """
-        morals: dict[str, list[Section]] = {}
-        for section in self._stock["morals"]:
-            morals.setdefault(section.key.partition(".")[0], []).append(section)
-        others = morals.pop("other")
+        others = [section for section in self._stock["morals"] if section.key.startswith("other")]
+        scenes = [section for section in self._stock["morals"] if section not in others]
         text = clean(brief.moral, limit=120).casefold()
-        known = next((key for key, scenes in morals.items() if text in {key, *scenes[0].listed("names")}), "")
-        if known or not text:
-            scenes = morals[known or rng.choice(sorted(morals))]
-            return rng.choice([scene for scene in scenes if not heard(scene.fields["boon"])] or scenes), ""
-        return others[0], closed(brief.moral, limit=room)
+        kinds = {
+            scene.key.partition(".")[0]
+            for scene in scenes
+            if text in {scene.key.partition(".")[0], *scene.listed("names")}
+        }
+        if kinds or not text:
+            fitting = [scene for scene in scenes if not text or scene.key.partition(".")[0] in kinds]
+            fresh = [scene for scene in fitting if not known_before(scene.fields["boon"])]
+            return picker.one(fresh or fitting), ""
+        return picker.one(others), closed(brief.moral, limit=room)

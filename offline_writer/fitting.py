@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from offline_writer.brief import Feature, OfflineBrief
+from offline_writer.brief import Feature, OfflineBrief, Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Block:
     """Told only if the elastic block of this key is."""
     glimpse: Unit | None = None
     """What is seen of this scene again on the way home."""
+    scene: str = ""
+    """Its key in the outline."""
     homeward: bool = False
     """Here the glimpses of the scenes told are gathered, the last first."""
 
@@ -48,6 +50,20 @@ class Arc:
     """A story before it is fitted, in the order of telling."""
 
     blocks: tuple[Block, ...]
+    outline: Outline = field(default_factory=Outline)
+    """What is decided beside the scenes."""
+    understood: bool = True
+    """Whether the wish is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The part of an arc that has the requested length."""
+
+    paragraphs: list[list[str]]
+    """Texts of units."""
+    scenes: tuple[str, ...]
+    """Keys of the told blocks that have one."""
 
 
 class Language(Protocol):
@@ -67,11 +83,11 @@ class Language(Protocol):
         """Returns the title: plain text, one line."""
         ...
 
-    def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
-        """Returns the whole arc."""
+    def story(self, brief: OfflineBrief) -> Arc:
+        """Returns the whole arc: that of the brief's outline, where it has scenes of this language."""
         ...
 
-    def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
+    def continuation(self, brief: OfflineBrief, *, told: str, budget: int) -> Arc:
         """Returns the later part of an arc, after any text, with about `budget` words left (may be negative)."""
         ...
 
@@ -210,7 +226,7 @@ def _trimmed(slots: list[list[_Slot]], budget: int, rng: random.Random) -> None:
 
 def fit(
     arc: Arc, budget: int, rng: random.Random, *, told: AbstractSet[str] = frozenset(), even_core: bool = False
-) -> list[list[str]]:
+) -> Fitted:
     """Returns paragraphs of units with about `budget` words in all.
 
     `told` holds the keys of earlier sentences that must not repeat; with `even_core` a core sentence is dropped too if
@@ -225,14 +241,17 @@ def fit(
     forms = {told_block.block.key: told_block.paragraphs for told_block in frame}
     chosen = {block.key for block in scenes}
     slots: list[list[_Slot]] = []
+    keys: list[str] = []
     for block in arc.blocks:
         if (block.elastic and block.key not in chosen) or (block.requires is not None and block.requires not in chosen):
             continue
         if not block.elastic and block.requires is None and block.key not in forms:
             continue
+        keys.append(block.scene)
         form = forms.get(block.key, block.paragraphs)
         paragraphs = _homeward(form, scenes) if block.homeward else form
         slots.extend([_Slot(unit, block.elastic) for unit in paragraph] for paragraph in paragraphs)
     _without_repeats(slots, told, even_core=even_core)
     _trimmed(slots, budget, rng)
-    return [texts for paragraph in slots if (texts := [slot.unit.text for slot in paragraph if slot.kept])]
+    texts = ([slot.unit.text for slot in paragraph if slot.kept] for paragraph in slots)
+    return Fitted([paragraph for paragraph in texts if paragraph], tuple(filter(None, keys)))

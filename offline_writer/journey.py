@@ -1,19 +1,29 @@
-"""The scenes of the journey, in their order, and what is said between them."""
+"""The scenes on the way, in their order, and what is said between them."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, NamedTuple
 
 from offline_writer.cast import CastT, Interest, Stock
 from offline_writer.fitting import Block, Paragraphs, Unit
 from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
 
-Scene = tuple[Section | None, str]
-"""A scene with what it turns on; None where no scene was left for that."""
+
+class Scene(NamedTuple):
+    """A scene of the stock, where it is, and what it turns on."""
+
+    place: Section
+    section: Section
+    topic: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its key in the outline."""
+        return f"{self.section.id}@{self.place.key}"
 
 
 class Occasion(Mapping[str, str]):
-    """Slots of one scene: what it turns on, and a fresh spot of the realm each time that one is asked for."""
+    """Slots of one scene: what it turns on, and a fresh spot of the place each time that one is asked for."""
 
     _SLOTS = ("spot", "Spot", "topic", "strength", "Strength")
 
@@ -42,7 +52,7 @@ class Occasion(Mapping[str, str]):
 
 
 class Journey(Generic[CastT]):
-    """Lays out one journey. A language says how long a realm is, and what else is met and said there."""
+    """Lays out the scenes of one story. A language says how long a realm is, and what else is met and said there."""
 
     _SCENES_TO_A_REALM: ClassVar[int]
     _ANY_INTEREST: ClassVar[tuple[str, ...]]
@@ -53,15 +63,13 @@ class Journey(Generic[CastT]):
         self._cast = cast
         self._realiser = realiser
         self._rng = rng
-        self._used: set[str] = set()
-        self._realms = self._travelled()
+        self._met = [scene for scene in self._topical() if not cast.picker.heard(scene.section.id)]
+        self._route = tuple(self._pinned() if cast.picker.pinned else self._free())
         self._links = self._between()
 
     def blocks(self) -> tuple[Block, ...]:
-        """Returns every scene that this journey could have; the engine takes the first few or many."""
-        scenes = [one for one in self._stock["stations"] if "realm" not in one.fields and self._suits(one)]
-        self._rng.shuffle(scenes)
-        return tuple(block for at, realm in enumerate(self._realms) for block in self._in_realm(realm, at, scenes))
+        """Returns every scene that this story could have; the engine takes the first few or many."""
+        return tuple(self._told())
 
     def first_abroad(self) -> str:
         """Returns the key of the first scene in a second realm: once it is told, the way has to bend back."""
@@ -75,20 +83,83 @@ class Journey(Generic[CastT]):
         """What else is said on the way."""
         return []
 
-    def _meet(self, spread: list[tuple[Section, str]]) -> None:
-        """Puts the scenes that only this child or hero meets into the first realm."""
-        insert(spread, self._loved(self._cast.interests[:3]), (0, 2, 5))
+    def _topical(self) -> Iterator[Scene]:
+        """Scenes that only this child or hero meets, in the first realm."""
+        yield from self._loved(self._cast.interests[:3])
 
-    def _wanted(self, at: int, own: int, left: int) -> int:
-        """How many of the scenes that are `left` come into the realm `at`, which has some of its `own`."""
-        del at
-        return max(0, min(self._SCENES_TO_A_REALM - own, left))
+    def _loved(self, interests: Sequence[Interest]) -> Iterator[Scene]:
+        scenes = by_key(self._stock["interests"])
+        rest = self._cast.picker.ordered(scenes[key] for key in self._ANY_INTEREST)
+        used: set[str] = set()
+        for interest in interests:
+            own = [scenes[interest.category]] if interest.category in scenes else []
+            if (scene := next((one for one in own + rest if one.key not in used), None)) is not None:
+                used.add(scene.key)
+                yield Scene(self._cast.realm, scene, interest.phrase)
 
-    def _travelled(self) -> list[Section]:
-        known = by_key(self._stock["themes"])
-        ahead = [known[key] for key in self._cast.realm.listed("next")]
-        self._rng.shuffle(ahead)
-        return [self._cast.realm, *ahead]
+    def _places(self) -> list[Section]:
+        """Where the story goes: a place of its shape, if it has scenes of its own, and the realms."""
+        shape, picker = self._cast.shape, self._cast.picker
+        ahead = [realm for realm in self._stock["themes"] if realm.key in self._cast.realm.listed("next")]
+        return [*([shape] if "scenes" in shape.fields else []), self._cast.realm, *picker.ordered(ahead)]
+
+    def _fitting(self, place: Section) -> tuple[list[Section], list[Section]]:
+        """Returns the scenes that are only told at this place, and those that may be told here, too."""
+        stations = [one for one in self._stock["stations"] if self._suits(one)]
+        wanted = place.fields.get("scenes", "")
+        if wanted:
+            return [one for one in stations if wanted in one.listed("in")], []
+        own = [one for one in stations if one.fields.get("realm") == place.key]
+        anywhere = [one for one in stations if "realm" not in one.fields and "in" not in one.fields]
+        return own, [one for one in anywhere if place.key in (one.listed("fits") or (place.key,))]
+
+    def _suits(self, section: Section) -> bool:
+        told_of = section.fields.get("only", self._cast.kind)
+        age = self._cast.band.oldest
+        return (
+            told_of == self._cast.kind
+            and int(section.fields.get("from", 0)) <= age
+            and self._realiser.suits(Line("", readers=section.fields.get("readers", "")))
+        )
+
+    def _free(self) -> Iterator[Scene]:
+        """Scenes as the child has not heard them; those that it has come last, the oldest first."""
+        picker = self._cast.picker
+        used: set[str] = set()
+        heard: list[Scene] = []
+        for place in self._places():
+            own, anywhere = (
+                [one for one in picker.ordered(some) if one.id not in used] for some in self._fitting(place)
+            )
+            heard += [Scene(place, one) for one in own + anywhere if picker.heard(one.id)]
+            own = [one for one in own if not picker.heard(one.id)]
+            spread = [one for one in anywhere if not picker.heard(one.id)]
+            if not place.fields.get("scenes"):
+                del spread[max(0, self._SCENES_TO_A_REALM - len(own)) :]
+            for number, section in enumerate(own):
+                spread.insert(min(2 * number, len(spread)), section)
+            used.update(section.id for section in spread)
+            scenes = [Scene(place, section) for section in spread]
+            if place == self._cast.realm:
+                for where, scene in zip((0, 2, 5), self._met, strict=False):
+                    scenes.insert(where, scene)
+            yield from scenes
+        last: dict[str, Scene] = {}
+        for scene in heard:
+            last.setdefault(scene.section.id, scene)
+        oldest = picker.ordered(scene.section for scene in last.values())
+        yield from (last[section.id] for section in oldest)
+
+    def _pinned(self) -> Iterator[Scene]:
+        """The scenes of the outline, in its order."""
+        files = ("stations", "interests", "powers")
+        sections = {one.id: one for file in files for one in self._stock.get(file, ())}
+        places = {place.key: place for place in (*self._stock["themes"], self._cast.shape)}
+        topics = {scene.section.id: scene.topic for scene in self._topical()}
+        for key in self._cast.picker.pinned:
+            name, _, place = key.partition("@")
+            if name in sections and place in places:
+                yield Scene(places[place], sections[name], topics.get(name, ""))
 
     def _between(self) -> list[Unit]:
         sections = by_key(self._stock["links"])
@@ -104,57 +175,39 @@ class Journey(Generic[CastT]):
             links[at] = hour
         return links
 
-    def _suits(self, section: Section) -> bool:
-        told_of = section.fields.get("only", self._cast.kind)
-        return told_of == self._cast.kind and self._realiser.suits(Line("", readers=section.fields.get("readers", "")))
-
-    def _loved(self, interests: Sequence[Interest]) -> list[Scene]:
-        return [(self._interest(interest), interest.phrase) for interest in interests]
-
-    def _interest(self, interest: Interest) -> Section | None:
-        scenes = by_key(self._stock["interests"])
-        fitting = [interest.category] if interest.category in scenes else []
-        rest = list(self._ANY_INTEREST)
-        self._rng.shuffle(rest)
-        for key in fitting + rest:
-            if key not in self._used:
-                self._used.add(key)
-                return scenes[key]
-        return None
-
-    def _in_realm(self, realm: Section, at: int, scenes: list[Section]) -> Iterator[Block]:
-        own = [one for one in self._stock["stations"] if one.fields.get("realm") == realm.key and self._suits(one)]
-        self._rng.shuffle(own)
-        spread: list[tuple[Section, str]] = [(scenes.pop(), "") for _ in range(self._wanted(at, len(own), len(scenes)))]
-        for section in own:
-            spread.insert(self._rng.randint(0, min(2, len(spread))), (section, ""))
-        if at == 0:
-            self._meet(spread)
-        spots = list(realm.listed("spots", "|"))
-        self._rng.shuffle(spots)
-        glimpses = list(realm.lines("glimpses"))
-        self._rng.shuffle(glimpses)
-        for number, (section, topic) in enumerate(spread):
-            occasion = Occasion(spots, topic)
-            paragraphs = self._realiser.paragraphs(section.body(), occasion)
-            if number == 0 and at:
-                paragraphs = (*self._realiser.paragraphs(realm.body("cross"), realm.fields), *paragraphs)
+    def _told(self) -> Iterator[Block]:
+        spots: dict[str, list[str]] = {}
+        glimpses: dict[str, list[Line]] = {}
+        realm, number = -1, 0
+        before: Section | None = None
+        for scene in self._route:
+            place = scene.place
+            if place.key not in spots:
+                spots[place.key] = self._shuffled(place.listed("spots", "|"))
+                glimpses[place.key] = self._shuffled(place.lines("glimpses"))
+            realm, number = (realm, number + 1) if place == before else (realm + 1, 0)
+            occasion = Occasion(spots[place.key], scene.topic)
+            paragraphs = self._realiser.paragraphs(scene.section.body(), occasion)
+            if before is not None and place != before:
+                onward = self._realiser.paragraphs(before.body("onward"))
+                paragraphs = (*onward, *self._realiser.paragraphs(place.body("cross"), place.fields), *paragraphs)
+            before = place
+            home = scene.section.fields.get("home", "")
             yield Block(
-                key=f"scene {at}.{number}",
-                paragraphs=(*paragraphs, *self._link(glimpses)),
+                key=f"scene {realm}.{number}",
+                paragraphs=(*paragraphs, *self._link(glimpses[place.key])),
                 elastic=True,
-                glimpse=Unit(self._realiser.text(section.fields["home"], occasion), 1),
+                glimpse=Unit(self._realiser.text(home, occasion), 1) if home else None,
+                scene=scene.key,
             )
+
+    def _shuffled(self, some: Iterable[Line] | Iterable[str]) -> list:  # type: ignore[type-arg]
+        mixed = list(some)
+        self._rng.shuffle(mixed)
+        return mixed
 
     def _link(self, glimpses: list[Line]) -> Paragraphs:
         """A paragraph to walk on in: something seen, said or felt between two scenes."""
         if glimpses and (not self._links or self._rng.random() < 0.4):
             return ((self._realiser.unit(glimpses.pop()),),)
         return ((self._links.pop(),),) if self._links else ()
-
-
-def insert(spread: list[tuple[Section, str]], scenes: Iterable[Scene], places: tuple[int, ...]) -> None:
-    """Puts the scenes that there are at these places, as far as there are places."""
-    found = [(scene, topic) for scene, topic in scenes if scene is not None]
-    for place, told in zip(places, found, strict=False):
-        spread.insert(place, told)

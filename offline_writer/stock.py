@@ -14,8 +14,8 @@ in. Quotes and apostrophes are typed straight and set here. A Realiser makes the
 
 import random
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
@@ -46,6 +46,12 @@ class Section:
     key: str
     fields: Mapping[str, str]
     bodies: Mapping[str, Body]
+    file: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its key among all sections of the stock."""
+        return f"{self.file}/{self.key}"
 
     def body(self, name: str = "") -> Body:
         """The paragraphs of a body; none where the section has no such body."""
@@ -72,7 +78,7 @@ def _line(raw: str) -> Line:
     return Line(typeset(raw[marks.end() :]), len(marks[1]), marks[2])
 
 
-def _section(text: str) -> Section:
+def _section(text: str, file: str) -> Section:
     head, *rows = text.splitlines()
     fields: dict[str, str] = {}
     bodies: dict[str, list[list[Line]]] = {"": [[]]}
@@ -88,12 +94,12 @@ def _section(text: str) -> Section:
         else:
             body[-1].append(_line(row))
     kept = {name: tuple(tuple(lines) for lines in paragraphs if lines) for name, paragraphs in bodies.items()}
-    return Section(head.strip(), MappingProxyType(fields), MappingProxyType(kept))
+    return Section(head.strip(), MappingProxyType(fields), MappingProxyType(kept), file)
 
 
-def parse(text: str) -> tuple[Section, ...]:
+def parse(text: str, file: str = "") -> tuple[Section, ...]:
     """The sections of one file, in their order."""
-    return tuple(_section(part) for part in re.split(r"(?m)^# ", text) if part.strip())
+    return tuple(_section(part, file) for part in re.split(r"(?m)^# ", text) if part.strip())
 
 
 def by_key(sections: Iterable[Section]) -> dict[str, Section]:
@@ -112,9 +118,11 @@ def load(folder: Traversable) -> dict[str, tuple[Section, ...]]:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             parts = load(entry)
-            stock[entry.name] = tuple(section for sections in parts.values() for section in sections)
+            sections = (replace(section, file=entry.name) for part in parts.values() for section in part)
+            stock[entry.name] = tuple(sections)
         elif entry.name.endswith(".txt"):
-            stock[entry.name.removesuffix(".txt")] = parse(entry.read_text(encoding="utf-8"))
+            file = entry.name.removesuffix(".txt")
+            stock[file] = parse(entry.read_text(encoding="utf-8"), file)
     return stock
 
 
@@ -133,13 +141,15 @@ def _upper_second(match: re.Match[str]) -> str:
 
 
 class Realiser:
-    """Turns stock into prose for one story. Not shared between stories: choices consume its randomness."""
+    """Turns stock into prose for one story. A choice depends on the story and its words, not on what else is told."""
 
     def __init__(
-        self, slots: Mapping[str, str], rng: random.Random, readers: Readers, *, simpler: Mapping[str, str]
-    ) -> None:
+        self, slots: Mapping[str, str], rng: random.Random, readers: Readers, *, simpler: Mapping[str, str],
+        avoided: Callable[[str], bool] = lambda _: False,
+    ) -> None:  # fmt: skip
+        """What is `avoided` is left out of every paragraph."""
         self._slots = slots
-        self._rng = rng
+        self._salt = rng.random()
         self._readers = readers
         self._simpler = (
             re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
@@ -147,6 +157,7 @@ class Realiser:
             else None
         )
         self._simple_words = simpler
+        self._avoided = avoided
 
     def text(self, source: str, extra: Mapping[str, str] | None = None) -> str:
         """Returns one line of stock as finished prose."""
@@ -173,7 +184,11 @@ class Realiser:
     def paragraphs(self, body: Body, extra: Mapping[str, str] | None = None) -> Paragraphs:
         """Returns a body, without the lines that are not for this age or that are empty."""
         told = (
-            tuple(unit for line in paragraph if self.suits(line) and (unit := self.unit(line, extra)).text)
+            tuple(
+                unit
+                for line in paragraph
+                if self.suits(line) and (unit := self.unit(line, extra)).text and not self._avoided(unit.text)
+            )
             for paragraph in body
         )
         return tuple(paragraph for paragraph in told if paragraph)
@@ -192,4 +207,4 @@ class Realiser:
         if tilde:
             return youngest if self._readers == "youngest" else others
         options: list[str] = str(match[1]).split("|")
-        return self._rng.choice(options)
+        return random.Random(f"{self._salt} {match[1]}").choice(options)

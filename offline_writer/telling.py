@@ -1,22 +1,32 @@
-"""The arc of every language: opening, wish, departure, journey, turn, way home, calm ending."""
+"""The arc of every language: the parts that the shape of its plot lists, one after the other."""
 
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Generic
 
-from offline_writer.brief import Feature, OfflineBrief, random_for
-from offline_writer.cast import CastBuilder, CastT, Stock
+from offline_writer.brief import Feature, OfflineBrief, Outline, random_for
+from offline_writer.cast import CastBuilder, CastT, Stock, called
 from offline_writer.fitting import Arc, Block, Paragraphs, Unit
 from offline_writer.journey import Journey
 from offline_writer.stock import Body, Realiser, Section, by_key
 
 _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""
+_AFTER_OTHERS = "device, scenes, back, moral, payoff, arriving, finish, homeward, ending"
+"""Parts that follow a text of another hand."""
+_SHORTEN = {"departure": 0, "homeward": 0, "finish": 3, "arrival": 4, "moral": 5}
+"""Where a part stands in the order of shortening."""
 
 
 class Teller(ABC, Generic[CastT]):
-    """A language except its titles, the beginning of its stories, and what only they have on the way."""
+    """A language except its titles, the beginning of its stories, and what only they have on the way.
+
+    A shape of the stock lists its parts: names of the methods below, or beginnings of keys of its own sections, of
+    which one is told.
+    """
 
     features: ClassVar[frozenset[Feature]] = frozenset({"hero", "combined", "sequel"})
 
@@ -24,44 +34,43 @@ class Teller(ABC, Generic[CastT]):
         self._stock = stock
         self._casts = casts
 
-    def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
-        """Opening, wish, departure, journey, obstacle, attempts and turn, arrival, way home, calm ending."""
+    def story(self, brief: OfflineBrief) -> Arc:
+        """Returns the arc of the shape that the outline has, or else of one that the child has not heard lately."""
         cast = self._casts.cast(brief)
-        realiser = self._casts.realiser(cast, rng)
-        opening = rng.choice(self._told(cast, "openings"))
-        wish = rng.choice([section for section in self._told(cast, "wishes") if section.key.startswith(cast.plot)])
-        before = tuple(self._beginning(cast, realiser, rng, opening=opening, wish=wish))
-        departure = self._block(realiser, cast.realm, key="departure", shorten=0, spare=True)
-        return Arc((*before, *self._way(cast, realiser, rng, departure), *self._home(cast, realiser, rng)))
+        outline = Outline(
+            setting=cast.slots["place"],
+            companion=called(cast.companion),
+            plot_shape=cast.shape.key,
+            mood=cast.shape.fields.get("mood", ""),
+            gift=cast.slots["boon"],
+        )
+        return Arc(tuple(self._parts(cast, brief, cast.shape.listed("parts"))), outline, cast.understood)
 
-    def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
+    def continuation(self, brief: OfflineBrief, *, told: str, budget: int) -> Arc:
         """From a quiet moment that fits any text to the turn and the calm ending; or only the last of these."""
         cast = self._casts.cast(brief, told=told)
-        realiser = self._casts.realiser(cast, rng)
+        realiser = self._casts.realiser(cast, random_for(brief, "prose"))
         sections = self._told(cast, "continuations")
         if budget < _CLOSE_UNDER_WORDS:
             closes = [section for section in sections if section.key.startswith("close")]
-            return Arc((self._block(realiser, rng.choice(closes)),))
+            return Arc((self._block(cast, realiser, cast.picker.one(closes)),))
         bridges = [section for section in sections if not section.key.startswith(("close", "finish"))]
-        bridge = self._block(realiser, rng.choice(bridges), shorten=0)
-        finish = self._block(realiser, by_key(self._stock["continuations"])["finish"], shorten=3)
+        bridge = self._block(cast, realiser, cast.picker.one(bridges), shorten=0)
         if budget < 2 * _CLOSE_UNDER_WORDS:
-            return Arc((bridge, self._ending(cast, realiser, rng, with_companion=None)))
-        return Arc((bridge, *self._way(cast, realiser, rng, None, finish), *self._home(cast, realiser, rng)))
+            return Arc((bridge, self._ending(cast, realiser, with_companion=None)))
+        return Arc((bridge, *self._parts(cast, brief, tuple(_AFTER_OTHERS.split(", ")))))
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
         """Yields the beginnings of all continuations."""
         cast = self._casts.cast(brief)
-        realiser = self._casts.realiser(cast, random_for(brief, "bridges"))
+        realiser = self._casts.realiser(cast, random_for(brief, "prose"))
         for section in self._told(cast, "continuations"):
             if section.key != "finish":
                 for source in self._first_words(section):
                     yield realiser.text(source)
 
     @abstractmethod
-    def _beginning(
-        self, cast: CastT, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section
-    ) -> Iterator[Block]:
+    def _beginning(self, cast: CastT, realiser: Realiser) -> Iterator[Block]:
         """What is told before the departure."""
 
     @abstractmethod
@@ -77,52 +86,82 @@ class Teller(ABC, Generic[CastT]):
         del cast, realiser
         yield from ()
 
+    def _parts(self, cast: CastT, brief: OfflineBrief, parts: tuple[str, ...]) -> Iterator[Block]:
+        realiser = self._casts.realiser(cast, random_for(brief, "prose"))
+        way = tuple(self._way(cast, realiser, brief, parts)) if "scenes" in parts else ()
+        for part in parts:
+            if part == "beginning":
+                yield from self._beginning(cast, realiser)
+            elif part == "arriving":
+                yield from self._arriving(cast, realiser)
+            elif part == "ending":
+                yield self._ending(cast, realiser, with_companion=cast.companion)
+            elif found := self._sections(cast, part):
+                section = cast.picker.one(found)
+                yield self._block(
+                    cast, realiser, section, key=part, spare=part == "departure", homeward=part == "homeward",
+                    shorten=int(section.fields.get("shorten", _SHORTEN.get(part, 2))),
+                )  # fmt: skip
+            else:
+                yield from (block for at, block in way if at == part)
+
+    def _sections(self, cast: CastT, part: str) -> list[Section]:
+        """Returns the sections of which one is this part."""
+        if part in {"departure", "moral"}:
+            return [cast.realm if part == "departure" else cast.moral]
+        file, start = {
+            "arrival": ("resolutions", cast.outcome),
+            "finish": ("continuations", part),
+            "homeward": ("endings", part),
+        }.get(part, ("shapes", f"{cast.shape.key}.{part}"))
+        return [
+            one for one in self._stock[file]
+            if re.match(rf"{re.escape(start)}(?![a-z])", one.key) and cast.plot in (one.listed("plots") or (cast.plot,))
+        ]  # fmt: skip
+
     def _way(
-        self, cast: CastT, realiser: Realiser, rng: random.Random, departure: Block | None, arrival: Block | None = None
-    ) -> Iterator[Block]:
-        journey = self._journey(cast, realiser, rng)
+        self, cast: CastT, realiser: Realiser, brief: OfflineBrief, parts: tuple[str, ...]
+    ) -> Iterator[tuple[str, Block]]:
+        """Yields the scenes and what goes with them, each with its part."""
+        journey = self._journey(cast, realiser, random_for(brief, "way"))
         scenes = journey.blocks()
-        first, third = scenes[0].key, scenes[min(2, len(scenes) - 1)].key
-        device = rng.choice(self._stock["devices"])
-        marks = list(device.lines("links"))
-        rng.shuffle(marks)
-        yield Block(key="device", paragraphs=realiser.paragraphs(device.body()), requires=first)
-        if departure is not None:
-            yield departure
-        yield from journey.before_its_scenes()
+        device = cast.picker.one(self._stock["devices"])
+        marks = list(device.lines("links")) if "device" in parts else []
+        random_for(brief, "marks").shuffle(marks)
+        for block in journey.before_its_scenes():
+            yield "scenes", block
         for at, scene in enumerate(scenes):
             mark: Paragraphs = ((realiser.unit(marks.pop()),),) if at % 3 == 1 and marks else ()
-            yield Block(key=scene.key, paragraphs=(*scene.paragraphs, *mark), elastic=True, glimpse=scene.glimpse)
+            yield "scenes", replace(scene, paragraphs=(*scene.paragraphs, *mark))
         back = by_key(self._stock["links"])["back"]
-        yield Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
-        yield self._block(realiser, cast.moral, key="moral", shorten=5)
-        yield Block(key="payoff", paragraphs=realiser.paragraphs(device.body("payoff")), requires=third)
-        yield from self._arriving(cast, realiser)
-        ways = [one for one in self._stock["resolutions"] if one.key.partition(".")[0] == cast.outcome]
-        yield arrival or self._block(realiser, rng.choice(ways), shorten=4)
+        yield "back", Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
+        for part, body, at in (("device", "", 0), ("payoff", "payoff", 2)):
+            if at < len(scenes):
+                yield part, Block(
+                    key=part, paragraphs=realiser.paragraphs(device.body(body)), requires=scenes[at].key,
+                    scene="" if body else cast.picker.key(device),
+                )  # fmt: skip
 
-    def _home(self, cast: CastT, realiser: Realiser, rng: random.Random) -> Iterator[Block]:
-        ways = [section for section in self._stock["endings"] if section.key.startswith("homeward")]
-        yield self._block(realiser, rng.choice(ways), shorten=0, homeward=True)
-        yield self._ending(cast, realiser, rng, with_companion=cast.companion)
-
-    def _ending(self, cast: CastT, realiser: Realiser, rng: random.Random, *, with_companion: Section | None) -> Block:
-        ending = rng.choice([one for one in self._told(cast, "endings") if not one.key.startswith("homeward")])
+    def _ending(self, cast: CastT, realiser: Realiser, *, with_companion: Section | None) -> Block:
+        endings = [one for one in self._told(cast, "endings") if not one.key.startswith("homeward")]
+        ending = cast.picker.one(endings)
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
-        return Block(key="ending", paragraphs=realiser.paragraphs(long), short=tiny, shorten=2)
+        told = tiny if cast.picker.in_short(ending) else realiser.paragraphs(long)
+        return Block(key="ending", paragraphs=told, short=tiny, shorten=2, scene=cast.picker.key(ending))
 
     def _block(
-        self, realiser: Realiser, section: Section, *, key: str = "", shorten: int = 0, homeward: bool = False,
-        spare: bool = False, tiny_extra: str = "",
+        self, cast: CastT, realiser: Realiser, section: Section, *, key: str = "", shorten: int = 0,
+        homeward: bool = False, spare: bool = False, tiny_extra: str = "",
     ) -> Block:  # fmt: skip
         tiny: Paragraphs | None = realiser.paragraphs(section.body("tiny")) or None
         if tiny is not None and tiny_extra and (text := realiser.text(f"{{{tiny_extra}}}")):
             tiny = (*tiny[:-1], (*tiny[-1], Unit(text)))
+        told = tiny if tiny is not None and cast.picker.in_short(section) else realiser.paragraphs(section.body())
         return Block(
-            key=key or section.key, paragraphs=realiser.paragraphs(section.body()), short=tiny, shorten=shorten,
-            homeward=homeward, spare=spare,
+            key=key or section.key, paragraphs=told, short=tiny, shorten=shorten, homeward=homeward, spare=spare,
+            scene=cast.picker.key(section),
         )  # fmt: skip
 
     def _told(self, cast: CastT, file: str) -> tuple[Section, ...]:

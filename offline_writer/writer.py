@@ -1,7 +1,7 @@
 """The writer: a brief decides the whole story, so that any prefix of it can be continued exactly."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from offline_writer.brief import (
@@ -9,11 +9,13 @@ from offline_writer.brief import (
     LanguageUnsupported,
     OfflineBrief,
     Piece,
+    Plan,
+    Scene,
     StoryUnsupported,
     random_for,
 )
 from offline_writer.english.language import English
-from offline_writer.fitting import Language, count_words, fit, sentence_keys
+from offline_writer.fitting import Arc, Fitted, Language, count_words, fit, sentence_keys
 from offline_writer.russian.language import Russian
 
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
@@ -68,6 +70,17 @@ class OfflineWriter:
         """BCP-47 primary subtags of the supported languages."""
         return tuple(self._languages)
 
+    def plan(self, brief: OfflineBrief) -> Plan:
+        """Returns what `write` tells for this brief.
+
+        With that outline in the brief, `write` tells it again, whatever the child has heard meanwhile. Raises
+        LanguageUnsupported or StoryUnsupported.
+        """
+        language = self._language(brief)
+        arc, fitted = self._fitted(language, brief)
+        scenes = tuple(Scene(key=key) for key in fitted.scenes)
+        return Plan(replace(arc.outline, title=language.title(brief), scenes=scenes), arc.understood)
+
     def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
         """Yields the title, unless there is one already, and then the text that `written_so_far` still lacks.
 
@@ -92,7 +105,7 @@ class OfflineWriter:
             yield Piece("text", text)
 
     def _rest(self, language: Language, brief: OfflineBrief, written: str) -> Iterator[str]:
-        story = self._story(language, brief)
+        story = _laid_out(self._fitted(language, brief)[1].paragraphs)
         trimmed = written.rstrip()
         if story.whole.startswith(written):
             return story.after(len(written))
@@ -104,18 +117,18 @@ class OfflineWriter:
                 return continued.after(len(written) - offset)
         return self._continuation(language, brief, written).after(0)
 
-    def _story(self, language: Language, brief: OfflineBrief) -> _Text:
-        arc = language.story(brief, random_for(brief, "arc"))
-        return _laid_out(fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit")))
+    def _fitted(self, language: Language, brief: OfflineBrief) -> tuple[Arc, Fitted]:
+        arc = language.story(brief)
+        return arc, fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit"))
 
     def _continuation(self, language: Language, brief: OfflineBrief, written: str) -> _Text:
         begun = _without_separator(written)
         purpose = f"continuation {begun}"
         budget = brief.length_minutes * WORDS_PER_MINUTE - count_words(written)
-        arc = language.continuation(brief, random_for(brief, purpose), told=begun, budget=budget)
+        arc = language.continuation(brief, told=begun, budget=budget)
         told = frozenset(sentence_keys(begun))
-        paragraphs = fit(arc, max(budget, 0), random_for(brief, "fit " + purpose), told=told, even_core=True)
-        return _laid_out(paragraphs, opening=_separator(written))
+        fitted = fit(arc, max(budget, 0), random_for(brief, "fit " + purpose), told=told, even_core=True)
+        return _laid_out(fitted.paragraphs, opening=_separator(written))
 
 
 def _without_separator(written: str) -> str:

@@ -4,9 +4,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import simplemma
+
 from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
-from offline_writer.cast import Cast, CastBuilder, Helping, Interest, Quest, Stock
+from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Interest, Note, Quest, Stock, called
 from offline_writer.english.grammar import Lexicon, Person, article, as_said_by_its_owner, in_person, joined, number
 from offline_writer.english.nouns import Subject, interests
 from offline_writer.english.people import (
@@ -21,7 +23,9 @@ from offline_writer.english.people import (
 )
 from offline_writer.english.portrait import Portrait, PortraitReader
 from offline_writer.english.wish import Trouble, Wish, WishReader
+from offline_writer.picking import Picker
 from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
+from offline_writer.topics import TopicReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,18 @@ class EnglishCast(Cast):
     """The hero, where there is one."""
     remembers: bool
     """Whether there is anything to say of an earlier story."""
+
+
+def _lemmas(word: str) -> tuple[str, ...]:
+    return (simplemma.lemmatize(word, "en"),)
+
+
+def _known(word: str) -> bool:
+    return simplemma.is_known(word, "en")
+
+
+def _place(realm: Section) -> str:
+    return realm.fields["place"]
 
 
 def _named(sections: tuple[Section, ...], text: str) -> Section | None:
@@ -54,12 +70,13 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
     """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
-        super().__init__(stock)
+        super().__init__(stock, TopicReader(stock["topics"], lemmas=_lemmas, known=_known))
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
         self._portraits = PortraitReader(lexicon)
 
-    def cast(self, brief: OfflineBrief, *, told: str = "") -> EnglishCast:
+    def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> EnglishCast:
+        picker = self._picker(brief)
         rng = random_for(brief, "cast")
         room = Room.of(brief)
         people = People.of(brief, room)
@@ -67,9 +84,9 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         memory = Memory.of(brief.sequel, room)
         band = band_of(brief.age)
         wish = self._wish(brief, people, memory, rng, room)
-        moral, moral_quoted = self._moral(brief, rng, room=room.phrase, heard=memory.has)
-        realm, theme_quoted = self._realm(brief, memory, rng, room)
-        companion = self._companion(realm, rng, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
+        moral, moral_quoted = self._moral(brief, picker, room=room.phrase, known_before=memory.has)
+        realm, theme_quoted = self._realm(brief, memory, picker, room)
+        companion = self._companion(realm, picker, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
             companion = hero_companion(people, by_key(self._stock["heroes"])["companion"])
         lead_likes = brief.hero.interests if solo and brief.hero is not None else brief.interests
@@ -112,7 +129,8 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         return EnglishCast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion, interests=found,
             slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
-            remembers=bool(memory.title or memory.detail),
+            remembers=bool(memory.title or memory.detail), picker=picker, understood=not isinstance(wish, Note),
+            shape=self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard),
         )  # fmt: skip
 
     def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
@@ -133,17 +151,18 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
             brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
         )
 
-    def _realm(self, brief: OfflineBrief, memory: Memory, rng: random.Random, room: Room) -> tuple[Section, str]:
+    def _realm(self, brief: OfflineBrief, memory: Memory, picker: Picker, room: Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80)
         if not text:
-            return rng.choice([realm for realm in realms if not memory.has(realm.fields["place"])] or realms), ""
+            fresh = [realm for realm in realms if not memory.has(realm.fields["place"])]
+            return picker.one(fresh or realms, _place), ""
         if text.casefold() in {realm.key for realm in realms}:
             return next(realm for realm in realms if realm.key == text.casefold()), ""
         indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
-        return _named(realms, text) or rng.choice(indoors), closed(brief.theme, limit=room.phrase)
+        return _named(realms, text) or picker.one(indoors, _place), closed(brief.theme, limit=room.phrase)
 
-    def _companion(self, realm: Section, rng: random.Random, memory: Memory, *, avoiding: str) -> Section:
+    def _companion(self, realm: Section, picker: Picker, memory: Memory, *, avoiding: str) -> Section:
         known = by_key(self._stock["companions"])
         friend = next((section for section in known.values() if _met(section, memory)), None)
         if friend is not None and friend.fields["name"].casefold() not in avoiding:
@@ -155,7 +174,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
             if section.fields["kind"] not in avoiding and section.fields["name"].casefold() not in avoiding
         ]  # fmt: skip
         close = [section for section in free if section in near]
-        return rng.choice(close or free or near)
+        return picker.one(close or free or near, called)
 
     def _written(
         self, found: tuple[Interest, ...], realiser: Realiser, rng: random.Random, *, theme_quoted: str

@@ -3,13 +3,14 @@
 import random
 from collections.abc import Iterator
 from importlib import resources
+from itertools import zip_longest
 
 from offline_writer.brief import OfflineBrief, random_for
 from offline_writer.cast import Helping, Quest, Stock
 from offline_writer.english.cast import EnglishCast, EnglishCastBuilder
 from offline_writer.english.grammar import Lexicon, title_case
 from offline_writer.fitting import Block, Unit
-from offline_writer.journey import Journey, Occasion, insert
+from offline_writer.journey import Journey, Occasion, Scene
 from offline_writer.stock import Realiser, Section, by_key, load
 from offline_writer.telling import Teller
 
@@ -24,7 +25,8 @@ class EnglishJourney(Journey[EnglishCast]):
     _ANY_INTEREST = ("asked", "memory", "play")
 
     def __init__(self, stock: Stock, cast: EnglishCast, realiser: Realiser, rng: random.Random) -> None:
-        super().__init__(stock, cast, realiser, rng)
+        self._stock, self._cast = stock, cast
+        self._used: set[str] = set()
         self._strengths = list(cast.portrait.strengths) if cast.portrait is not None else []
         if cast.remembers:
             # What the last story began with, this one does not.
@@ -33,6 +35,7 @@ class EnglishJourney(Journey[EnglishCast]):
         if self._strengths and cast.minutes <= _FEAT_OF_ITS_OWN:
             strength = self._strengths.pop(0)
             self._feat = (self._power(strength), strength)
+        super().__init__(stock, cast, realiser, rng)
 
     def before_its_scenes(self) -> Iterator[Block]:
         """Yields the scene of the first strength, for a story without room for a journey."""
@@ -43,7 +46,7 @@ class EnglishJourney(Journey[EnglishCast]):
         spots = list(self._cast.realm.listed("spots", "|"))
         seen = self._realiser.paragraphs(scene.body(), Occasion(spots[-1:], strength))
         at_least = self._realiser.paragraphs(sections["feat"].body())
-        yield Block(key="feat", paragraphs=seen, short=at_least, shorten=6, spare=True)
+        yield Block(key="feat", paragraphs=seen, short=at_least, shorten=6, spare=True, scene=scene.id)
 
     def _more_links(self) -> list[Unit]:
         """Returns remarks on the hero's ways and, in a sequel, on the earlier story."""
@@ -63,11 +66,14 @@ class EnglishJourney(Journey[EnglishCast]):
             links.append(self._realiser.unit(self._rng.choice(remembering.lines())))
         return [unit for unit in links if unit.text]
 
-    def _meet(self, spread: list[tuple[Section, str]]) -> None:
-        loved = self._loved(self._cast.interests)
-        known = [(self._power(strength), strength) for strength in self._strengths]
-        insert(spread, loved, (0, 2, 5) if not known else (1, 4, 7))
-        insert(spread, known, (0, 3, 6))
+    def _topical(self) -> Iterator[Scene]:
+        loved = list(self._loved(self._cast.interests[:3]))
+        known = [
+            Scene(self._cast.realm, power, strength)
+            for strength in self._strengths if (power := self._power(strength)) is not None
+        ]  # fmt: skip
+        for pair in zip_longest(known, loved):
+            yield from filter(None, pair)
 
     def _power(self, strength: str) -> Section | None:
         """Returns a scene in which the hero does just that, or one for any strength."""
@@ -80,8 +86,7 @@ class EnglishJourney(Journey[EnglishCast]):
             section for section in self._stock["powers"]
             if "names" not in section.fields and section.key not in self._used
         ]  # fmt: skip
-        self._rng.shuffle(any_strength)
-        chosen = next(iter([*own, *any_strength]), None)
+        chosen = next(iter([*own, *self._cast.picker.ordered(any_strength)]), None)
         if chosen is not None:
             self._used.add(chosen.key)
         return chosen
@@ -111,17 +116,17 @@ class English(Teller[EnglishCast]):
         line = rng.choice(titles.get(f"titles_{cast.kind}_{cast.plot}", titles[f"titles_{cast.plot}"]).lines())
         return self._casts.realiser(cast, rng).text(line.text, extra)
 
-    def _beginning(
-        self, cast: EnglishCast, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section
-    ) -> Iterator[Block]:
+    def _beginning(self, cast: EnglishCast, realiser: Realiser) -> Iterator[Block]:
         # The hero's coming, or what is remembered, can open a story as well.
         spare = cast.kind != "hero" and cast.remembers
-        yield self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny", spare=spare)
+        opening = cast.picker.one(self._told(cast, "openings"))
+        wishes = [section for section in self._told(cast, "wishes") if section.key.startswith(cast.plot)]
+        yield self._block(cast, realiser, opening, shorten=1, tiny_extra="calendar_tiny", spare=spare)
         if cast.remembers:
             told_as = "hero" if cast.kind == "hero" else "child"
             told = [section for section in self._stock["memories"] if section.fields.get("kind") == told_as]
-            yield self._block(realiser, rng.choice(told), shorten=0)
-        yield self._block(realiser, wish, shorten=3)
+            yield self._block(cast, realiser, cast.picker.one(told), shorten=0)
+        yield self._block(cast, realiser, cast.picker.one(wishes), shorten=3)
 
     def _journey(self, cast: EnglishCast, realiser: Realiser, rng: random.Random) -> EnglishJourney:
         return EnglishJourney(self._stock, cast, realiser, rng)
@@ -134,4 +139,4 @@ class English(Teller[EnglishCast]):
 
     def _arriving(self, cast: EnglishCast, realiser: Realiser) -> Iterator[Block]:
         if cast.kind == "combined":
-            yield self._block(realiser, by_key(self._stock["heroes"])["together"], spare=True)
+            yield self._block(cast, realiser, by_key(self._stock["heroes"])["together"], spare=True)

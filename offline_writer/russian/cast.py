@@ -1,13 +1,13 @@
 """The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
-from offline_writer.cast import Cast, CastBuilder, Helping, Quest, Stock
+from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Note, Quest, Stock, called
+from offline_writer.picking import Picker
 from offline_writer.russian.grammar import (
     Agreement,
     Forms,
@@ -26,6 +26,7 @@ from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Wish, WishReader
 from offline_writer.stock import Realiser, Section, by_key
+from offline_writer.topics import TopicReader
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
@@ -54,7 +55,12 @@ class RussianCastBuilder(CastBuilder[Cast]):
     """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, morphology: Morphology) -> None:
-        super().__init__(stock)
+        topics = TopicReader(
+            stock.get("topics", ()),
+            lemmas=lambda word: {one.lemma for one in morphology.words(word)},
+            known=morphology.knows,
+        )
+        super().__init__(stock, topics)
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
         characters = by_key(stock["grammar"])["characters"]
@@ -62,7 +68,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
         self._wishes = WishReader(morphology, nouns)
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
-    def cast(self, brief: OfflineBrief, *, told: str = "") -> Cast:
+    def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
+        picker = self._picker(brief)
         rng = random_for(brief, "cast")
         room = _Room.of(brief)
         name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
@@ -76,13 +83,13 @@ class RussianCastBuilder(CastBuilder[Cast]):
             brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
         )  # fmt: skip
         default = rng.choice(self._phrases["problems"]).text
-        moral, moral_quoted = self._moral(brief, rng, room=room.phrase)
-        realm, theme_quoted = self._realm(brief, rng, room)
+        moral, moral_quoted = self._moral(brief, picker, room=room.phrase)
+        realm, theme_quoted = self._realm(brief, picker, room)
         before = f"{brief.sequel.title} {brief.sequel.text}" if brief.sequel else ""
         met = self._met(before)
         hero = self._hero(brief, room)
         companion = (hero.companion if hero else met) or self._companion(
-            realm, rng, avoiding=f"{who.name} {brief.wish} {told}".casefold()
+            realm, picker, avoiding=f"{who.name} {brief.wish} {told}".casefold()
         )
         found = self._interests.all(brief.interests if solo is None else solo.interests, most=room.interests)
         slots = {
@@ -115,7 +122,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
         return Cast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
-            interests=found, slots=slots,
+            interests=found, slots=slots, picker=picker, understood=not isinstance(wish, Note),
+            shape=self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard),
         )  # fmt: skip
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
@@ -135,24 +143,24 @@ class RussianCastBuilder(CastBuilder[Cast]):
             "was_years": "" if age is None else was_years(age),
         }
 
-    def _realm(self, brief: OfflineBrief, rng: random.Random, room: _Room) -> tuple[Section, str]:
+    def _realm(self, brief: OfflineBrief, picker: Picker, room: _Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80).casefold()
         if not text:
-            return rng.choice(realms), ""
+            return picker.one(realms, _place), ""
         for realm in realms:
             if text in {realm.key, *realm.listed("exactly")}:
                 return realm, ""
         lemmas = {word.lemma for part in text.split() for word in self._morphology.words(part)} | {*text.split()}
         named = [realm for realm in realms if not lemmas.isdisjoint({realm.key, *realm.listed("names")})]
         anywhere = [realm for realm in realms if realm.key not in {"school", "pirates"}]
-        return (named[0] if named else rng.choice(anywhere)), closed(brief.theme, limit=room.phrase)
+        return (named[0] if named else picker.one(anywhere, _place)), closed(brief.theme, limit=room.phrase)
 
-    def _companion(self, realm: Section, rng: random.Random, *, avoiding: str) -> Section:
+    def _companion(self, realm: Section, picker: Picker, *, avoiding: str) -> Section:
         known = by_key(self._stock["companions"])
         free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
         close = [section for section in free if section.key in realm.listed("pals")]
-        return rng.choice(close or free or list(known.values()))
+        return picker.one(close or free or list(known.values()), called)
 
     def _hero(self, brief: OfflineBrief, room: _Room) -> HeroCast | None:
         """Returns the hero in the companion's place, for a story about both."""
@@ -180,6 +188,10 @@ class RussianCastBuilder(CastBuilder[Cast]):
                 slots["far"] = slots["about_np"]
             return slots
         return {"wishtext": quoted(wish.text), "far": "о заветном желании"}
+
+
+def _place(realm: Section) -> str:
+    return realm.fields["place"]
 
 
 def _setting(realm: Section) -> dict[str, str]:

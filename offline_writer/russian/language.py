@@ -23,9 +23,6 @@ class RussianJourney(Journey[Cast]):
     _SCENES_TO_A_REALM = 7
     _ANY_INTEREST = ("any_gate", "any_memory", "any_fair")
 
-    def _wanted(self, at: int, own: int, left: int) -> int:
-        return left if at == len(self._realms) - 1 else super()._wanted(at, own, left)
-
 
 class Russian(Teller[Cast]):
     """Stories about a child, about a hero, about both, and sequels to them."""
@@ -47,12 +44,11 @@ class Russian(Teller[Cast]):
             title = realiser.text(line.text, {"wclause": ""})
         return title
 
-    def _beginning(
-        self, cast: Cast, realiser: Realiser, rng: random.Random, *, opening: Section, wish: Section
-    ) -> Iterator[Block]:
-        del rng
-        yield self._block(realiser, opening, shorten=1, tiny_extra="calendar_tiny")
-        yield self._block(realiser, wish, shorten=3)
+    def _beginning(self, cast: Cast, realiser: Realiser) -> Iterator[Block]:
+        opening = cast.picker.one(self._told(cast, "openings"))
+        wishes = [section for section in self._told(cast, "wishes") if section.key.startswith(cast.plot)]
+        yield self._block(cast, realiser, opening, shorten=1, tiny_extra="calendar_tiny")
+        yield self._block(cast, realiser, cast.picker.one(wishes), shorten=3)
         yield Block(key="portrait", paragraphs=realiser.paragraphs(cast.companion.body("portrait")), short=())
 
     def _journey(self, cast: Cast, realiser: Realiser, rng: random.Random) -> RussianJourney:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from offline_writer import LanguageUnsupported, OfflineBrief, Piece, StoryUnsupported
+from offline_writer import LanguageUnsupported, OfflineBrief, Outline, Piece, Plan, StoryUnsupported
 from servicekit.ids import new_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, seed_of
 from story_service.errors import generation_failed, language_unsupported, story_unsupported
@@ -19,8 +19,14 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
+    Notice,
 )
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED, ATTEMPT_OUTCOME_SUCCEEDED
+
+_NOT_UNDERSTOOD = (
+    "The embedded writer did not understand the wish, or it is not for children: the story is another one. Configure a "
+    "model, or say who the story is about and what they do."
+)
 
 
 class Engine(Protocol):
@@ -30,12 +36,18 @@ class Engine(Protocol):
     def languages(self) -> Sequence[str]:
         """BCP-47 codes that it can write."""
 
+    def plan(self, brief: OfflineBrief) -> Plan:
+        """Returns what `write` is going to tell."""
+
     def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
         """Yields the title unless it is released, then the sentences that follow `written_so_far`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
+    outline: Outline | None
+    """None where text that is there already decides, or where an outline is given."""
+    understood: bool
     title: str
     sentences: tuple[str, ...]
 
@@ -76,6 +88,10 @@ class EmbeddedWriter:
             generation_info={"id": call_id, "seed": str(brief.seed), "engine_version": self._engine_version},
         )
         yield call
+        if not written.understood:
+            yield Notice(reason="WISH_NOT_UNDERSTOOD", message=_NOT_UNDERSTOOD)
+        if written.outline is not None:
+            yield written.outline
         if written.title:
             yield AttemptTitle(written.title)
         for sentences in written.sentences:
@@ -108,6 +124,11 @@ class EmbeddedWriter:
 
     def _write_whole(self, brief: OfflineBrief, assignment: Assignment, stop: threading.Event) -> _Written:
         title, length = "", len(assignment.written_so_far)
+        if not assignment.written_so_far and not _has_keys(brief.outline):
+            # The outline of a model says nothing to the engine, and nothing of it is written yet.
+            brief = replace(brief, outline=None)
+        plan = self._engine.plan(brief)
+        outline = plan.outline if brief.outline is None else None
         sentences: list[str] = []
         for piece in self._engine.write(
             brief, title_so_far=assignment.title_so_far, written_so_far=assignment.written_so_far
@@ -120,7 +141,11 @@ class EmbeddedWriter:
             # One sentence too many is enough to be noticed, and bounds an engine that does not end.
             if stop.is_set() or length > MAX_CONTENT_LENGTH:
                 break
-        return _Written(title, tuple(sentences))
+        return _Written(outline, plan.understood, title, tuple(sentences))
+
+
+def _has_keys(outline: Outline | None) -> bool:
+    return outline is not None and any(scene.key for scene in outline.scenes)
 
 
 def _brief(assignment: Assignment) -> OfflineBrief:

@@ -1,6 +1,5 @@
 """Hero stories, stories about child and hero, and sequels of the embedded writer."""
 
-import random
 import re
 from collections.abc import Iterator
 from importlib import resources
@@ -254,13 +253,12 @@ class _Plain:
     def title(self, brief: OfflineBrief) -> str:
         return brief.name
 
-    def story(self, brief: OfflineBrief, rng: random.Random) -> Arc:
-        del rng
+    def story(self, brief: OfflineBrief) -> Arc:
         return Arc((Block(key="all", paragraphs=((Unit(f"{brief.name} slept."),),)),))
 
-    def continuation(self, brief: OfflineBrief, rng: random.Random, *, told: str, budget: int) -> Arc:
+    def continuation(self, brief: OfflineBrief, *, told: str, budget: int) -> Arc:
         del told, budget
-        return self.story(brief, rng)
+        return self.story(brief)
 
     def bridges(self, brief: OfflineBrief) -> Iterator[str]:
         yield brief.name

@@ -3,13 +3,24 @@
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import repeat
 
 import grpc
 import pytest
 from support.story_writers import MOMENT
 
-from offline_writer import LanguageUnsupported, OfflineBrief, Parent, Piece, Protagonist, StoryUnsupported
+from offline_writer import (
+    LanguageUnsupported,
+    OfflineBrief,
+    Outline,
+    Parent,
+    Piece,
+    Plan,
+    Protagonist,
+    Scene,
+    StoryUnsupported,
+)
 from servicekit.errors import DomainError
 from servicekit.ids import is_id
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener, seed_of
@@ -20,6 +31,7 @@ from story_service.ports import (
     AttemptText,
     AttemptTitle,
     ModelCall,
+    Notice,
 )
 from story_service.providers.offline import EmbeddedWriter
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
@@ -37,15 +49,24 @@ _ASSIGNMENT = Assignment(
 )
 
 
+_OUTLINE = Outline(title="Mia", plot_shape="search", companion="Pip")
+_KEYED = Outline(plot_shape="journey", scenes=(Scene(key="stations/hats"),))
+
+
 class _Engine:
     """Yields `pieces`, be they never so many, and notes what it was asked."""
 
     languages = ("en",)
 
-    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
+    def __init__(self, pieces: Iterable[Piece] = (), *, understood: bool = True) -> None:
         self._pieces = pieces
+        self._understood = understood
         self.asked: list[tuple[OfflineBrief, str, str]] = []
         self.threads: set[int] = set()
+
+    def plan(self, brief: OfflineBrief) -> Plan:
+        assert brief.outline in {None, _KEYED}
+        return Plan(_OUTLINE if brief.outline is None else brief.outline, self._understood)
 
     def write(self, brief: OfflineBrief, *, title_so_far: str = "", written_so_far: str = "") -> Iterator[Piece]:
         self.asked.append((brief, title_so_far, written_so_far))
@@ -83,8 +104,9 @@ async def _attempt(writer: EmbeddedWriter, assignment: Assignment = _ASSIGNMENT)
 
 async def test_attempt_holds_all_that_the_port_asks_for() -> None:
     """Started, title, sentences, one free call with its records, and the end."""
-    started, begun, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
+    started, begun, outline, title, first, second, call, ended = await _attempt(_writer(_Engine(_PIECES)))
 
+    assert _OUTLINE == outline
     assert AttemptStarted(model="offline", provider="offline", embedded=True) == started
     assert [AttemptTitle("Mia"), AttemptText("Once there was a sea."), AttemptText("\n\nIt slept.")] == [
         title,
@@ -121,6 +143,31 @@ async def test_attempt_holds_all_that_the_port_asks_for() -> None:
     } == call.completion
     assert {"id": call.call_id, "seed": "7", "words": 7, "engine_version": "1.2"} == call.generation_info
     assert AttemptEnded(text="Once there was a sea.\n\nIt slept.") == ended
+
+
+async def test_plan_that_an_earlier_attempt_made_is_followed() -> None:
+    """It is not yielded again."""
+    engine = _Engine(_PIECES)
+    items = await _attempt(_writer(engine), replace(_ASSIGNMENT, outline=_KEYED))
+
+    assert [_KEYED] == [brief.outline for brief, *_ in engine.asked]
+    assert not [item for item in items if isinstance(item, Outline)]
+
+
+async def test_plan_of_a_model_is_replaced_where_nothing_is_told_yet() -> None:
+    """The engine knows only scenes of its stock."""
+    items = await _attempt(_writer(_Engine(_PIECES)), replace(_ASSIGNMENT, outline=Outline(setting="a lighthouse")))
+
+    assert [_OUTLINE] == [item for item in items if isinstance(item, Outline)]
+
+
+async def test_wish_that_is_not_understood_is_reported_without_its_words() -> None:
+    """By its reason."""
+    items = await _attempt(_writer(_Engine(_PIECES, understood=False)))
+    (notice,) = (item for item in items if isinstance(item, Notice))
+
+    assert "WISH_NOT_UNDERSTOOD" == notice.reason
+    assert _ASSIGNMENT.wish not in notice.message
 
 
 async def test_engine_gets_every_wish_and_what_is_out() -> None:

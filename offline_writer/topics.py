@@ -1,0 +1,141 @@
+"""Topics of what people wrote: what is not for children, what needs comfort, and what is to be avoided."""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
+
+from offline_writer.brief import OfflineBrief, Parent, Protagonist
+from offline_writer.stock import Section
+
+UNSAFE: Final = frozenset({"violence", "weapons", "bodily", "adult"})
+"""Topics of which nothing reaches a story."""
+HARD: Final = ("despair", "death", "illness", "parting", "bullying", "fear")
+"""Topics that a story comforts, the heaviest first."""
+_WORD = re.compile(r"\w+(?:[-\u2019']\w+)*")
+_GAP = 4
+"""Words within which the next word of an entry follows."""
+_ALIKE = 0.8
+"""How alike a misspelled word is to the one that was meant."""
+
+
+class TopicReader:
+    """Finds topics by lemmas.
+
+    The word lists are sections of the stock, one a topic: entries with commas between them, each one or more lemmas
+    that follow one another closely; `x*` stands for every word that begins with x. The section `self` lists the words
+    with which people speak of themselves and of their children, the section `harmless` what has no topic whatever its
+    words.
+    """
+
+    def __init__(
+        self, sections: Iterable[Section], *, lemmas: Callable[[str], Iterable[str]], known: Callable[[str], bool]
+    ) -> None:
+        """`lemmas` returns the dictionary forms of a word, `known` whether the language has it; in small letters."""
+        self._lemmas = lemmas
+        self._known = known
+        entries: dict[str, list[tuple[str, ...]]] = {}
+        for section in sections:
+            phrases = (entry for line in section.lines() for entry in line.text.split(","))
+            entries[section.key] = [tuple(phrase.split()) for phrase in phrases if phrase.strip()]
+        self._harmless = entries.pop("harmless", [])
+        self._self = frozenset(word for phrase in entries.pop("self", []) for word in phrase)
+        self._entries = entries
+        self._words = sorted({word for phrases in entries.values() for phrase in phrases for word in phrase})
+
+    def words(self, text: str) -> list[frozenset[str]]:
+        """Returns each word of the text as the forms that it can be an instance of."""
+        found = (word.replace("\u2019", "'").casefold() for word in _WORD.findall(text))
+        return [frozenset({word, *self._lemmas(word)}) for word in found]
+
+    def topics(self, text: str, *, misspelled: bool = True) -> frozenset[str]:
+        """Returns the topics of the text; a name is read without `misspelled`."""
+        words = self._without_harmless(self.words(text))
+        if misspelled:
+            words = [word | self._meant(word) for word in words]
+        return frozenset(
+            topic for topic, phrases in self._entries.items() if any(_occurs(phrase, words) for phrase in phrases)
+        )
+
+    def mentions(self, text: str, phrases: Collection[str]) -> bool:
+        """Returns whether one of the phrases occurs, in any of its forms."""
+        if not phrases:
+            return False
+        words = self.words(text)
+        return any(
+            any(all(one & other for one, other in zip(wanted, words[at:], strict=False)) for at in range(len(words)))
+            for phrase in phrases
+            if (wanted := self.words(phrase)) and len(wanted) <= len(words)
+        )
+
+    def of_oneself(self, text: str, name: str) -> bool:
+        """Returns whether the text speaks of its writer, of a child of the family, or of the one with this name."""
+        own = self._self | frozenset().union(*self.words(name))
+        return any(not own.isdisjoint(word) for word in self.words(text))
+
+    def _without_harmless(self, words: list[frozenset[str]]) -> list[frozenset[str]]:
+        for phrase in self._harmless:
+            for at in range(len(words) - len(phrase) + 1):
+                if all(word in words[at + place] for place, word in enumerate(phrase)):
+                    words[at : at + len(phrase)] = [frozenset()] * len(phrase)
+        return words
+
+    def _meant(self, word: frozenset[str]) -> frozenset[str]:
+        if any(map(self._known, word)):
+            return frozenset()
+        return frozenset(match for form in word for match in get_close_matches(form, self._words, 1, _ALIKE))
+
+
+def _occurs(phrase: tuple[str, ...], words: list[frozenset[str]], start: int = 0, gap: int | None = None) -> bool:
+    if not phrase:
+        return True
+    end = len(words) if gap is None else min(len(words), start + gap)
+    stem = phrase[0].removesuffix("*")
+    return any(
+        (phrase[0] in words[at] or (stem != phrase[0] and any(form.startswith(stem) for form in words[at])))
+        and _occurs(phrase[1:], words, at + 1, _GAP)
+        for at in range(start, end)
+    )
+
+
+def hard_topic(brief: OfflineBrief, reader: TopicReader) -> str:
+    """Returns the topic that the story has to comfort, "" for none.
+
+    A fear that the wish gives to a character is told as that character's.
+    """
+    found = reader.topics(brief.audience_note)
+    wished = reader.topics(brief.wish)
+    if wished & frozenset(HARD) != {"fear"} or reader.of_oneself(brief.wish, brief.name):
+        found |= wished
+    return next((topic for topic in HARD if topic in found), "")
+
+
+def for_children(brief: OfflineBrief, reader: TopicReader) -> OfflineBrief:
+    """Returns the brief without what is not for children, what the story comforts, and what is to be avoided."""
+
+    def fit(text: str, *, misspelled: bool = True) -> str:
+        refused = UNSAFE.union(HARD) & reader.topics(text, misspelled=misspelled)
+        return "" if refused or reader.mentions(text, brief.avoid) else text
+
+    def all_fit(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(filter(None, map(fit, texts)))
+
+    hero, sequel = brief.hero, brief.sequel
+    wish = brief.wish
+    if hard_topic(brief, reader) or reader.topics(wish) & UNSAFE or reader.mentions(wish, brief.avoid):
+        wish = ""
+    return replace(
+        brief,
+        name=fit(brief.name, misspelled=False),
+        interests=all_fit(brief.interests),
+        wish=wish,
+        moral=fit(brief.moral),
+        theme=fit(brief.theme),
+        hero=hero and Protagonist(
+            name=fit(hero.name, misspelled=False), gender=hero.gender, appearance=fit(hero.appearance),
+            personality_traits=all_fit(hero.personality_traits), strengths=all_fit(hero.strengths),
+            interests=all_fit(hero.interests),
+        ),
+        sequel=sequel and Parent(title=fit(sequel.title), text=sequel.text),
+    )  # fmt: skip

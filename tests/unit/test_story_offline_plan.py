@@ -1,0 +1,74 @@
+"""What the embedded writer plans, follows and does not tell again."""
+
+from dataclasses import replace
+
+import pytest
+from support.offline_briefs import HERO, brief
+
+from offline_writer import OfflineBrief, OfflineWriter, Outline
+
+WRITER = OfflineWriter()
+
+
+def told(asked: OfflineBrief) -> list[str]:
+    """Title and text, piece by piece."""
+    return [piece.text for piece in WRITER.write(asked)]
+
+
+def scenes(outline: Outline) -> set[str]:
+    """Scenes of the way, which no story needs."""
+    return {scene.key for scene in outline.scenes if scene.key.startswith(("stations/", "interests/", "powers/"))}
+
+
+@pytest.mark.parametrize("kind", ["child", "hero", "combined"])
+@pytest.mark.parametrize("minutes", [1, 3, 8, 20])
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_outline_pins_the_story(language: str, minutes: int, kind: str) -> None:
+    """Whatever the child has heard meanwhile, and whatever it had heard before."""
+    before = WRITER.plan(brief(seed=5, length_minutes=minutes)).outline
+    meanwhile = tuple(WRITER.plan(brief(seed=seed, length_minutes=minutes)).outline for seed in range(20, 26))
+    asked = brief(
+        language_code=language, kind=kind, hero=HERO, length_minutes=minutes, moral="", theme="", heard=(before,)
+    )
+    plan = WRITER.plan(asked)
+    pinned = replace(asked, heard=(*meanwhile, before), outline=plan.outline)
+
+    assert told(asked) == told(pinned)
+    assert plan == WRITER.plan(pinned)
+
+
+def test_plan_says_what_is_told() -> None:
+    """Title, place, companion, gift, and a key for each scene."""
+    outline = WRITER.plan(brief(length_minutes=8)).outline
+    title, *pieces = told(brief(length_minutes=8))
+    text = "".join(pieces)
+
+    assert title == outline.title
+    for part in (outline.setting, outline.companion, outline.gift):
+        assert part
+        assert part in text
+    assert outline.plot_shape
+    assert scenes(outline)
+    assert len({scene.key for scene in outline.scenes}) == len(outline.scenes)
+
+
+@pytest.mark.parametrize("language", ["en"])
+def test_scene_is_not_told_again_within_fourteen_nights(language: str) -> None:
+    """The same brief, night after night, with what was heard."""
+    heard: tuple[Outline, ...] = ()
+    for seed in range(14):
+        outline = WRITER.plan(brief(language_code=language, seed=seed, length_minutes=4, heard=heard)).outline
+
+        assert not scenes(outline) & {key for story in heard for key in scenes(story)}
+        heard = (outline, *heard)
+
+
+def test_companion_and_place_change_from_night_to_night() -> None:
+    """Where the brief leaves them open."""
+    heard: tuple[Outline, ...] = ()
+    for seed in range(5):
+        heard = (WRITER.plan(brief(seed=seed, theme="", moral="", heard=heard)).outline, *heard)
+
+    assert 5 == len({outline.setting for outline in heard})
+    assert 5 == len({outline.companion for outline in heard})
+    assert 5 == len({outline.gift for outline in heard})
