@@ -12,6 +12,8 @@ async def main() -> None:
         child=common_pb2.Child(name="Mia", age=6, interests=["dragons", "the sea"]),
         wish="a dragon who cannot sleep",
         moral="kindness",
+        avoid=["a storm"],
+        audience_note="She has been afraid of the dark since she moved house.",
         length_minutes=1,
     )
     async with AsyncTaleClient() as client:  # GATEWAY_TARGET, or 127.0.0.1:50051

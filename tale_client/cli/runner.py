@@ -24,6 +24,7 @@ WITHOUT_AUDIO: Final = 3
 
 # Last part of a field's path -> the option that sets it, where the names differ.
 _OPTIONS: Final = {
+    "audience_note": "note",
     "audio_format": "format",
     "child": "name",
     "child_id": "child",

@@ -64,6 +64,13 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option(
     "--theme", default="", help='The setting or subject of the story: "the moon"; --wish says what happens in it.'
 )
+@click.option("--avoid", multiple=True, metavar="WORDS", help='What must not appear: "spiders", "a storm". Repeatable.')
+@click.option(
+    "--note",
+    "audience_note",
+    default="",
+    help='Facts about the child for the writer alone, never quoted: "her dog died last week".',
+)
 @click.option("--parent", "parent_story_id", default="", metavar="ID", help="Stored story that this one continues.")
 @click.option("--minutes", "length_minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
 @click.option(
@@ -124,6 +131,7 @@ def tell_command(
     Examples:
         tale tell --name Mia --age 6 --gender female --interest dragons --interest "the sea" --moral kindness
         tale tell --child Mia --hero-name "Captain Wonder" --hero-trait brave --theme "the moon"
+        tale tell --child Mia --wish "the sea" --avoid storms --note "her dog died last week"
         tale tell --child Mia --ask wish.wav
     """  # noqa: D301 - click wants the control character itself
     described_child, described_hero = take(common_pb2.Child, asked), take(common_pb2.Hero, asked, "hero_")

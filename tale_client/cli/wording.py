@@ -30,6 +30,7 @@ _COMMANDS_FOR: Final = {
     "request_id": "--request-id",
     "max_cost_usd": "--max-cost",
     "fallback_models": "--fallback-model",
+    "audience_note": "--note",
 }
 _NAMED: Final = re.compile(rf"\b(?:{'|'.join(_COMMANDS_FOR)})\b")
 _COMMAND: Final = re.compile(rf"\btale(?= (?:{'|'.join(COMMANDS)})\b)")

@@ -262,6 +262,8 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         temperature=3,
         max_cost_usd=-1,
         max_tokens=0,
+        avoid=["spiders", "\u200b", "x" * 101],
+        audience_note="n" * 1001,
         voice=common_pb2.VoiceSelection(
             provider="../x",
             settings=common_pb2.VoiceSettings(speed=9),
@@ -287,6 +289,9 @@ def test_all_that_is_wrong_with_a_spec_is_said_at_once() -> None:
         "spec.voice.settings.speed",
         "spec.voice.audio_format",
         "spec.max_tokens",
+        "spec.avoid[1]",
+        "spec.avoid[2]",
+        "spec.audience_note",
     ] == spec_fields(spec)
 
 
