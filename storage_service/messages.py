@@ -38,6 +38,7 @@ _APART: Final = (
     "narrate",
     "rating",
     "voice",
+    "outline",
     "problems",
     "attempts",
     "embedded_parts",
@@ -88,6 +89,13 @@ def body_of(story: common_pb2.Story) -> common_pb2.Story:
     for field in _APART:
         body.ClearField(field)
     return body
+
+
+def listed(outline: common_pb2.StoryOutline) -> common_pb2.StoryOutline:
+    """Returns an outline as it is in a list: without the purposes of its scenes, which are nearly all of it."""
+    for scene in outline.scenes:
+        scene.ClearField("purpose")
+    return outline
 
 
 def generation_of(story: common_pb2.Story) -> storage_pb2.GenerationRecord | None:

@@ -1,7 +1,7 @@
 """Calls the peer services: unary methods with a deadline and retries, streams with an idle timeout."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_bef
 from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
 from servicekit.status import connection_broke, from_rpc_error
+from servicekit.validation import max_length
 from servicekit.waiting import IdleTimeout
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -109,6 +110,42 @@ async def read_story(
     view = common_pb2.STORY_VIEW_FULL if full else common_pb2.STORY_VIEW_BASIC
     request = storage_pb2.GetStoryRequest(story_id=story_id, view=view)
     return (await invoke(storage.GetStory, request, timeout=timeout, repeatable=True)).record
+
+
+MOST_HEARD: Final = 20
+"""Number of earlier stories from which a new one differs."""
+HEARD_SECONDS: Final = 5.0
+"""Seconds that the text of a story waits for the list of what its child heard."""
+_BEGUN: Final = (
+    common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING, common_pb2.STORY_STATE_READY,
+    common_pb2.STORY_STATE_READY_WITHOUT_AUDIO, common_pb2.STORY_STATE_FAILED, common_pb2.STORY_STATE_CANCELLED,
+)  # fmt: skip
+_STOPPED: Final = frozenset({common_pb2.STORY_STATE_FAILED, common_pb2.STORY_STATE_CANCELLED})
+_TITLE: Final = max_length(common_pb2.StoryOutline, "title")
+
+
+async def read_heard(storage: StorageStub, story: common_pb2.Story) -> Sequence[common_pb2.StoryOutline]:
+    """Returns the outlines of the stories that the child of `story` heard last, newest first, by its id or its name.
+
+    One that was written without an outline has its title alone. Others in progress count, but not those that stopped
+    without a text.
+    """
+    chosen = common_pb2.StoryFilter(child_id=story.child_id, states=_BEGUN)
+    if not story.child_id:
+        chosen.child_name = story.child.name
+    if not (chosen.child_id or chosen.child_name):
+        return []
+    # Twice as many, since some are left out.
+    request = storage_pb2.ListStoriesRequest(filter=chosen, page_size=2 * MOST_HEARD)
+    page = await invoke(storage.ListStories, request, timeout=HEARD_SECONDS, repeatable=True)
+    heard = []
+    for each in page.stories:
+        if each.id == story.id or (each.state in _STOPPED and not each.excerpt):
+            continue
+        if title := each.title or each.outline.title:
+            each.outline.title = title[:_TITLE]
+            heard.append(each.outline)
+    return heard[:MOST_HEARD]
 
 
 BEGINNING: Final = 1_000

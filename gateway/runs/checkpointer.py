@@ -262,6 +262,9 @@ def merge(into: storage_pb2.StoryCheckpoint, more: storage_pb2.StoryCheckpoint) 
     if more.HasField("generation"):
         # The later record contains the earlier one.
         into.generation.CopyFrom(more.generation)
+    if more.HasField("outline"):
+        # As a merged message it would have the scenes of both.
+        into.outline.CopyFrom(more.outline)
     if text is not None:
         into.text.CopyFrom(text)
     for line in replaced:

@@ -33,6 +33,7 @@ class LiveStory:
         self.owner = owner
         self.state = story.state
         self.title = story.title
+        self.outline = story.outline if story.HasField("outline") else None
         self.text = story.content
         self.words = len(story.content.split())
         self.text_complete = story.content_complete

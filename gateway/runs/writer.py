@@ -6,7 +6,7 @@ and then releases it.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 import structlog
 
-from gateway.peers.clients import STREAM_SECONDS, broken, read_alive, read_story
+from gateway.peers.clients import STREAM_SECONDS, broken, read_alive, read_heard, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.context import RunContext, placed
 from servicekit.channel import call_metadata
@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 class _Inbox:
     """What has been read and is not stored yet. Bounded by the maximum length of a story."""
 
+    outline: common_pb2.StoryOutline | None = None
+    """Stored with what comes next: nothing that follows it is stored before it, and it costs no checkpoint."""
     title: str = ""
     text: str = ""
     model: str = ""
@@ -52,7 +54,8 @@ class _Inbox:
     """Set when there is something that does not wait for more text."""
 
     def any(self) -> bool:
-        return bool(self.title or self.text or self.calls or self.complete or self.problems)
+        known = self.closed and self.outline
+        return bool(self.title or self.text or self.calls or self.complete or self.problems or known)
 
 
 class Writer:
@@ -69,7 +72,7 @@ class Writer:
         live, ledger = self._context.live, self._context.ledger
         if live.text_complete:
             return
-        parent = await self._parent()
+        parent, heard = await asyncio.gather(self._parent(), self._heard())
         while not live.text_complete:
             attempt_id = ledger.begin_attempt(
                 common_pb2.ATTEMPT_KIND_WRITING,
@@ -83,7 +86,7 @@ class Writer:
             self._retry.begin()
             live.set_state(common_pb2.STORY_STATE_WRITING)
             try:
-                await self._attempt(attempt_id, parent)
+                await self._attempt(attempt_id, parent, heard)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
@@ -112,7 +115,20 @@ class Writer:
                 await retry.after(Failure(FailureKind.UNREACHABLE, failure.error) if away else failure)
         return common_pb2.Story()
 
-    async def _attempt(self, attempt_id: str, parent: common_pb2.Story) -> None:
+    async def _heard(self) -> Sequence[common_pb2.StoryOutline]:
+        """Returns the outlines of what the child heard; none for a planned story, or where storage does not respond."""
+        live = self._context.live
+        if live.outline is not None or live.text:
+            return ()
+        try:
+            return await read_heard(self._context.peers.storage, self._context.record.story)
+        except PEER_ERRORS as error:
+            log.warning("heard_not_read", story_id=live.story_id, reason=classify(error).reason)
+            return ()
+
+    async def _attempt(
+        self, attempt_id: str, parent: common_pb2.Story, heard: Sequence[common_pb2.StoryOutline]
+    ) -> None:
         live, record = self._context.live, self._context.record
         request = story_pb2.GenerateStoryRequest(
             story_id=live.story_id,
@@ -124,6 +140,8 @@ class Writer:
             parent_title=parent.title,
             parent_text=parent.content,
             spent_usd=self._context.ledger.usage().cost_usd,
+            outline=live.outline,
+            heard=heard,
         )
         self._context.ledger.fill_calls(request)
         self._context.writing.fill(request.provider_wait)
@@ -154,11 +172,12 @@ class Writer:
                 match response.WhichOneof("event"):
                     case "started":
                         started = response.started
+                    case "outline":
+                        inbox.outline = response.outline
                     case "title" if not title:
                         title = inbox.title = response.title.title
                     case "delta":
-                        if response.delta.offset != len(text) or not title:
-                            raise broken("The story service sent text out of order.")
+                        _check_next(response.delta, title, text)
                         text += response.delta.text
                         inbox.text += response.delta.text
                         inbox.model, inbox.embedded = started.model, inbox.embedded or started.embedded
@@ -173,11 +192,6 @@ class Writer:
                         _check_whole(response.complete, text)
                         inbox.complete = response.complete
                         inbox.urgent.set()
-                if len(text) > MAX_CONTENT:
-                    raise DomainError(
-                        "TEXT_TOO_LONG",
-                        f"The story grew beyond {MAX_CONTENT} characters.",
-                    )
                 inbox.ready.set()
         finally:
             inbox.closed = True
@@ -203,11 +217,12 @@ class Writer:
 
     async def _store(self, inbox: _Inbox, attempt_id: str) -> None:
         live, ledger = self._context.live, self._context.ledger
-        title, text, complete = inbox.title, inbox.text, inbox.complete
+        outline, title, text, complete = inbox.outline, inbox.title, inbox.text, inbox.complete
         problems = [problem for problem in inbox.problems if self._context.new_problem(problem)]
         inbox.title, inbox.text, inbox.calls, inbox.complete, inbox.problems = "", "", False, None, []
+        inbox.outline = None
         inbox.urgent.clear()
-        checkpoint = storage_pb2.StoryCheckpoint()
+        checkpoint = storage_pb2.StoryCheckpoint(outline=outline)
         if title:
             checkpoint.title = title
         if text:
@@ -224,6 +239,7 @@ class Writer:
             if self._context.record.story.narrate:
                 checkpoint.state = common_pb2.STORY_STATE_NARRATING
         await self._context.store(checkpoint)
+        live.outline = outline or live.outline
         if title or text:
             live.add_text(title=title, text=text)
             self._retry.progressed()
@@ -234,6 +250,13 @@ class Writer:
             if checkpoint.state:
                 live.set_state(checkpoint.state)
             live.complete_text()
+
+
+def _check_next(delta: story_pb2.TextDelta, title: str, text: str) -> None:
+    if delta.offset != len(text) or not title:
+        raise broken("The story service sent text out of order.")
+    if len(text) + len(delta.text) > MAX_CONTENT:
+        raise DomainError("TEXT_TOO_LONG", f"The story grew beyond {MAX_CONTENT} characters.")
 
 
 def _check_whole(complete: story_pb2.GenerationComplete, text: str) -> None:

@@ -95,6 +95,8 @@ def _checkpoint(
         )
     if final:
         return result
+    if outline := checkpoint.outline.SerializeToString():
+        tx.execute("UPDATE story_bodies SET outline = ? WHERE story_id = ?", (outline, checkpoint.story_id))
     _store_pieces(tx, checkpoint.story_id, facts, advance)
     expire_time = None if is_final(advance.state) else tx.now + duration
     if advance.progress or _adds_to_the_record(checkpoint):
@@ -114,7 +116,11 @@ def _refuse(tx: Transaction, result: storage_pb2.CheckpointResult, refused: Chec
 
 def _adds_to_the_record(checkpoint: storage_pb2.StoryCheckpoint) -> bool:
     return bool(
-        checkpoint.attempts or checkpoint.problems or checkpoint.embedded_parts or checkpoint.HasField("generation")
+        checkpoint.attempts
+        or checkpoint.problems
+        or checkpoint.embedded_parts
+        or checkpoint.HasField("generation")
+        or checkpoint.outline.ByteSize()
     )
 
 

@@ -7,13 +7,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.embedded.database import Transaction
 from storage_service.errors import story_not_found
-from storage_service.messages import add_facts, add_generation, excerpt_of
+from storage_service.messages import add_facts, add_generation, excerpt_of, listed
 from storage_service.stories.checkpoints import RunFacts
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _STORY: Final = """
-SELECT s.*, b.spec, b.story, b.voice, g.generation,
+SELECT s.*, b.spec, b.story, b.voice, b.outline, g.generation,
        a.audio, a.audio_id AS stored_audio_id, a.segment_count AS stored_segment_count
 FROM stories s
 JOIN story_bodies b ON b.story_id = s.id
@@ -127,6 +127,8 @@ def to_summary(row: sqlite3.Row) -> common_pb2.StorySummary:
     )
     if row["duration"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration"])
+    if row["outline"] is not None:
+        summary.outline.CopyFrom(listed(common_pb2.StoryOutline.FromString(row["outline"])))
     return summary
 
 
@@ -148,6 +150,8 @@ def _story(row: sqlite3.Row) -> common_pb2.Story:
     story.narrate, story.content_complete = bool(row["narrate"]), bool(row["content_complete"])
     if row["voice"]:
         story.voice.ParseFromString(row["voice"])
+    if row["outline"] is not None:
+        story.outline.ParseFromString(row["outline"])
     story.create_time.FromMicroseconds(row["create_time"])
     story.update_time.FromMicroseconds(row["update_time"])
     story.embedded_parts.extend(split_parts(row["embedded_parts"]))

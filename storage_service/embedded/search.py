@@ -80,7 +80,8 @@ def _together(words: list[str]) -> str:
 
 _COLUMNS: Final = """
 s.id, s.state, s.title, s.kind, s.child_id, s.hero_id, s.child_name, s.language_code, s.length_minutes, s.rating,
-s.create_time, s.update_time, s.revision, a.duration, (
+s.create_time, s.update_time, s.revision, a.duration,
+(SELECT outline FROM story_bodies WHERE story_id = s.id) AS outline, (
     SELECT substr(group_concat(text, ''), 1, 201) FROM (
         SELECT text FROM story_texts WHERE story_id = s.id AND start <= 200 ORDER BY start
     )

@@ -264,7 +264,11 @@ def _insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     tx.execute(f"INSERT INTO stories ({names}) VALUES ({marks})", list(columns.values()))  # noqa: S608
     body = (record.spec.SerializeToString(), body_of(story).SerializeToString(), story.voice.SerializeToString())
-    tx.execute("INSERT INTO story_bodies (story_id, spec, story, voice) VALUES (?, ?, ?, ?)", (story.id, *body))
+    outline = story.outline.SerializeToString() or None
+    tx.execute(
+        "INSERT INTO story_bodies (story_id, spec, story, voice, outline) VALUES (?, ?, ?, ?, ?)",
+        (story.id, *body, outline),
+    )
     if story.content:
         tx.execute("INSERT INTO story_texts (story_id, start, text) VALUES (?, 0, ?)", (story.id, story.content))
     if (generation := generation_of(story)) is not None:

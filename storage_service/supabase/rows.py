@@ -7,7 +7,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from storage_service.messages import add_facts, add_generation, excerpt_of
+from storage_service.messages import add_facts, add_generation, excerpt_of, listed
 from storage_service.records import Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -77,6 +77,8 @@ def to_summary(row: Mapping[str, Any]) -> common_pb2.StorySummary:
     )
     if row["duration_us"] is not None:
         summary.audio_duration.FromMicroseconds(row["duration_us"])
+    if row["outline"] is not None:
+        summary.outline.CopyFrom(listed(common_pb2.StoryOutline.FromString(from_base64(row["outline"]))))
     return summary
 
 
@@ -136,6 +138,8 @@ def _to_story(row: Mapping[str, Any]) -> common_pb2.Story:
         story.hero.CopyFrom(to_profile(common_pb2.Hero, row["hero"]))
     if row["voice"]:
         story.voice.ParseFromString(from_base64(row["voice"]))
+    if row["outline"] is not None:
+        story.outline.ParseFromString(from_base64(row["outline"]))
     for field, column in _TIMES.items():
         if row[column] is not None:
             getattr(story, field).CopyFrom(to_timestamp(row[column]))

@@ -108,6 +108,7 @@ def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:
         "story": encoded(body_of(story)),
         "voice": encoded(story.voice),
         "generation": None if generation is None else encoded(generation),
+        "outline": encoded(story.outline) or None,
     }
 
 
@@ -136,6 +137,7 @@ def to_item(checkpoint: storage_pb2.StoryCheckpoint) -> dict[str, Any]:
         "text": {"offset": text.offset, "text": text.text} if checkpoint.HasField("text") else None,
         "content_complete": checkpoint.content_complete,
         "generation": {"record": encoded(checkpoint.generation)} if checkpoint.HasField("generation") else None,
+        "outline": encoded(checkpoint.outline),
         "narration": {"audio_id": narration.audio_id, "header": encoded(narration)} if narration.audio_id else None,
         "segments": [
             {

@@ -1096,6 +1096,102 @@ async def test_list_shows_the_beginning_of_each_text(store: StoryStore, texts: l
     assert excerpt == listed.excerpt
 
 
+# The outline.
+
+OUTLINE = common_pb2.StoryOutline(
+    title="The Cave",
+    setting="a cave",
+    companion="a fox",
+    plot_shape="search",
+    mood="quiet",
+    gift="a lamp",
+    scenes=[common_pb2.OutlineScene(purpose="They set out.", words=90, key="gate"), common_pb2.OutlineScene(key="bed")],
+)
+
+
+async def outlined(store: StoryStore, **changes: object) -> str:
+    """Id of a story that is planned and has no text yet."""
+    story_id = await created(store, **changes)
+    assert [""] == await checked(store, checkpoint(story_id, state=states.WRITING, outline=OUTLINE))
+    return story_id
+
+
+async def test_outline_is_stored_before_the_text(store: StoryStore, clock: ManualClock) -> None:
+    """It changes the story, but is no progress: a run that makes nothing else ends after some claims."""
+    story_id = await outlined(store)
+    clock.advance(60)
+    later = common_pb2.StoryOutline(title="The Cave", scenes=[common_pb2.OutlineScene(words=1)])
+    await store.claim(LEASE, most=1, story_ids=())
+    assert [""] == await checked(store, checkpoint(story_id, 2, outline=later))
+    record = await store.get(ME, story_id, full=False)
+    assert later == record.story.outline
+    assert clock.now() == record.story.update_time.ToMicroseconds()
+    assert 1 == record.run.pickup_count
+    assert [""] == await checked(store, checkpoint(story_id, 2, text=(0, "Once")))
+    assert later == (await store.get(ME, story_id, full=True)).story.outline
+
+
+async def test_refused_or_late_checkpoint_brings_no_outline(store: StoryStore) -> None:
+    """One that ends the story does; one that comes after the end does not."""
+    one, two = await outlined(store), await created(store)
+    other = common_pb2.StoryOutline(title="Other")
+    refused = [checkpoint(one, 7, outline=other), checkpoint(two, text=(9, "x"), outline=other)]
+    assert ["LEASE_LOST", "CHECKPOINT_CONFLICT"] == await checked(store, *refused)
+    assert OUTLINE == (await store.get(ME, one, full=False)).story.outline
+    assert not (await store.get(ME, two, full=False)).story.HasField("outline")
+    last = checkpoint(two, state=states.FAILED, outline=OUTLINE)
+    assert ["", ""] == [
+        *await checked(store, last),
+        *await checked(store, checkpoint(two, state=states.FAILED, outline=other)),
+    ]
+    assert OUTLINE == (await store.get(ME, two, full=False)).story.outline
+
+
+async def test_failed_story_retains_its_outline_when_it_is_retried(store: StoryStore) -> None:
+    """Its text continues."""
+    story_id = await outlined(store)
+    await checked(store, checkpoint(story_id, state=states.FAILED, title="T", text=(0, "Once")))
+    record, _ = await store.update(ME, story_id, Retry(lease=LEASE), expected_revision=None)
+    assert OUTLINE == record.story.outline
+
+
+async def test_list_has_the_outline_of_each_story_without_its_purposes(store: StoryStore, clock: ManualClock) -> None:
+    """A story without an outline has its title alone."""
+    plain = await finished(store)
+    clock.advance(1)
+    planned = await outlined(store)
+    page = await store.list_page(ME, common_pb2.StoryFilter(child_name="Mia"), limit=9, after=None)
+    expected = common_pb2.StoryOutline()
+    expected.CopyFrom(OUTLINE)
+    expected.scenes[0].purpose = ""
+    assert [planned, plain] == [summary.id for summary in page]
+    assert expected == page[0].outline
+    assert not page[1].HasField("outline")
+
+
+async def test_erased_child_leaves_no_outline(stores: Stores) -> None:
+    """It goes with the story."""
+    child = await stores.profiles.create(ME, common_pb2.Child(name="Mia", age=6), None)
+    story_id = await outlined(stores.stories, child_id=child.id)
+    await stores.removals.erase_child(ME, child.id)
+    assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, story_id, full=True))
+    assert [] == list(await stores.stories.list_page(ME, common_pb2.StoryFilter(), limit=9, after=None))
+
+
+@pytest.mark.parametrize("reason", ["SHORTER_THAN_ASKED", "WISH_NOT_UNDERSTOOD"])
+async def test_problem_of_the_text_stands_in_a_finished_story(stores: Stores, reason: str) -> None:
+    """Also while it is narrated again and after that: it is still so."""
+    story_id, problem = await created(stores.stories, narrate=False), common_pb2.Problem(reason=reason)
+    written = checkpoint(story_id, title="T", text=(0, "Once upon a time."), content_complete=True, problems=[problem])
+    assert [""] == await checked(stores.stories, written)
+    assert [""] == await checked(stores.stories, checkpoint(story_id, state=states.READY))
+    for change in (None, Narrate(VOICE, lease=LEASE)):
+        if change is not None:
+            await stores.stories.update(ME, story_id, change, expected_revision=None)
+        record = await stores.stories.get(ME, story_id, full=False)
+        assert [reason] == [each.reason for each in record.story.problems]
+
+
 async def test_times_choose_at_or_after_and_before(store: StoryStore, clock: ManualClock) -> None:
     """A bound is in the first filter and out of the second."""
     stories = []

@@ -166,6 +166,9 @@ async def told(backend: Backend, owner: str = ME, **changes: object) -> str:
             attempts=[attempt],
             problems=[common_pb2.Problem(reason="VOICE_SLOW", metadata={"a": "1"})],
             embedded_parts=["writer"],
+            outline=common_pb2.StoryOutline(
+                title="The Light", scenes=[common_pb2.OutlineScene(purpose="They set out.")]
+            ),
         ),
     )
     await keep_audio(backend, story_id, audio_id)

@@ -52,6 +52,16 @@ def test_segments_follow_their_header_but_another_narration_stays_apart() -> Non
     assert not merge(into, Checkpoint(narration=common_pb2.NarrationHeader(audio_id="b")))
 
 
+def test_later_outline_replaces_the_earlier_one() -> None:
+    """Its scenes are not added to those before."""
+    one, two = (
+        Checkpoint(outline=common_pb2.StoryOutline(title="T", scenes=[common_pb2.OutlineScene(words=words)]))
+        for words in (1, 2)
+    )
+    assert merge(one, two)
+    assert two.outline == one.outline
+
+
 def test_later_generation_record_replaces_the_earlier_one() -> None:
     """It has all that the earlier one has: nothing is added up."""
     one = Checkpoint(generation=storage_pb2.GenerationRecord(model_used="m"))

@@ -1477,7 +1477,7 @@ class StorySummary(_message.Message):
 
     @_builtins.property
     def outline(self) -> Global___StoryOutline:
-        """What was planned before the text; unset where nothing was."""
+        """What was planned before the text, without the purposes of its scenes; unset where nothing was."""
 
     def __init__(
         self,
