@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from story_service.generation.cost_ledger import Generations
-    from story_service.models.monitor import ProviderMonitor
+    from story_service.models.monitor import Provider, ProviderMonitor
     from story_service.wire.servicer import StoryServicer
 
 _log: Final = structlog.stdlib.get_logger("story_service")
@@ -37,10 +38,13 @@ class StoryApp(App):
         warnings: Sequence[str],
         monitors: Sequence[ProviderMonitor] = (),
         generations: Generations | None = None,
+        safety_server: Provider | None = None,
         metrics: Metrics | None = None,
         circuits: BreakerManager | None = None,
     ) -> None:
         """`monitors` are those of the configured providers; `warnings` are logged at start and shown in the status.
+
+        `safety_server` is one that only the safety check uses.
 
         `default_model` returns the default model, "" while it is not known.
         """
@@ -49,6 +53,8 @@ class StoryApp(App):
         self._warnings = tuple(warnings)
         self._monitors = {monitor.server.provider: monitor for monitor in monitors}
         self._generations = generations
+        self._safety_server = safety_server
+        self._warming: asyncio.Task[None] | None = None
         self.metrics = metrics
         self.circuits = circuits
 
@@ -63,6 +69,8 @@ class StoryApp(App):
             _log.warning(warning)
         for monitor in self._monitors.values():
             monitor.start()
+        if self._safety_server is not None:
+            self._warming = asyncio.create_task(self._safety_server.warm_up(), name="safety check")
 
     async def stop(self) -> None:
         """Stops the background tasks and closes the connections."""
@@ -70,6 +78,9 @@ class StoryApp(App):
             await self._generations.aclose()
         for monitor in self._monitors.values():
             await monitor.stop()
+        if self._safety_server is not None and self._warming is not None:
+            await asyncio.gather(self._warming, return_exceptions=True)
+            await self._safety_server.aclose()
 
     async def describe(self) -> Description:
         """Returns embedded parts, providers and warnings."""

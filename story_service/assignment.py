@@ -11,6 +11,8 @@ from tale.common.v1 import common_pb2
 
 MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
 """Most code points of a story's content."""
+ASPECTS: Final = ("wish", "age", "arc", "moral", "coherence")
+"""What a scene is judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,9 @@ class Assignment:
     `calls_without_text` (by model) are the calls of earlier attempts, see CallBudget. Where calls wait
     for a free place, that of the story with the lower `order` is next. `heard` are
     the outlines of what the child heard last, newest first; `outline` is the plan of this story where an earlier
-    attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone.
+    attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone. `gentle`: what an
+    earlier attempt wrote next was refused by the safety check. `weak` are the aspects in which an earlier version of
+    the scene was poor.
     """
 
     story_id: str
@@ -65,6 +69,8 @@ class Assignment:
     audience_note: str = ""
     heard: tuple[Outline, ...] = ()
     outline: Outline | None = None
+    gentle: bool = False
+    weak: tuple[str, ...] = ()
 
 
 def seed_of(assignment: Assignment) -> int:

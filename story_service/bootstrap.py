@@ -1,7 +1,7 @@
 """The composition root: settings -> objects -> service."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,12 +29,19 @@ from story_service.models.known_models import KNOWN_MODELS
 from story_service.models.monitor import ProviderMonitor
 from story_service.models.names import id_at_provider, provider_of
 from story_service.models.states import ModelStates, Paces, circuit_of
-from story_service.ports import CHAT, OFFLINE, OPENROUTER
+from story_service.ports import CHAT, OFFLINE, OPENROUTER, SAFETY, ModelWriter
 from story_service.prompting.builder import PromptBuilder
 from story_service.providers.chat.dialect import Dialect, chat_server
 from story_service.providers.chat.model import ServerChatModel
 from story_service.providers.offline import EmbeddedWriter
 from story_service.providers.openrouter.dialect import ProviderRouting, openrouter
+from story_service.safety.checked_writer import CheckedWriter
+from story_service.safety.checks import Checks
+from story_service.safety.judge import Judge
+from story_service.safety.model import PURPOSE, ModelCheck
+from story_service.safety.moderation import ENDPOINT as MODERATION
+from story_service.safety.moderation import ModerationCheck
+from story_service.safety.ports import SafetyCheck
 from story_service.settings import StorySettings
 from story_service.wire.servicer import StoryServicer
 
@@ -68,6 +75,8 @@ class _Pace:
     slow_share: float | None = _SLOW_SHARE
     check_again: float = 60.0
     """Time until a check that failed is made again."""
+    check: float = 10.0
+    """Of a call of the safety check."""
 
 
 _PACE: Final = _Pace()
@@ -79,6 +88,7 @@ _LOCAL_PACE: Final = _Pace(
     concurrency=2,
     slow_share=None,
     check_again=10.0,
+    check=60.0,
 )
 """Of a server in the own network: it loads models, runs on one machine, and answers a few calls at a time."""
 
@@ -123,8 +133,10 @@ def build(
             circuits.update(circuit_of(CHAT, model) for model in models[:_MOST_LABELS])
 
     story_metrics = StoryMetrics(metrics, models=labels)
+    safety_server = _safety_server(settings)
+    paced = {**upstreams, **({} if safety_server is None else {SAFETY: safety_server})}
     breakers = BreakerManager(
-        lambda name: _breaker(name, settings, upstreams[name.partition(":")[0]].pace),
+        lambda name: _breaker(name, settings, paced[name.partition(":")[0]].pace),
         metrics=metrics,
         clock=clock,
         listed=circuits,
@@ -149,7 +161,7 @@ def build(
         *(each.chat for each in upstreams.values()), breakers=breakers, audit=audit, metrics=story_metrics
     )
     prompts, languages = _prompts(settings), LanguageDetector()
-    writers = {
+    writers: dict[str, ModelWriter] = {
         each.server.provider: ChatWriter(
             each.chat,
             requests=_requests(settings, each, prompts),
@@ -165,6 +177,13 @@ def build(
         )
         for each in upstreams.values()
     }
+    writers[OFFLINE] = _embedded_writer(engine, settings)
+    safety = _safety(settings, paced, breakers=breakers, audit=audit, clock=clock)
+    checks = None if safety is None else Checks(safety, metrics=story_metrics)
+    if safety is not None and checks is not None:
+        writers = {provider: CheckedWriter(writer, checks) for provider, writer in writers.items()}
+        circuits.add(safety.circuit.name)
+        labels.add(id_at_provider(settings.safety_judge) if settings.safety == "model" else MODERATION)
     chooser = next((each for each in monitors if not settings.default_model), None)
     generator = StoryGenerator(
         selector=ModelSelector(
@@ -173,7 +192,8 @@ def build(
             providers=upstreams,
             trouble=lambda: "" if chooser is None else chooser.trouble,
         ),
-        writers={OFFLINE: _embedded_writer(engine, settings), **writers},
+        writers=writers,
+        safety=checks,
         policy=RetryPolicy(retries=settings.max_retries, delay=retry_delay, longest_wait=_LONGEST_WAIT),
         budget=budget or RetryBudget(concurrency=settings.concurrency, clock=clock),
         generations=generations,
@@ -201,6 +221,7 @@ def build(
         warnings=_warnings(settings),
         monitors=monitors,
         generations=generations,
+        safety_server=None if safety_server is None else safety_server.chat,
         metrics=metrics,
         circuits=breakers,
     )
@@ -215,6 +236,48 @@ def _upstreams(settings: StorySettings) -> Sequence[_Upstream]:
         )
         if dialect.provider in settings.providers
     ]
+
+
+def _safety_server(settings: StorySettings) -> _Upstream | None:
+    """Returns the server that only the safety check uses, None where it is one of those that write, or off."""
+    if settings.safety == "off" or not settings.safety_base_url:
+        return None
+    dialect = chat_server(settings.safety_base_url, provider=SAFETY, prefix="STORY_SAFETY")
+    return _upstream(settings, dialect, settings.safety_key())
+
+
+def _safety(
+    settings: StorySettings,
+    upstreams: Mapping[str, _Upstream],
+    *,
+    breakers: BreakerManager,
+    audit: AuditLog,
+    clock: Callable[[], float],
+) -> SafetyCheck | None:
+    if settings.safety == "off":
+        return None
+    moderated = settings.safety == "moderation"
+    provider = CHAT if moderated else provider_of(settings.safety_judge)
+    upstream = upstreams.get(SAFETY) or upstreams[provider]
+    timeout = settings.safety_timeout_seconds or upstream.pace.check
+    # Its own: a story that waits for its check holds a place among those that write.
+    limits = ProviderLimits(upstream.concurrency, settings.requests_per_minute, upstream.server.provider, clock=clock)
+    if moderated:
+        return ModerationCheck(
+            upstream.chat, model=settings.safety_model, breakers=breakers, limits=limits, audit=audit, timeout=timeout
+        )
+    judge = Judge(
+        upstream.chat,
+        model=id_at_provider(settings.safety_judge),
+        purpose=PURPOSE,
+        breakers=breakers,
+        limits=limits,
+        audit=audit,
+        catalogue=upstream.catalogue,
+        timeout=timeout,
+        free=upstream.server.is_free,
+    )
+    return ModelCheck(judge)
 
 
 def _upstream(settings: StorySettings, dialect: Dialect, key: SecretSource) -> _Upstream:
@@ -304,6 +367,8 @@ def _warnings(settings: StorySettings) -> tuple[str, ...]:
             "The embedded writer writes every story. Set OPENROUTER_API_KEY to use a language model, "
             "or CHAT_BASE_URL for a server of your own."
         )
+    if settings.safety == "off" and (settings.safety_model or settings.safety_base_url):
+        found.append("STORY_SAFETY is off: nothing is checked, and its other settings are not used.")
     if settings.chat_key().get() and CHAT not in settings.providers:
         found.append("CHAT_API_KEY is set without CHAT_BASE_URL, and is not used.")
     if OPENROUTER in settings.providers and settings.openrouter_data_collection == "allow":

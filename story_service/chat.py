@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
-from story_service.ports import CHAT
+from story_service.ports import OPENROUTER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -138,7 +138,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """True for a server on this machine or in its network, whose timers are long and whose calls queue."""
-        return self.provider == CHAT and is_own_network(self.url)
+        return self.provider != OPENROUTER and is_own_network(self.url)
 
     @property
     def is_free(self) -> bool:
@@ -148,7 +148,7 @@ class Server:
     @property
     def title(self) -> str:
         """Its name in sentences."""
-        return f"The server at {self.url_variable}" if self.provider == CHAT else "OpenRouter"
+        return "OpenRouter" if self.provider == OPENROUTER else f"The server at {self.url_variable}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

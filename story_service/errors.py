@@ -14,6 +14,7 @@ from story_service.models.names import id_at_provider
 
 _OF_THE_KEY: Final = frozenset({"UPSTREAM_AUTH", "QUOTA_EXCEEDED"})
 _OPEN: Final = "CIRCUIT_OPEN"
+_CONTENT: Final = "CONTENT_REFUSED"
 _MAX_SHOWN: Final = 1_000
 _MODELS_SHOWN: Final = 5
 _MAX_SAID: Final = 200
@@ -64,6 +65,24 @@ class WrongLanguageError(UnfitError):
     def __init__(self, requested: str, found: str, *, provider: str, request_id: str) -> None:
         super().__init__("the answer was in another language", provider=provider, request_id=request_id)
         self.requested, self.found = requested, found
+
+
+class PassageRefusedError(ProviderError):
+    """The safety check refuses what was written, for `category`. It may be rewritten once."""
+
+    def __init__(self, category: str, *, provider: str) -> None:
+        kind = ProviderErrorKind.CONTENT_POLICY
+        super().__init__(
+            kind,
+            "the safety check refuses what it wrote",
+            provider=provider,
+            treatment=replace(_UNFIT, reason=_CONTENT),
+        )
+        self.category = category
+
+
+class StoryStoppedError(DomainError):
+    """What no other attempt and no other model can change: the story stands with its released text."""
 
 
 def _refused(reason: str, message: str, **metadata: str) -> DomainError:
@@ -143,12 +162,43 @@ def story_unsupported(language: str, missing: Collection[str], supported: Collec
     )
 
 
-def text_too_long() -> DomainError:
+def text_too_long() -> StoryStoppedError:
     """FAILED_PRECONDITION / TEXT_TOO_LONG: the story would be longer than `MAX_CONTENT_LENGTH`."""
-    return _refused(
+    return StoryStoppedError(
         "TEXT_TOO_LONG",
         f"The story became longer than {MAX_CONTENT_LENGTH} characters. Request fewer minutes.",
-        max_characters=str(MAX_CONTENT_LENGTH),
+        metadata={"max_characters": str(MAX_CONTENT_LENGTH)},
+    )
+
+
+def request_refused(category: str) -> StoryStoppedError:
+    """FAILED_PRECONDITION / CONTENT_REFUSED: the safety check refuses what is asked for; nothing was written."""
+    return StoryStoppedError(
+        _CONTENT,
+        f"The safety check refuses what the story was asked to hold ({category}). Nothing was written.",
+        metadata={"category": category, "refused": "request"},
+    )
+
+
+def passage_refused(category: str) -> StoryStoppedError:
+    """FAILED_PRECONDITION / CONTENT_REFUSED: the safety check refuses what was written, and what replaced it."""
+    return StoryStoppedError(
+        _CONTENT,
+        f"The safety check refuses what was written, and its second version too ({category}). "
+        "The text before it is stored.",
+        metadata={"category": category, "refused": "text"},
+    )
+
+
+def check_failed(error: ProviderError) -> StoryStoppedError:
+    """Returns the error of a story whose text cannot be checked; what could not be is not released."""
+    known = provider_failed(error)
+    return StoryStoppedError(
+        known.reason,
+        f"The safety check (STORY_SAFETY) failed, and nothing is released without it. {known.message} "
+        "RetryStory continues from the text that is stored.",
+        metadata={**known.metadata, "check": "safety"},
+        retry_after=known.retry_after,
     )
 
 
@@ -245,6 +295,8 @@ def _domain_error(tried: Tried, now: datetime) -> DomainError:
         return error
     if isinstance(error, WrongLanguageError):
         return wrong_language(tried.model, error)
+    if isinstance(error, PassageRefusedError):
+        return passage_refused(error.category)
     known, stated = provider_failed(error), None
     message = known.message
     if error.kind is ProviderErrorKind.UNSUPPORTED:

@@ -39,9 +39,19 @@ class StoryMetrics:
         self._retries = metrics.histogram(
             "story_retries_per_request", "Calls to the same model after the first, in one request", buckets=_RETRIES
         )
+        self._checks = metrics.counter("story_safety_checks", "Safety checks", ("subject", "verdict"))
+        self._scenes = metrics.counter("story_critic_scenes", "Scenes that the critic read", ("verdict",))
         self._fallbacks = metrics.counter(
             "story_fallbacks", "Model fallbacks, by the model that failed", ("model", "reason")
         )
+
+    def checked(self, subject: str, verdict: str) -> None:
+        """Counts a safety check of a request, an outline, a title or a text: passed, refused or failed."""
+        self._checks.labels(subject, verdict).inc()
+
+    def criticised(self, verdict: str) -> None:
+        """Counts a scene that the critic read: passed, weak, or failed where it gave no judgement."""
+        self._scenes.labels(verdict).inc()
 
     def settled(self, model: str, spending: Spending) -> None:
         """Counts tokens and cost of a call, once, when nothing more can be known of them."""

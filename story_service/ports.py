@@ -19,7 +19,10 @@ OFFLINE: Final = "offline"
 """Id of the embedded writer, as a model and as a provider."""
 OPENROUTER: Final = "openrouter"
 CHAT: Final = "chat"
-"""Names of the providers behind OPENROUTER_BASE_URL and CHAT_BASE_URL."""
+SAFETY: Final = "safety"
+"""Names of the providers behind OPENROUTER_BASE_URL, CHAT_BASE_URL and STORY_SAFETY_BASE_URL."""
+PURPOSE: Final = "purpose"
+"""Metadata of a call that writes no text of the story: what it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,25 @@ class StorySettings(SharingSettings):
     """Folder with templates that replace the packaged ones"""
     offline_words_per_second: float | None = Field(None, gt=0, le=100_000)
     """Pace of the embedded writer in words per second, for demonstrations and tests; unset: unlimited"""
+    safety_base_url: ApiUrl = ""
+    """Address of a server with OpenAI's /moderations, or of the model that checks, such as https://api.openai.com/v1;
+    unset: moderation is that of CHAT_BASE_URL, and a model is one of OpenRouter or CHAT_BASE_URL
+    """
+    safety_api_key: SecretStr | None = None
+    """API key of STORY_SAFETY_BASE_URL; unset: none is sent"""
+    safety_api_key_file: Path | None = None
+    """File with the API key of STORY_SAFETY_BASE_URL"""
+    safety_model: str = ""
+    """Model that checks; unset: for moderation the server's own choice, for a model that of STORY_MODEL"""
+    safety_timeout_seconds: float | None = Field(None, gt=0, le=600)
+    """Seconds for one call of the safety check, which is made up to three times; unset: 10, and 60 to a server in the
+    own network
+    """
+    # Behind what it is judged by.
+    safety: Literal["off", "moderation", "model"] = "off"
+    """What checks names, wish and notes before a story is written, and each passage before it is released: nothing, a
+    moderation endpoint, or a model. What cannot be checked is not released
+    """
     openrouter_data_collection: Literal["deny", "allow"] = "deny"
     """deny: OpenRouter calls only companies that do not store prompts; allow: also companies that store what is written
     about a child
@@ -100,17 +119,19 @@ class StorySettings(SharingSettings):
     def _check_base_url(cls, value: str) -> str:
         return value or OPENROUTER_URL
 
-    @field_validator("openrouter_api_key", "chat_api_key")
+    @field_validator("openrouter_api_key", "chat_api_key", "safety_api_key")
     @classmethod
     def _check_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:
+            _check_address(info)
             _check_format(value.get_secret_value().strip(), info)
         return value
 
-    @field_validator("openrouter_api_key_file", "chat_api_key_file")
+    @field_validator("openrouter_api_key_file", "chat_api_key_file", "safety_api_key_file")
     @classmethod
     def _check_key_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None:
+            _check_address(info)
             key = SecretSource(None, value, name=_KEY).get()
             if not key:
                 raise ValueError("must name a file that can be read and holds a key")
@@ -127,6 +148,18 @@ class StorySettings(SharingSettings):
             return tuple(_resolved(name, info) for name in value)
         return _resolved(value, info) if value else value
 
+    @field_validator("safety")
+    @classmethod
+    def _check_safety(cls, value: str, info: ValidationInfo) -> str:
+        own = info.data.get("safety_base_url")
+        if value == "moderation" and not (own or info.data.get("chat_base_url")):
+            raise ValueError(
+                "needs a server with /moderations: set STORY_SAFETY_BASE_URL, such as https://api.openai.com/v1"
+            )
+        if value == "model":
+            _check_judge("STORY_SAFETY_MODEL", str(info.data.get("safety_model")), info, named=bool(own))
+        return value
+
     @property
     def providers(self) -> tuple[str, ...]:
         """The providers that are configured."""
@@ -141,6 +174,18 @@ class StorySettings(SharingSettings):
         """Returns the source of the key; it gives "" where none is set."""
         return SecretSource(self.openrouter_api_key, self.openrouter_api_key_file, name=_KEY)
 
+    @property
+    def safety_judge(self) -> str:
+        """The model that checks, as it is named inside the service; at STORY_SAFETY_BASE_URL its id there."""
+        return self.safety_model if self.safety_base_url else self._judge(self.safety_model)
+
+    def _judge(self, model: str) -> str:
+        return ModelNames(self.providers).resolve(model or self.default_model)
+
+    def safety_key(self) -> SecretSource:
+        """Returns the source of the key of STORY_SAFETY_BASE_URL; it gives "" where none is set."""
+        return SecretSource(self.safety_api_key, self.safety_api_key_file, name="STORY_SAFETY_API_KEY")
+
     def chat_key(self) -> SecretSource:
         """Returns the source of the key of CHAT_BASE_URL; it gives "" where none is set."""
         return SecretSource(self.chat_api_key, self.chat_api_key_file, name=_CHAT_KEY)
@@ -152,10 +197,27 @@ def _configured(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _check_format(key: str, info: ValidationInfo) -> None:
-    if str(info.field_name).startswith(CHAT):
+    if not str(info.field_name).startswith(OPENROUTER):
         check_chat_key(key)
     else:
         check_key_format(key, base_url=str(info.data.get("openrouter_base_url", OPENROUTER_URL)))
+
+
+def _check_address(info: ValidationInfo) -> None:
+    """Sends no key anywhere that was not named with it."""
+    if str(info.field_name).startswith("safety") and not info.data.get("safety_base_url"):
+        raise ValueError("needs STORY_SAFETY_BASE_URL: the address that the key is sent to")
+
+
+def _check_judge(variable: str, model: str, info: ValidationInfo, *, named: bool) -> None:
+    """Raises ValueError where no model can judge; `named`: only `variable` says which."""
+    providers, default = _configured(info.data), str(info.data.get("model", ""))
+    if not model and (named or default == OFFLINE or (not default and providers == (CHAT,))):
+        raise ValueError(f"needs {variable}: the model that is asked")
+    if not named and not providers:
+        raise ValueError("needs a model: set OPENROUTER_API_KEY or CHAT_BASE_URL")
+    if not named and model and _resolved(model, info) == OFFLINE:
+        raise ValueError(f"needs {variable} to be a language model, not {OFFLINE}")
 
 
 def _resolved(name: str, info: ValidationInfo) -> str:

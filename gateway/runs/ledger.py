@@ -26,6 +26,8 @@ _REQUESTED: Final = "requested"
 _EMBEDDED: Final = "offline"
 """Provider of calls that cost nothing."""
 _FALSE: Final = "false"
+_PURPOSE: Final = "purpose"
+"""Metadata of a call that judged a text."""
 
 
 def now() -> Timestamp:
@@ -103,16 +105,20 @@ class Ledger:
         attempt.CopyFrom(call)
         attempt.attempt_id = attempt.attempt_id or new_id()
         attempt.parent_attempt_id = parent_attempt_id
-        if call.HasField("response"):
-            self._responses[attempt.attempt_id] = call.response
-        if call.HasField("generation_info"):
-            self._infos[attempt.attempt_id] = call.generation_info
-        elif (generation_id := call.metadata.get("generation_id")) and attempt.attempt_id not in self._infos:
-            # All that is known of a call that was left; what it cost can be looked up by it.
-            self._infos[attempt.attempt_id] = ParseDict({"id": generation_id}, Struct())
+        if _wrote_text(call):
+            self._note_answer(attempt.attempt_id, call)
         attempt.ClearField("response")
         attempt.ClearField("generation_info")
         self._note(attempt)
+
+    def _note_answer(self, attempt_id: str, call: common_pb2.Attempt) -> None:
+        if call.HasField("response"):
+            self._responses[attempt_id] = call.response
+        if call.HasField("generation_info"):
+            self._infos[attempt_id] = call.generation_info
+        elif (generation_id := call.metadata.get("generation_id")) and attempt_id not in self._infos:
+            # All that is known of a call that was left; what it cost can be looked up by it.
+            self._infos[attempt_id] = ParseDict({"id": generation_id}, Struct())
 
     def wrote(self, model: str, characters: int) -> None:
         """Notes that text of `model` is about to be stored.
@@ -120,7 +126,9 @@ class Ledger:
         The call that wrote it is a call with text from now on, although the run may be killed before its end is known.
         """
         for line in reversed(self._attempts.values()):
-            if line.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL and line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED:
+            if line.kind != common_pb2.ATTEMPT_KIND_MODEL_CALL or not _wrote_text(line):
+                continue
+            if line.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED:
                 if not line.characters:
                     line.characters = characters
                     self._note(line)
@@ -217,9 +225,14 @@ class Ledger:
         lines = list(self._attempts.values())
         requested = (at for at, line in enumerate(lines) if line.kind == attempt and _REQUESTED in line.metadata)
         for line in lines[max(requested, default=0) :]:
-            if line.kind == call and line.provider != _EMBEDDED:
+            if line.kind == call and line.provider != _EMBEDDED and _wrote_text(line):
                 yield line
 
     def _note(self, attempt: common_pb2.Attempt) -> None:
         self._attempts[attempt.attempt_id] = attempt
         self._unsaved[attempt.attempt_id] = None
+
+
+def _wrote_text(call: common_pb2.Attempt) -> bool:
+    """Returns False for a call that judged a text: it is paid for, and counts for no budget of calls that write."""
+    return _PURPOSE not in call.metadata

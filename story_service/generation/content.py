@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from story_service.answer.sentences import count_words
 from story_service.answer.titles import fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
-from story_service.errors import generation_failed, text_too_long
+from story_service.errors import generation_failed, passage_refused, text_too_long
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Spending
 from story_service.prompting.length import is_nearly_whole
 
@@ -41,6 +41,7 @@ class Content:
         """The plan of the story, once there is one."""
         self.broke_off = False
         """True once an answer ended without an ending (BrokenOffError)."""
+        self._gentle = False
 
     @property
     def can_end(self) -> bool:
@@ -67,8 +68,18 @@ class Content:
             written_so_far=self._pieces[0],
             broke_off=self.broke_off,
             outline=self.outline,
+            gentle=self._gentle,
             spent_usd=self._assignment.spent_usd + spent.cost_usd,
         )
+
+    def note_refused(self, category: str) -> None:
+        """Notes that the safety check refused what the attempt wrote next.
+
+        Raises FAILED_PRECONDITION / CONTENT_REFUSED where that was the second version.
+        """
+        if self._gentle and not self.attempt_has_text:
+            raise passage_refused(category)
+        self._gentle = True
 
     @property
     def attempt_has_text(self) -> bool:

@@ -15,7 +15,16 @@ from servicekit.errors import DomainError
 from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
-from story_service.errors import BrokenOffError, OutOfTokensError, Tried, all_failed, generation_failed, why
+from story_service.errors import (
+    BrokenOffError,
+    OutOfTokensError,
+    PassageRefusedError,
+    StoryStoppedError,
+    Tried,
+    all_failed,
+    generation_failed,
+    why,
+)
 from story_service.generation.budget import USELESS, CallBudget
 from story_service.generation.selection import (
     FALLBACK,
@@ -28,6 +37,7 @@ from story_service.generation.selection import (
 from story_service.models.names import id_at_provider, provider_of
 from story_service.ports import (
     OFFLINE,
+    PURPOSE,
     AttemptEnded,
     AttemptLoading,
     AttemptStarted,
@@ -55,8 +65,6 @@ _log: Final = structlog.stdlib.get_logger("story_service.generation.fallback")
 
 _OF_THE_KEY: Final = frozenset({ProviderErrorKind.AUTH, ProviderErrorKind.QUOTA})
 """Fails for every model behind the same key."""
-_OF_THE_STORY: Final = "TEXT_TOO_LONG"
-"""No other attempt can fix it: released text stays."""
 _LEAST_SHARE: Final = 0.5
 """Part of a wait that is not drawn at random."""
 
@@ -179,9 +187,9 @@ class ModelFallback:
                 async with aclosing(self._attempt(model)) as items:
                     async for item in items:
                         yield item
+            except StoryStoppedError:
+                raise
             except (ProviderError, DomainError) as error:
-                if isinstance(error, DomainError) and error.reason == _OF_THE_STORY:
-                    raise
                 failure = error
             if failure is None:
                 return
@@ -235,11 +243,14 @@ class ModelFallback:
                     self.embedded = self.embedded or self._is_embedded()
                     yield piece
             case ModelCall():
-                metadata = {**item.metadata, "probe": "true"} if self._probe else item.metadata
-                call = replace(item, characters=self._content.length - self._text_began, metadata=metadata)
+                call = item if PURPOSE in item.metadata else self._writing_call(item)
                 if call.outcome != ATTEMPT_OUTCOME_STARTED:
                     self._ledger.note(call)
                 yield call
+
+    def _writing_call(self, call: ModelCall) -> ModelCall:
+        metadata = {**call.metadata, "probe": "true"} if self._probe else call.metadata
+        return replace(call, characters=self._content.length - self._text_began, metadata=metadata)
 
     def _started_items(self, started: AttemptStarted) -> Iterator[FallbackItem]:
         self._called = True
@@ -277,6 +288,8 @@ class ModelFallback:
     def _note(self, model: str, error: ProviderError | DomainError) -> None:
         """Counts a failed attempt, and notes for what its model failed first."""
         self._content.broke_off = self._content.broke_off or isinstance(error, BrokenOffError)
+        if isinstance(error, PassageRefusedError):
+            self._content.note_refused(error.category)
         before = self._tried.get(model) or Tried(model, error, 0)
         cause = error if _says_more(error, before.error) else before.error
         self._tried[model] = Tried(model, cause, before.calls + self._called)
@@ -306,8 +319,8 @@ class ModelFallback:
         if (error.retry_after or 0.0) > self._policy.longest_wait:
             return False
         text = self._content.attempt_has_text
-        if isinstance(error, OutOfTokensError) and text:
-            # It wrote as much as one answer may have, and continues in the next.
+        if (isinstance(error, OutOfTokensError) and text) or isinstance(error, PassageRefusedError):
+            # It wrote as much as one answer may have, or rewrites what was refused.
             return True
         if self._models:
             stays = self._models == [OFFLINE] or not (text or isinstance(error, USELESS))

@@ -13,6 +13,8 @@ from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback, Writing
 from story_service.generation.selection import ModelSelector
 from story_service.ports import AttemptStarted, ModelCall, Notice, Spending
+from story_service.safety.checks import Checks
+from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 _NOTICE_SECONDS: Final = 10.0
 """Seconds between two notices while a story waits for the list of models."""
@@ -38,11 +40,15 @@ StoryItem: TypeAlias = AttemptStarted | Outline | Notice | Title | Delta | Model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoryGenerator(Writing):
-    """Writes stories. `generation_info_wait` is how long the end of a story waits for its cost, in seconds."""
+    """Writes stories. `generation_info_wait` is how long the end of a story waits for its cost, in seconds.
+
+    `safety` checks what is asked for (None: nothing does); what is written is checked by the `writers` themselves.
+    """
 
     selector: ModelSelector
     generations: Generations | None = None
     generation_info_wait: float = 3.0
+    safety: Checks | None = None
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
@@ -51,7 +57,7 @@ class StoryGenerator(Writing):
 
         A later ModelCall of the same id has more facts. `deadline` is on the loop's clock. Raises DomainError:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
-        `story_service.errors.all_failed` when the last model has failed.
+        `story_service.errors.all_failed` when the last model has failed; CONTENT_REFUSED.
         """
         selecting = asyncio.create_task(self.selector.select(assignment), name="models of a story")
         try:
@@ -62,6 +68,12 @@ class StoryGenerator(Writing):
         selection = selecting.result()
         assignment = replace(assignment, order=asyncio.get_running_loop().time())
         content, ledger = Content(assignment), CostLedger(self.generations, wait=self.generation_info_wait)
+        if self.safety is not None and not assignment.title_so_far:
+            async with aclosing(self.safety.request(assignment)) as checked:
+                async for each in checked:
+                    if isinstance(each, ModelCall) and each.outcome != ATTEMPT_OUTCOME_STARTED:
+                        ledger.note(each)
+                    yield each
         fallback = ModelFallback(self, assignment, selection, content=content, ledger=ledger, deadline=deadline)
         async with aclosing(fallback.run()) as items:
             async for item in items:

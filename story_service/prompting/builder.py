@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from offline_writer import Kind, Outline, Parent, Protagonist, Scene
-from story_service.assignment import Assignment, Listener
+from story_service.assignment import ASPECTS, Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting.length import words_asked
 from story_service.prompting.templates_folder import Templates
@@ -88,6 +88,8 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
                 theme="t",
                 avoid=("x", "y"),
                 audience_note="n",
+                gentle=True,
+                weak=ASPECTS,
                 heard=(Outline(title="T", setting="P", companion="C"),),
                 outline=Outline(
                     title="T", setting="P", companion="C", mood="M", gift="G", scenes=(Scene(purpose="S"),)

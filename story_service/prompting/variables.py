@@ -112,6 +112,8 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "theme": Data(assignment.theme, limit=_LINE),
         "avoid": _entries(assignment.avoid),
         "audience_note": Data(assignment.audience_note, limit=_TEXT),
+        "gentle": assignment.gentle,
+        "weak": assignment.weak,
         "language_code": assignment.language_code,
         "regional": "-" in assignment.language_code,
         "quotation": quotation_marks(assignment.language_code),

@@ -150,6 +150,12 @@ def _has_keys(outline: Outline | None) -> bool:
 
 def _brief(assignment: Assignment) -> OfflineBrief:
     child = assignment.child
+    if assignment.gentle:
+        # What follows is another stock story's: nothing of what was asked for is in it.
+        child = replace(child, interests=())
+        assignment = replace(
+            assignment, child=child, wish="", theme="", moral="", outline=None, seed=seed_of(assignment) ^ 1
+        )
     return OfflineBrief(
         name=child.name,
         age=child.age,

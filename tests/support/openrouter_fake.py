@@ -9,6 +9,7 @@ Scripted answers are given in order, one a call; behind them comes `default`, or
 asked for fails the test at the end. What a call said and cost stands in `calls` and is told by `/generation`.
 
 Under `chat_url` the same script is served as any other server with OpenAI's API serves it: nothing of OpenRouter's own.
+`moderate` there answers `/moderations`, whose texts are in `moderated`.
 """
 
 import asyncio
@@ -133,6 +134,16 @@ class Call:
 
 
 Answerer: TypeAlias = Callable[[Call], Answer]
+Moderator: TypeAlias = Callable[[str], Awaitable[web.Response]]
+
+
+async def moderation(text: str, *, category: str = "") -> web.Response:
+    """The answer of `/moderations` about any text: it is flagged where there is a category."""
+    del text
+    categories = {name: name == category for name in {"violence", "hate", category} - {""}}
+    scores = {name: float(flagged) for name, flagged in categories.items()}
+    result = {"flagged": bool(category), "categories": categories, "category_scores": scores}
+    return web.json_response({"id": "modr-1", "model": "omni-moderation-latest", "results": [result]})
 
 
 def pieces(text: str, size: int = 20) -> list[Text]:
@@ -190,6 +201,10 @@ class OpenRouterFake:
 
     def reset(self) -> None:
         """Forget script and journal."""
+        self.moderate: Moderator = moderation
+        """Answers `/moderations`: every text is passed by default."""
+        self.moderated: list[str] = []
+        """The texts that came to `/moderations`."""
         self.calls: list[Call] = []
         """Calls of `/chat/completions`, the oldest first."""
         self.looks: list[str] = []
@@ -235,6 +250,7 @@ class OpenRouterFake:
             web.get("/api/v1/key", self._key),
             web.post("/v1/chat/completions", self._chat),
             web.get("/v1/models", self._models),
+            web.post("/v1/moderations", self._moderation),
             web.route("*", "/{path:.*}", self._stranger),
         ]
 
@@ -315,6 +331,11 @@ class OpenRouterFake:
     async def _key(self, request: web.Request) -> web.Response:
         self._note(request)
         return self.gets.popleft() if self.gets else web.json_response({"data": {"label": "sk-or-v1-tes...est"}})
+
+    async def _moderation(self, request: web.Request) -> web.Response:
+        self._note(request)
+        self.moderated.append((await request.json())["input"])
+        return await self.moderate(self.moderated[-1])
 
     async def _stranger(self, request: web.Request) -> web.Response:
         self._note(request)

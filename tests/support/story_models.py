@@ -74,10 +74,13 @@ class Telling:
     warnings: list[common_pb2.Problem] = field(default_factory=list)
     complete: story_pb2.GenerationComplete | None = None
     error: DomainError | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    """When the first event of each kind came, on the loop's clock."""
 
     def take(self, response: story_pb2.GenerateStoryResponse) -> None:
         """Note a piece of the answer; what was told never changes."""
         self.events.append(response.WhichOneof("event") or "")
+        self.times.setdefault(self.events[-1], loop_time())
         match self.events[-1]:
             case "started":
                 self.started.append(response.started.model)

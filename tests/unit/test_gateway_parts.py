@@ -98,6 +98,7 @@ def test_calls_are_counted_from_the_last_request_on() -> None:
         ("a", {"metadata": {"billed": "false", "probe": "true"}}),
         ("b", {}),
         ("b", {"characters": 5, "metadata": {"probe": "true"}}),
+        ("a", {"metadata": {"purpose": "safety"}}),
     ]
     for number, requested in enumerate((True, True, False)):
         attempt = ledger.begin_attempt(
@@ -216,6 +217,22 @@ def test_generation_record_covers_the_attempts_of_all_runs() -> None:
     assert "three" == info["id"]
     assert ["one", "two"] == [earlier["id"] for earlier in info["earlier_generations"]]
     assert "m" == generation.model_used
+
+
+def test_call_that_judges_a_text_is_paid_for_and_no_part_of_the_generation_record() -> None:
+    """Its cost is in the usage; the story's completion and info are those of what wrote it."""
+    ledger = Ledger()
+    attempt = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+    ledger.add(attempt, call("writer", text="t", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED))
+    ledger.add(attempt, call("judge", text="j", cost_usd=0.5, metadata={"purpose": "safety", "generation_id": "g"}))
+    ledger.wrote("m", 7)
+    ledger.end_all(common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
+    checkpoint = saved(ledger)
+
+    assert {"writer": 7, "judge": 0, attempt: 0} == {line.attempt_id: line.characters for line in checkpoint.attempts}
+    assert ["t"] == [each["text"] for each in checkpoint.generation.full_response]
+    assert "writer" == checkpoint.generation.generation_info["id"]
+    assert 0.5 == checkpoint.generation.usage.cost_usd
 
 
 def test_call_that_is_reported_again_replaces_itself() -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from servicekit.settings import ConfigurationError, corrections, load
 from story_service.assignment import Assignment, Listener
-from story_service.bootstrap import _LOCAL_PACE, _breaker, _requests, _upstreams, build
+from story_service.bootstrap import _LOCAL_PACE, _breaker, _requests, _upstreams, _warnings, build
 from story_service.prompting.builder import PromptBuilder
+from story_service.safety.checked_writer import CheckedWriter
 from story_service.settings import StorySettings
 
 
@@ -208,3 +209,106 @@ def test_local_server_is_given_time() -> None:
 
 
 _STORY = Assignment(story_id="id", child=Listener(name="Mia"), length_minutes=5)
+
+
+_OPENAI = "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("variables", "remedy"),
+    [
+        ({"STORY_SAFETY": "on"}, "STORY_SAFETY must be 'off', 'moderation' or 'model'"),
+        ({"STORY_SAFETY": "moderation"}, "STORY_SAFETY needs a server with /moderations: set STORY_SAFETY_BASE_URL"),
+        ({"STORY_SAFETY": "moderation", "OPENROUTER_API_KEY": "sk-or-v1-a"}, "set STORY_SAFETY_BASE_URL"),
+        ({"STORY_SAFETY": "model"}, "STORY_SAFETY needs a model: set OPENROUTER_API_KEY or CHAT_BASE_URL"),
+        ({"STORY_SAFETY": "model", "STORY_SAFETY_MODEL": "a/b"}, "STORY_SAFETY needs a model: set OPENROUTER_API_KEY"),
+        ({"STORY_SAFETY": "model", "CHAT_BASE_URL": _OPENAI}, "STORY_SAFETY needs STORY_SAFETY_MODEL"),
+        (
+            {"STORY_SAFETY": "model", "OPENROUTER_API_KEY": "sk-or-v1-a", "STORY_MODEL": "offline"},
+            "STORY_SAFETY needs STORY_SAFETY_MODEL",
+        ),
+        (
+            {"STORY_SAFETY": "model", "OPENROUTER_API_KEY": "sk-or-v1-a", "STORY_SAFETY_MODEL": "offline"},
+            "STORY_SAFETY needs STORY_SAFETY_MODEL to be a language model",
+        ),
+        (
+            {"STORY_SAFETY": "model", "OPENROUTER_API_KEY": "sk-or-v1-a", "STORY_SAFETY_MODEL": "chat:guard"},
+            "while CHAT_BASE_URL is not set",
+        ),
+        ({"STORY_SAFETY": "model", "STORY_SAFETY_BASE_URL": _OPENAI}, "STORY_SAFETY needs STORY_SAFETY_MODEL"),
+        ({"STORY_SAFETY_API_KEY": "sk-a"}, "STORY_SAFETY_API_KEY needs STORY_SAFETY_BASE_URL"),
+        ({"STORY_SAFETY_BASE_URL": "http://models.example.org/v1"}, "STORY_SAFETY_BASE_URL must be https"),
+        ({"STORY_SAFETY_BASE_URL": _OPENAI, "STORY_SAFETY_API_KEY": "two words"}, "must be one word"),
+        ({"STORY_SAFETY_TIMEOUT_SECONDS": "0"}, "must be greater than 0"),
+    ],
+)
+def test_safety_that_is_on_and_not_configured_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], remedy: str
+) -> None:
+    """One line with the remedy."""
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load(StorySettings)
+
+    assert remedy in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "provider", "judge"),
+    [
+        ({"STORY_SAFETY": "moderation", "CHAT_BASE_URL": _OPENAI, "CHAT_API_KEY": "sk-a"}, "chat", ""),
+        ({"STORY_SAFETY": "moderation", "STORY_SAFETY_BASE_URL": _OPENAI, "STORY_SAFETY_API_KEY": "a"}, "safety", ""),
+        ({"STORY_SAFETY": "model", "OPENROUTER_API_KEY": "sk-or-v1-a"}, "openrouter", "openai/gpt-4o-mini"),
+        (
+            {"STORY_SAFETY": "model", "OPENROUTER_API_KEY": "sk-or-v1-a", "STORY_SAFETY_MODEL": "GPT_4O"},
+            "openrouter",
+            "openai/gpt-4o",
+        ),
+        (
+            {
+                "STORY_SAFETY": "model",
+                "OPENROUTER_API_KEY": "sk-or-v1-a",
+                "CHAT_BASE_URL": "http://127.0.0.1:11434/v1",
+                "STORY_SAFETY_MODEL": "chat:llama-guard3",
+            },
+            "chat",
+            "llama-guard3",
+        ),
+        (
+            {"STORY_SAFETY": "model", "STORY_SAFETY_BASE_URL": _OPENAI, "STORY_SAFETY_MODEL": "guard"},
+            "safety",
+            "guard",
+        ),
+    ],
+)
+def test_safety_is_asked_of_the_server_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], provider: str, judge: str
+) -> None:
+    """Its own address first, else the providers of the stories; no key goes anywhere else."""
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    settings = load(StorySettings)
+    app = build(settings)
+    writer = app.servicer._generator.writers["offline"]
+    assert isinstance(writer, CheckedWriter)
+
+    circuit = writer._checks._check.circuit
+    assert (provider, f"{provider}:{judge or 'moderations'}") == (circuit.provider, circuit.name)
+
+
+def test_without_safety_no_writer_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default costs nothing."""
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-a")
+    generator = build(load(StorySettings)).servicer._generator
+
+    assert generator.safety is None
+    assert not any(isinstance(writer, CheckedWriter) for writer in generator.writers.values())
+
+
+def test_settings_of_a_check_that_is_off_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who names a model expects checks."""
+    monkeypatch.setenv("STORY_SAFETY_MODEL", "a/b")
+
+    assert any("STORY_SAFETY is off" in warning for warning in _warnings(load(StorySettings)))

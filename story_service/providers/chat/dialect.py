@@ -48,12 +48,15 @@ class Dialect(Server):
     words: Mapping[ProviderErrorKind, str] = field(default_factory=dict)
 
 
-def chat_server(url: str) -> Dialect:
-    """Returns the dialect of the server at CHAT_BASE_URL: OpenAI's API and nothing else; no key is needed."""
+def chat_server(url: str, *, provider: str = CHAT, prefix: str = "CHAT") -> Dialect:
+    """Returns the dialect of the server at CHAT_BASE_URL: OpenAI's API and nothing else; no key is needed.
+
+    `prefix` is that of its settings.
+    """
     return Dialect(
-        provider=CHAT,
+        provider=provider,
         url=url,
-        key_variable="CHAT_API_KEY",
-        url_variable="CHAT_BASE_URL",
+        key_variable=f"{prefix}_API_KEY",
+        url_variable=f"{prefix}_BASE_URL",
         check_key=lambda key: check_key_format(key) if key else "",
     )
