@@ -88,8 +88,10 @@ class Journey(Generic[CastT]):
         yield from self._loved(self._cast.interests[:3])
 
     def _loved(self, interests: Sequence[Interest]) -> Iterator[Scene]:
-        scenes = by_key(self._stock["interests"])
-        rest = self._cast.picker.ordered(scenes[key] for key in self._ANY_INTEREST)
+        scenes = by_key(one for one in self._stock["interests"] if self._suits(one))
+        rest = self._cast.picker.ordered(
+            one for key, one in scenes.items() if key.partition(".")[0] in self._ANY_INTEREST
+        )
         used: set[str] = set()
         for interest in interests:
             own = [scenes[interest.category]] if interest.category in scenes else []
@@ -180,6 +182,7 @@ class Journey(Generic[CastT]):
         glimpses: dict[str, list[Line]] = {}
         realm, number = -1, 0
         before: Section | None = None
+        seen: set[str] = set()
         for scene in self._route:
             place = scene.place
             if place.key not in spots:
@@ -188,10 +191,11 @@ class Journey(Generic[CastT]):
             realm, number = (realm, number + 1) if place == before else (realm + 1, 0)
             occasion = Occasion(spots[place.key], scene.topic)
             paragraphs = self._realiser.paragraphs(scene.section.body(), occasion)
-            if before is not None and place != before:
+            if before is not None and place.key not in seen:
                 onward = self._realiser.paragraphs(before.body("onward"))
                 paragraphs = (*onward, *self._realiser.paragraphs(place.body("cross"), place.fields), *paragraphs)
             before = place
+            seen.add(place.key)
             home = scene.section.fields.get("home", "")
             yield Block(
                 key=f"scene {realm}.{number}",

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable, Iterable
 from math import inf
 
+from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, Outline, random_for
-from offline_writer.stock import Section
+from offline_writer.stock import Section, suits
 
 _SHORT = "@short"
 
@@ -23,6 +24,7 @@ class Picker:
         """`avoided` returns whether a text has what must not appear."""
         self._salt = random_for(brief, "picks").random()
         self.avoided = avoided
+        self._readers = band_of(brief.age).readers
         outline = brief.outline
         self.pinned = tuple(scene.key for scene in outline.scenes if scene.key) if outline is not None else ()
         self._places = {key.partition("@")[0]: at for at, key in enumerate(self.pinned)}
@@ -40,14 +42,23 @@ class Picker:
     def ordered(
         self, sections: Iterable[Section], called: Callable[[Section], str] = lambda section: section.id
     ) -> list[Section]:
-        """Returns those without anything to be avoided, the best first; `called` gives their names in an outline."""
-        every = list(sections)
+        """Returns those for listeners of this age without anything to be avoided, the best first.
+
+        Bodies of their own come before those for everybody, for the youngest even where they were heard lately.
+        `called` gives the names of sections in an outline.
+        """
+        given = list(sections)
+        every = [section for section in given if suits(section.fields.get("readers", ""), self._readers)] or given
         allowed = [section for section in every if not self._has_avoided(section)]
 
-        def rank(section: Section) -> tuple[float, float, float]:
+        def rank(section: Section) -> tuple[float, bool, float, bool, float]:
             name = called(section)
+            general = section.fields.get("readers", "") not in {"<", ">"}
             by_chance = random.Random(f"{self._salt} {section.id}").random()
-            return self._places.get(name, inf), -self._nights.get(name, inf), by_chance
+            return (
+                self._places.get(name, inf), general and self._readers == "youngest", -self._nights.get(name, inf),
+                general, by_chance,
+            )  # fmt: skip
 
         return sorted(allowed or every, key=rank)
 

@@ -136,6 +136,11 @@ _TWO_STOPS = re.compile(r"([!?\u2026])\.(?!\w)")
 _NOT_FOR: Mapping[Readers, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
 
 
+def suits(marked: str, readers: Readers) -> bool:
+    """Returns whether what is marked with "<", "=", ">" or "" is meant for these readers."""
+    return not marked or marked not in _NOT_FOR[readers]
+
+
 def _upper_second(match: re.Match[str]) -> str:
     return match[1] + match[2].upper()
 
@@ -175,7 +180,7 @@ class Realiser:
 
     def suits(self, line: Line) -> bool:
         """Returns whether the line is meant for readers of this age."""
-        return not line.readers or line.readers not in _NOT_FOR[self._readers]
+        return suits(line.readers, self._readers)
 
     def unit(self, line: Line, extra: Mapping[str, str] | None = None) -> Unit:
         """Returns one line as a unit."""

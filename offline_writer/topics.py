@@ -54,8 +54,11 @@ class TopicReader:
         words = self._without_harmless(self.words(text))
         if misspelled:
             words = [word | self._meant(word) for word in words]
+        forms = frozenset[str]().union(*words)
         return frozenset(
-            topic for topic, phrases in self._entries.items() if any(_occurs(phrase, words) for phrase in phrases)
+            topic
+            for topic, phrases in self._entries.items()
+            if any(_occurs(phrase, words) for phrase in phrases if phrase[0] in forms or phrase[0].endswith("*"))
         )
 
     def mentions(self, text: str, phrases: Collection[str]) -> bool:

@@ -1,12 +1,12 @@
 """The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
-from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Note, Quest, Stock, called
+from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Stock, called
 from offline_writer.picking import Picker
 from offline_writer.russian.grammar import (
     Agreement,
@@ -20,16 +20,19 @@ from offline_writer.russian.grammar import (
     to,
     was_years,
     with_,
+    years,
 )
-from offline_writer.russian.interests import InterestReader, loved
+from offline_writer.russian.interests import InterestReader
 from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
 from offline_writer.russian.nouns import NounReader
-from offline_writer.russian.wish import Wish, WishReader
-from offline_writer.stock import Realiser, Section, by_key
+from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
+from offline_writer.stock import Realiser, Section, by_key, capitalised
 from offline_writer.topics import TopicReader
 
 _CASED = ("gate", "keeper", "small")
 _PLAIN = ("place", "to", "in", "smalla", "keepera", "end_to", "end_in")
+_TROUBLES: tuple[TroubleKind, ...] = ("sleep", "lonely", "trait")
+"""What may trouble a character of which the wish says nothing."""
 _GENDERS: Mapping[str, Gender] = {"m": "m", "f": "f"}
 
 
@@ -57,61 +60,71 @@ class RussianCastBuilder(CastBuilder[Cast]):
     def __init__(self, stock: Stock, morphology: Morphology) -> None:
         topics = TopicReader(
             stock.get("topics", ()),
-            lemmas=lambda word: {one.lemma for one in morphology.words(word)},
+            lemmas=morphology.lemmas,
             known=morphology.knows,
         )
         super().__init__(stock, topics)
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
-        characters = by_key(stock["grammar"])["characters"]
-        nouns = NounReader(morphology, [listed(line.text) for line in characters.lines()])
-        self._wishes = WishReader(morphology, nouns)
+        nouns = NounReader(morphology, stock["grammar"])
+        self._wishes = WishReader(morphology, nouns, stock["grammar"])
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
         rng = random_for(brief, "cast")
         room = _Room.of(brief)
-        name = " ".join(clean_name(brief.name, limit=room.name).split()[: room.name_words])
+        # The story that comforts is about the child.
+        brief = replace(brief, kind="child") if hard else brief
+        name = " ".join(
+            capitalised(part) for part in clean_name(brief.name, limit=room.name).split()[: room.name_words]
+        )
         solo = brief.hero if brief.kind == "hero" else None
         who, portrait = child(name, brief.gender, brief.age, self._morphology), {"looks": "", "qualities": ""}
         if solo is not None:
             who, described = lead(solo, self._morphology, room=room.name, words=room.name_words + 1)
             portrait |= described
-        picked = rng.choice(self._phrases["wishes"]).text
-        wish = self._wishes.read(
-            brief.wish if clean(brief.wish, limit=240) else picked, name=who.name, room=room.wish
-        )  # fmt: skip
-        default = rng.choice(self._phrases["problems"]).text
+        read = self._wishes.read(brief.wish, name=name, room=room.wish)
+        stock = rng.sample(self._phrases["wishes"], len(self._phrases["wishes"]))
+        given = (self._wishes.read(line.text, name=name) for line in stock)
+        wish: Wish = next(one for one in (read, *given) if one is not None)
+        kind = rng.choice(_TROUBLES)
+        if isinstance(wish, Helping) and not wish.trouble.clause and kind != "trait":
+            whom = self._agreement.slots(wish.who.gender)["которому"]
+            wish = Helping(wish.who, Trouble(kind, f"{whom} {self._phrases[f'problems_{kind}'][0].text}"))
+        shape = self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard)
         moral, moral_quoted = self._moral(brief, picker, room=room.phrase)
         realm, theme_quoted = self._realm(brief, picker, room)
         before = f"{brief.sequel.title} {brief.sequel.text}" if brief.sequel else ""
         met = self._met(before)
         hero = self._hero(brief, room)
         companion = (hero.companion if hero else met) or self._companion(
-            realm, picker, avoiding=f"{who.name} {brief.wish} {told}".casefold()
+            realm, picker, shape, avoiding=f"{who.name} {brief.wish} {told}".casefold()
         )
-        found = self._interests.all(brief.interests if solo is None else solo.interests, most=room.interests)
+        interests = brief.interests if solo is None else solo.interests
+        found = self._interests.all(interests, most=room.interests)
         slots = {
             **self._lead(who, None if solo else brief.age),
             # Spoken to in the nominative, which every name has; not where the hero is called the same.
             "l": name if solo and name.casefold() != who.name.casefold() else "",
-            **_setting(realm),
+            **_setting(shape if "gate" in shape.fields else realm),
             **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
             "who": companion.fields["who"],
             "pfirst": companion.fields.get("first") or listed(companion.fields["name"])["nom"],
             "hello": self._phrases["again"][0].text if met and not hero else companion.fields["hello"],
             **(hero.slots if hero else {"hero": "", **portrait}),
-            **self._wish(wish, default),
+            **self._wish(wish),
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
         band = band_of(brief.age)
         realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
         slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo")}
-        lines = self._phrases["loves"]
-        slots["loves"] = realiser.text(rng.choice(lines).text, {"loved": loved(found)}) if found else ""
-        slots["loves_tiny"] = realiser.text(lines[0].text, {"loved": loved(found)}) if found else ""
+        slots["arrive"] = realiser.text(shape.fields.get("arrive", self._phrases["arrive"][0].text))
+        loved = self._interests.loved(interests, most=room.interests)
+        lines = [line for line in self._phrases["names" if "named" in loved else "loves"] if realiser.suits(line)]
+        slots["loves"] = realiser.text(rng.choice(lines).text, loved) if loved else ""
+        slots["loves_tiny"] = realiser.text(lines[0].text, loved) if loved else ""
         previous = clean(brief.sequel.title, limit=room.phrase) if brief.sequel else ""
         remembered = {section.key: section.lines() for section in self._stock["heroes"]} if solo else self._phrases
         for slot in ("sequel", "sequel_tiny"):
@@ -122,8 +135,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
         slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
         return Cast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
-            interests=found, slots=slots, picker=picker, understood=not isinstance(wish, Note),
-            shape=self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard),
+            interests=found, slots=slots, picker=picker, shape=shape,
+            understood=read is not None or not clean(brief.wish, limit=240),
         )  # fmt: skip
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
@@ -141,6 +154,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
             "name": who.name,
             "first": who.first,
             "was_years": "" if age is None else was_years(age),
+            "years": years(age) if age is not None and age > 0 else "",
         }
 
     def _realm(self, brief: OfflineBrief, picker: Picker, room: _Room) -> tuple[Section, str]:
@@ -156,8 +170,11 @@ class RussianCastBuilder(CastBuilder[Cast]):
         anywhere = [realm for realm in realms if realm.key not in {"school", "pirates"}]
         return (named[0] if named else picker.one(anywhere, _place)), closed(brief.theme, limit=room.phrase)
 
-    def _companion(self, realm: Section, picker: Picker, *, avoiding: str) -> Section:
-        known = by_key(self._stock["companions"])
+    def _companion(self, realm: Section, picker: Picker, shape: Section, *, avoiding: str) -> Section:
+        every = by_key(self._stock["companions"])
+        if "companion" in shape.fields:
+            return every[shape.fields["companion"]]
+        known = {key: one for key, one in every.items() if "for" not in one.fields}
         free = [one for one in known.values() if not any(word in avoiding for word in one.listed("avoid"))]
         close = [section for section in free if section.key in realm.listed("pals")]
         return picker.one(close or free or list(known.values()), called)
@@ -175,19 +192,21 @@ class RussianCastBuilder(CastBuilder[Cast]):
             (one for one in self._stock["companions"] if before and listed(one.fields["name"])["nom"] in before), None
         )
 
-    def _wish(self, wish: Wish, default: str) -> dict[str, str]:
+    def _wish(self, wish: Wish) -> dict[str, str]:
         if isinstance(wish, Helping):
-            gender = wish.who.gender
-            slots = self._cased("w", wish.who.forms, gender, "_w")
-            clause = wish.trouble.clause or f"{slots['которому_w']} {default}"
-            return {**slots, "wclause": f", {clause}", "vp": wish.trouble.deed, "far": slots["about_w"]}
-        if isinstance(wish, Quest):
-            slots = {"q": wish.deed, "far": "о заветном желании"}
-            if wish.seen is not None:
-                slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")
-                slots["far"] = slots["about_np"]
-            return slots
-        return {"wishtext": quoted(wish.text), "far": "о заветном желании"}
+            slots = self._cased("w", wish.who.forms, wish.who.gender, "_w")
+            clause = wish.trouble.clause
+            return {
+                **slots,
+                "wclause": f", {clause}" if clause else "",
+                "vp": wish.trouble.deed,
+                "far": slots["about_w"],
+            }
+        slots = {"q": wish.deed, "far": "о заветном желании"}
+        if wish.seen is not None:
+            slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")
+            slots["far"] = slots["about_np"]
+        return slots
 
 
 def _place(realm: Section) -> str:

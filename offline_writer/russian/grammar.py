@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from offline_writer.stock import Section, capitalised
@@ -17,6 +18,12 @@ GRAMMEMES: Mapping[Case, str] = {
     "nom": "nomn", "gen": "gent", "dat": "datv", "acc": "accs", "ins": "ablt", "loc": "loct",
 }  # fmt: skip
 _GENDERS: Mapping[str | None, Gender] = {"masc": "m", "femn": "f", "neut": "n", "ms-f": "m"}
+
+_LIKELY = 0.2
+"""Least share of the uses of a word that a reading counts for: кому is hardly ever a coma."""
+
+_REMEMBERED = 4096
+"""Most words of which the readings are stored."""
 
 Forms = Mapping[Case, str]
 
@@ -57,21 +64,32 @@ class Morphology:
     def __init__(self) -> None:
         self._loading = threading.Lock()
         self._analyzer: Any = None
+        self._parsed = lru_cache(_REMEMBERED)(lambda text: self._loaded().parse(text))
 
     def words(self, text: str, *grammemes: str) -> Iterable[Word]:
         """Readings that the dictionary knows, the likeliest first, with all of these grammemes."""
-        analyzer = self._loaded()
-        if not analyzer.word_is_known(text):
+        if not self.knows(text):
             return []
-        return [Word(parse) for parse in analyzer.parse(text) if all(one in parse.tag for one in grammemes)]
+        return [Word(parse) for parse in self._parsed(text) if all(one in parse.tag for one in grammemes)]
 
     def word(self, text: str, *grammemes: str) -> Word | None:
         """The likeliest of them."""
         return next(iter(self.words(text, *grammemes)), None)
 
+    def guess(self, text: str, *grammemes: str) -> Word | None:
+        """The likeliest reading of a word with these grammemes, even of one that the dictionary does not have."""
+        readings = (Word(parse) for parse in self._parsed(text))
+        return next((word for word in readings if all(one in word for one in grammemes)), None)
+
+    def lemmas(self, text: str) -> set[str]:
+        """Dictionary forms of the likely readings, with е for ё."""
+        readings = self._parsed(text) if self.knows(text) else []
+        likely = [one for at, one in enumerate(readings) if at == 0 or one.score >= _LIKELY]
+        return {text.replace("ё", "е"), *(str(one.normal_form).replace("ё", "е") for one in likely)}
+
     def knows(self, text: str) -> bool:
         """Whether the dictionary has the word."""
-        return bool(self._loaded().word_is_known(text))
+        return all(self._loaded().word_is_known(part) for part in text.split("-"))
 
     def _loaded(self) -> Any:
         with self._loading:

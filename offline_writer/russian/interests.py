@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from offline_writer.brief import clean
 from offline_writer.cast import Interest, first_few
@@ -9,13 +10,10 @@ from offline_writer.russian.grammar import Morphology, joined
 from offline_writer.russian.nouns import NounReader
 from offline_writer.stock import Section
 
-_STRANGE = re.compile(r"[!?.:;,…()@$%&/+]")
-_LIKES = re.compile(
+_LIKES: Final = re.compile(
     r"^(?:я |он |она |мы )?(?:очень )?(?:люб(?:лю|ит|им)|обожа(?:ю|ет|ем)|нрав(?:ится|ятся)) ", re.IGNORECASE
 )
-_LONGEST = 5
-_LIFELESS = frozenset({"space", "building"})
-_MINE = {"мою": "свою", "моего": "своего", "моих": "своих", "мои": "свои", "мой": "свой", "моё": "своё", "мое": "своё"}
+_LONGEST: Final = 5
 
 
 class InterestReader:
@@ -32,66 +30,57 @@ class InterestReader:
         }
 
     def read(self, text: str) -> Interest | None:
-        """Returns the interest, None where nothing is left after cleaning."""
+        """Returns the interest, None where it cannot be declined."""
         phrase = _LIKES.sub("", clean(text, limit=60))
-        if not any(char.isalnum() for char in phrase):
-            return None
         words = phrase.split()
+        if not 0 < len(words) <= _LONGEST or not self._nouns.knows(phrase):
+            return None
         category = self._category(phrase)
-        if len(words) > _LONGEST or _STRANGE.search(text.strip().rstrip(".,;")):
-            return Interest(f"«{phrase}»", category)
         first = words[0].casefold()
-        if self._morphology.word(first, "INFN") is not None and self._known(words):
-            own = [_MINE.get(word.casefold(), word) for word in words[1:]]
-            return Interest(" ".join([first, *own]), category, verbal=True)
-        return Interest(self._accusative(phrase, category) or f"«{phrase}»", category)
+        if self._morphology.word(first, "INFN") is not None:
+            return Interest(" ".join([first, *words[1:]]), category, verbal=True)
+        accusative = self._accusative(phrase, category)
+        return Interest(accusative, category) if accusative else None
 
     def all(self, texts: tuple[str, ...], *, most: int) -> tuple[Interest, ...]:
-        """Returns the first interests that are not empty, none twice."""
+        """Returns the first interests that can be declined, none twice."""
         return first_few(map(self.read, texts), most)
 
-    def _known(self, words: list[str]) -> bool:
-        return all(self._morphology.knows(word) for word in words)
+    def loved(self, texts: tuple[str, ...], *, most: int) -> Mapping[str, str]:
+        """Returns the slot {loved} to stand after "любить", or {named}, all as they were given, after a colon."""
+        given = tuple(filter(None, (clean(text, limit=60) for text in texts)))[:most]
+        found = self.all(given, most=most)
+        if all(self.read(text) is not None for text in given):
+            return {"loved": loved(found)} if found else {}
+        return {"named": joined([text if text.isupper() else text[:1].lower() + text[1:] for text in given])}
 
-    def _accusative(self, phrase: str, category: str) -> str | None:
+    def _accusative(self, phrase: str, category: str) -> str:
         words = phrase.split()
-        if not self._known(words):
-            return None
-        mine = words[0].casefold() in {"мой", "моя", "моё", "мое", "мои"}
         # A capital that a form or a phone put there; names of one's own keep theirs.
         named = self._morphology.word(words[-1], "Name") or self._morphology.word(words[-1], "Geox")
-        lowered = phrase if named is not None or phrase.isupper() else words[0].casefold() + phrase[len(words[0]) :]
-        read = self._nouns.read(lowered, "nom", somebody=False if category in _LIFELESS else None)
+        known = self._morphology.knows(words[0])
+        lowered = words[0].casefold() + phrase[len(words[0]) :] if known and named is None else phrase
+        read = self._nouns.read(lowered, "nom", somebody=None if category == "animals" else False)
         if read is None:
             # "Люблю кошек": the case that it takes here is there already.
-            return lowered if self._nouns.read(lowered, "acc") is not None else None
-        if mine:
-            own: Mapping[str, str] = {"f": "свою", "n": "своё", "m": "своего" if read.animate else "свой"}
+            return lowered if self._nouns.read(lowered, "acc", somebody=None) is not None else ""
+        if words[0].casefold() in {"мой", "моя", "моё", "мое", "мои"}:
+            own = {"f": "свою", "n": "своё", "m": "своего" if read.animate else "свой"}
             return f"{own.get(read.gender, 'своих' if read.animate else 'свои')} {read.forms['acc']}"
-        if not read.plural and len(words) == 1 and named is None:
-            return self._several(words[0].casefold(), read.animate) or read.forms["acc"]
-        return read.forms["acc"]
-
-    def _several(self, noun: str, animate: bool) -> str | None:
-        """One loves dragons and cars, not a dragon or a car."""
-        reading = self._morphology.word(noun, "NOUN", "nomn", "sing")
-        plural = reading.inflected("nomn", "plur") if reading is not None else None
-        listed = any(plural in entries and noun not in entries for entries in self._categories.values())
-        return reading.inflected("accs", "plur") if reading is not None and plural and (animate or listed) else None
+        # One loves dragons and cars, not a dragon or a car.
+        one = self._morphology.word(lowered, "NOUN", "nomn", "sing") if len(words) == 1 and named is None else None
+        plural = one.inflected("nomn", "plur") if one is not None else None
+        several = any(plural in entries and lowered not in entries for entries in self._categories.values())
+        return (one and plural and (read.animate or several) and one.inflected("accs", "plur")) or read.forms["acc"]
 
     def _category(self, phrase: str) -> str:
-        words = phrase.casefold().split()
-        tails = [phrase.casefold(), *reversed(words)]
-        for tail in tails:
+        for tail in (phrase.casefold(), *reversed(phrase.casefold().split())):
+            readings = [one for one in self._morphology.words(tail) if "NOUN" in one or "INFN" in one]
+            forms = {tail, *(one.lemma for one in readings), *(one.inflected("nomn", "plur") for one in readings)}
             for name, entries in self._categories.items():
-                if tail in entries or not entries.isdisjoint(self._other_forms(tail)):
+                if not entries.isdisjoint(forms):
                     return name
         return ""
-
-    def _other_forms(self, word: str) -> set[str]:
-        readings = [reading for reading in self._morphology.words(word) if "NOUN" in reading or "INFN" in reading]
-        plurals = {reading.inflected("nomn", "plur") for reading in readings if "NOUN" in reading}
-        return {reading.lemma for reading in readings} | {plural for plural in plurals if plural is not None}
 
 
 def loved(interests: tuple[Interest, ...]) -> str:

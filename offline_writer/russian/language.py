@@ -6,11 +6,11 @@ from importlib import resources
 
 from offline_writer.brief import OfflineBrief, random_for
 from offline_writer.cast import Cast, Helping
-from offline_writer.fitting import Block
-from offline_writer.journey import Journey
+from offline_writer.fitting import Block, Paragraphs, Unit
+from offline_writer.journey import Journey, Scene
 from offline_writer.russian.cast import RussianCastBuilder
 from offline_writer.russian.grammar import Morphology
-from offline_writer.stock import Realiser, Section, by_key, load
+from offline_writer.stock import Line, Realiser, Section, by_key, load
 from offline_writer.telling import Teller
 
 _LONGEST_TITLE = 11
@@ -22,6 +22,25 @@ class RussianJourney(Journey[Cast]):
 
     _SCENES_TO_A_REALM = 7
     _ANY_INTEREST = ("any_gate", "any_memory", "any_fair")
+
+    def _free(self) -> Iterator[Scene]:
+        """Adds what no realm had room for; the smallest hear scenes of their own as long as there are any."""
+        scenes = list(super()._free())
+        told = {scene.section.id for scene in scenes}
+        for place in reversed(self._places()):
+            left = [one for some in self._fitting(place) for one in some if one.id not in told]
+            scenes += [Scene(place, one) for one in self._cast.picker.ordered(left)]
+            told.update(one.id for one in left)
+        youngest = self._cast.band.readers == "youngest"
+        yield from sorted(scenes, key=lambda one: youngest and one.section.fields.get("readers") != "<")
+
+    def _between(self) -> list[Unit]:
+        if "topic" in self._cast.shape.fields:
+            return [self._realiser.unit(line) for line in self._cast.companion.lines()]
+        return super()._between()
+
+    def _link(self, glimpses: list[Line]) -> Paragraphs:
+        return () if self._cast.band.readers == "youngest" else super()._link(glimpses)
 
 
 class Russian(Teller[Cast]):
@@ -38,6 +57,8 @@ class Russian(Teller[Cast]):
         cast = self._casts.cast(brief)
         rng = random_for(brief, "title")
         realiser = self._casts.realiser(cast, rng)
+        if "title" in cast.shape.fields:
+            return realiser.text(cast.shape.fields["title"])
         line = rng.choice(self._titles(cast).lines())
         title = realiser.text(line.text)
         if isinstance(cast.wish, Helping) and len(title.split()) > _LONGEST_TITLE:

@@ -90,7 +90,7 @@ _HERO_NOUNS: Mapping[str, Forms] = {
     "m": listed("герой, героя, герою, героя, героем, герое"),
     "f": listed("героиня, героини, героине, героиню, героиней, героине"),
 }
-_MOST_QUALITIES = 4
+_MOST_QUALITIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,5 @@ def _hero(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -
 def _described(hero: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
     looks = clean(hero.appearance, limit=120)
     kept = [one for one in (clean(one, limit=40) for one in qualities) if any(char.isalnum() for char in one)]
-    return {
-        "looks": f"«{looks}»." if looks else "",
-        "qualities": f"{joined([f'«{one}»' for one in kept[:_MOST_QUALITIES]])}." if kept else "",
-    }
+    listed_ = joined([one[:1].lower() + one[1:] for one in kept[:_MOST_QUALITIES]]) if kept else ""
+    return {"looks": f"{looks[:1].lower()}{looks[1:]}." if looks else "", "qualities": f"{listed_}." if kept else ""}

@@ -5,22 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from offline_writer.russian.grammar import CASES, GRAMMEMES, Case, Forms, Gender, Morphology, Word, like, listed
+from offline_writer.stock import Section, by_key, capitalised
 
 _LONGEST = 8
-_NEVER_DECLINED = re.compile(r"[оеиэё]$|[a-z]$", re.IGNORECASE)
-_OWN = re.compile(r"^(?:мо(?:й|я|ё|и|его|ей|ему|ю|их|им|ими|ём|ем)|наш\w*)$", re.IGNORECASE)
+_NEVER_DECLINED = re.compile(r"[оеиэё]$|[a-z]$|-", re.IGNORECASE)
+_OWN = re.compile(r"^(?:как\w+-(?:нибудь|то)|мо(?:й|я|ё|и|его|ей|ему|ю|их|им|ими|ём|ем)|наш\w*)$", re.IGNORECASE)
 _OTHER_GENDERS: Mapping[Gender, tuple[str, ...]] = {
     "m": ("masc", "sing"), "f": ("femn", "sing"), "n": ("neut", "sing"), "pl": ("plur",),
 }  # fmt: skip
-_COUNTS: Mapping[str, Forms] = {
-    "два": listed("два, двух, двум, двух, двумя, двух"),
-    "две": listed("две, двух, двум, двух, двумя, двух"),
-    "три": listed("три, трёх, трём, трёх, тремя, трёх"),
-    "четыре": listed("четыре, четырёх, четырём, четырёх, четырьмя, четырёх"),
-}
-_COUNT_OF = {"двух": "два", "трёх": "три", "трех": "три", "четырёх": "четыре", "четырех": "четыре"} | {
-    key: key for key in _COUNTS
-}
 _DIMINUTIVES: Mapping[str, re.Pattern[str]] = {
     "слон": re.compile(r"(\w{2,})(ик\w{0,3}|[её]н(?:ок|к\w{1,2})|ят\w{0,3})$"),
     "мыш": re.compile(r"(\w+[шчщж])(он(?:ок|к\w{1,2})|ат\w{0,3})$"),
@@ -47,10 +39,22 @@ class NounPhrase:
 class NounReader:
     """Reads noun phrases with one dictionary."""
 
-    def __init__(self, morphology: Morphology, characters: Iterable[Forms] = ()) -> None:
-        """`characters` are known names that have cases only as a whole, like Дед Мороз; all are masculine."""
+    def __init__(self, morphology: Morphology, grammar: Iterable[Section]) -> None:
+        """The grammar lists names that have cases only as a whole, like Дед Мороз."""
+        sections = by_key(grammar)
         self._morphology = morphology
-        self._characters = tuple(characters)
+        kinds: tuple[tuple[str, Gender], ...] = (("characters", "m"), ("heroines", "f"))
+        self._characters = [(listed(line.text), one) for key, one in kinds for line in sections[key].lines()]
+
+    def knows(self, text: str) -> bool:
+        """Returns whether every word is one of the dictionary, a name, or the diminutive of one."""
+        words = re.findall(r"[^\W\d_]+", text)
+        return bool(words) and all(
+            self._morphology.knows(word.casefold().removeprefix("супер"))
+            or word[:1].isupper()
+            or any(one.match(word) for one in _DIMINUTIVES.values())
+            for word in words
+        )
 
     def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
         """Returns the phrase "маленького дракона без хвоста" given as an accusative; None where it cannot be read so.
@@ -66,26 +70,27 @@ class NounReader:
         if len(known) == 1:
             return known[0]
         forms = {one: " и ".join(phrase.forms[one] for phrase in known) for one in CASES}
-        return NounPhrase(forms, "pl", animate=all(one.animate for one in known))
+        return NounPhrase(forms, "pl", animate=any(one.animate for one in known))
 
     def _one(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
         if not 0 < len(words) <= _LONGEST:
             return None
         text = " ".join(words).casefold()
-        for forms in self._characters:
+        for forms, gender in self._characters:
             if text == forms[case].casefold():
-                return NounPhrase(forms, "m", animate=True)
-        count = _COUNT_OF.get(words[0].casefold())
-        if count is not None:
-            return self._counted(count, words[1:], case)
+                return NounPhrase(forms, gender, animate=True)
         return (
-            self._known(words, case, somebody=somebody)
+            self._counted(words, case)
+            or self._known(words, case, somebody=somebody)
             or self._diminutive(words, case)
             or (self._personified(words, case) if somebody else None)
             or self._proper(words, case)
         )
 
     def _known(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
+        first = self._morphology.word(words[0].casefold())
+        if first is not None and "PREP" in first:
+            return None
         # The last word that can be the noun is: an adjective may be one as well.
         for at in reversed(range(min(len(words), 4))):
             noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
@@ -98,11 +103,19 @@ class NounReader:
         """With what comes after the noun: a name in the same case is declined along, all else stays as it is."""
         if not rest:
             return phrase
-        named = rest[0][:1].isupper() and self._morphology.knows(rest[0])
-        name = self._morphology.word(rest[0], "Name", GRAMMEMES[case], "sing") if named else None
+        named = rest[0][:1].isupper()
+        name = self._morphology.word(rest[0], "Name" if named else "NOUN", GRAMMEMES[case], "sing")
+        if named and name is None:
+            # Of a name that the dictionary does not have the noun tells the gender.
+            shown = "gent" if case == "acc" and phrase.gender == "m" else GRAMMEMES[case]
+            name = self._morphology.guess(rest[0], "NOUN", shown, *_OTHER_GENDERS[phrase.gender])
+        elif not named and not (case == "acc" and phrase.gender == "f"):
+            name = None
         forms = name.forms("sing") if name is not None else None
-        if named and forms is None:
+        if named and forms is None and not _NEVER_DECLINED.search(rest[0]):
             return None
+        if forms is not None and phrase.gender == "m":
+            forms = {**forms, "acc": forms["gen"]}
         told: dict[Case, str] = {}
         for one in CASES:
             first = like(rest[0], forms[one]) if forms is not None else rest[0]
@@ -118,7 +131,8 @@ class NounReader:
                 if found := pattern.match(word.casefold()):
                     read = self._known([*words[:at], model + found[2], *words[at + 1 :]], case, somebody=True)
                     if read is not None:
-                        forms = {one: text.replace(model, found[1], 1) for one, text in read.forms.items()}
+                        stem = like(word, found[1])
+                        forms = {one: text.replace(model, stem, 1) for one, text in read.forms.items()}
                         return NounPhrase(forms, read.gender, animate=True)
         return None
 
@@ -136,7 +150,9 @@ class NounReader:
             if not ("Surn" in noun or "Patr" in noun)
             and all(self._agrees(one, noun, (GRAMMEMES[case],)) for one in adjectives)
         ]
-        rather = [noun for noun in readings if ("anim" in noun) is somebody]
+        if word.islower():
+            readings.sort(key=lambda noun: "Name" in noun or "Geox" in noun)
+        rather = [noun for noun in readings if ("anim" in noun) is somebody and not (word.islower() and "Name" in noun)]
         return next(iter(rather or readings), None)
 
     def _agrees(self, adjective: str, noun: Word, grammemes: tuple[str, ...]) -> bool:
@@ -155,7 +171,9 @@ class NounReader:
             # Цветы are цветки to the dictionary: what was typed stays where it can.
             direct = case in {"nom", "acc"} and given in {"nom", "acc"} and "anim" not in noun and noun.gender != "f"
             typed = direct or forms[case] == words[at].casefold()
+            named = "Name" in noun or "Geox" in noun
             head = words[at] if typed else like(words[at], forms[case])
+            head = capitalised(head) if named else head
             told[case] = " ".join([*inner, head, *words[at + 1 :]])
         return NounPhrase(told, noun.gender, "anim" in noun, noun.lemma)
 
@@ -168,33 +186,25 @@ class NounReader:
                 return like(adjective, form)
         return adjective
 
-    def _counted(self, count: str, words: list[str], case: Case) -> NounPhrase | None:
+    def _counted(self, words: list[str], case: Case) -> NounPhrase | None:
         """Two kittens: the nominative takes the genitive singular, the other cases the plural."""
-        if not words or len(words) > 2 or case not in {"nom", "acc", "gen", "loc"}:
+        numeral = self._morphology.word(words[0].casefold(), "NUMR", GRAMMEMES[case])
+        *adjectives, last = words[1:] or [""]
+        shown = "gent" if case in {"nom", "acc"} else GRAMMEMES[case]
+        noun = self._morphology.word(last, "NOUN", shown)
+        one, many = (noun.forms("sing"), noun.forms("plur")) if noun is not None else (None, None)
+        if numeral is None or noun is None or one is None or many is None:
             return None
-        *adjectives, last = words
-        readings = [*self._morphology.words(last, "NOUN", "gent"), *self._morphology.words(last, "NOUN", "loct")]
-        for noun in readings:
-            one, many = noun.forms("sing"), noun.forms("plur")
-            if one is None or many is None:
-                continue
-            feminine = "femn" in noun
-            numeral = _COUNTS["две" if count in {"два", "две"} and feminine else count]
-            told: dict[Case, str] = {}
-            for target in CASES:
-                shown = "gen" if target in {"nom", "acc"} else target
-                inner = [self._plural_adjective(word, shown) for word in adjectives]
-                direct = target == "nom" or (target == "acc" and "anim" not in noun)
-                head = one["gen"] if direct else many["gen" if target == "acc" else target]
-                told[target] = " ".join([numeral["nom"] if direct else numeral[target], *inner, head])
-            return NounPhrase(told, "pl", "anim" in noun, noun.lemma)
-        return None
-
-    def _plural_adjective(self, word: str, case: Case) -> str:
-        for reading in self._morphology.words(word):
-            if "ADJF" in reading and (form := reading.inflected(GRAMMEMES[case], "plur")) is not None:
-                return form
-        return word
+        told: dict[Case, str] = {}
+        for target in CASES:
+            direct = target == "nom" or (target == "acc" and "anim" not in noun)
+            form = numeral.inflected("nomn" if direct else GRAMMEMES[target], *(["femn"] if "femn" in noun else []))
+            shown = "gent" if target in {"nom", "acc"} else GRAMMEMES[target]
+            found = (self._morphology.word(word, "ADJF") for word in adjectives)
+            inner = [(one and one.inflected(shown, "plur")) or "" for one in found]
+            head = one["gen"] if direct else many["gen" if target == "acc" else target]
+            told[target] = " ".join([form or numeral.inflected("gent") or "", *inner, head])
+        return NounPhrase(told, "pl", "anim" in noun, noun.lemma)
 
     def _may_follow(self, word: str) -> bool:
         """Modifiers stay as they are, but a verb among them means that this was no noun phrase."""

@@ -1,40 +1,53 @@
-"""Reads a wish: a character and its trouble, or what the child wants to do, or else its words."""
+"""Reads a wish: a character and what it is about, or what the child wants to do. What it cannot read it refuses."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from offline_writer.brief import clean, closed
-from offline_writer.cast import Helping, Note, Quest
-from offline_writer.russian.grammar import Case, Morphology
+from offline_writer.brief import clean
+from offline_writer.cast import Helping, Quest
+from offline_writer.russian.grammar import Agreement, Case, Morphology
 from offline_writer.russian.nouns import NounPhrase, NounReader
+from offline_writer.stock import Section, by_key
 
 TroubleKind = Literal["sleep", "cannot", "afraid", "wants", "lost", "lonely", "trait"]
+Wish = Helping[NounPhrase, "Trouble"] | Quest[NounPhrase]
 
-_SLEEP = re.compile(
-    r"не (?:мо\w+|уме\w+|хо\w+|получа\w+)(?: никак)? (?:уснуть|заснуть|спать)|не спит|бессонниц", re.IGNORECASE
+_KINDS: Final[tuple[tuple[TroubleKind, re.Pattern[str]], ...]] = (
+    ("sleep", re.compile(r"не (?:мо\w+|уме\w+|хо\w+|получа\w+)(?: никак)? (?:уснуть|заснуть|спать)|не спит|бессонниц")),
+    ("cannot", re.compile(r"(?:не (?:мо[гж]\w*|уме\w+|получа\w+)|разучи\w+) (?P<deed>.+)$")),
+    ("wants", re.compile(r"(?<!не )\b(?:хот\w+|хочет|мечта\w+|уч(?:и|а)\w+|реши\w+|пыта\w+|жела\w+) (?P<deed>.+)$")),
+    ("afraid", re.compile(r"\bбо(?:и|я)(?:т|л)\w+|\bстрашно\b|\bпуга\w+|\bиспуга\w+")),
+    ("lost", re.compile(r"\b(?:потеря|забы|урони|заблуди)\w*|\bищ[еу]т\b|\bискал")),
+    (
+        "lonely",
+        re.compile(r"одинок|\bодин$|\bодна$|\bнет (?:\w+ ){0,2}друз|\bнет друга|не с кем|некому|\bскуча|\bгруст"),
+    ),
 )
-_CANNOT = re.compile(
-    r"(?:не (?:мо(?:жет|гут|г|гла|гло|гли)|уме(?:ет|ют|л|ла|ло|ли)|получа\w+)|разучил(?:ся|ась|ось|ись)) (?P<deed>.+)$",
+_WHERE: Final = frozenset({"в", "на", "к", "ко", "по"})
+_I: Final = frozenset({"я", "мы"})
+_LONGEST_DEED: Final = 9
+
+_LEAD: Final = re.compile(
+    r"^(?:(?:пожалуйста|привет|можно|мне|нам|очень|сегодня|давай(?:те)?|(?:я |мы )?(?:очень )?(?:хочу|хотим|хочется)|бы"
+    r"|хотел[аи]?|хотелось|послушать|услышать|расскажи(?:те)?|придумай(?:те)?|напиши(?:те)?|сочини(?:те)?|прочитай(?:те)?"
+    r"|(?:я |мы )?мечтаю?е?м?|что-нибудь|что-то)[, ]+)*"
+    r"(?:(?:[\w-]+[уюаяоей]+ )?(?:истори[яюи]|сказк[ауи]|сказочк[ауи]|рассказ|приключени[яе])(?: на ночь)?,? )?"
+    r"(?:(?P<about>про|о|об|обо) )?(?:(?:то|том|тот случай),? )?(?:(?:чтобы )?у меня (?:был[аои]?|появил\w+) )?"
+    r"(?P<event>как |чтобы |когда )?",
     re.IGNORECASE,
 )
-_AFRAID = re.compile(r"\bбо(?:ится|ятся|ялся|ялась|ялось|ялись)\b|\bстрашно\b|\bпуга(?:ет|ют|л)", re.IGNORECASE)
-_WANTS = re.compile(
-    r"^(?:очень |всегда |давно )?(?:хо(?:чет|тят|тел|тела|тело|тели)|мечта(?:ет|ют|л|ла|ло|ли)"
-    r"|уч(?:ится|атся|ился|илась|илось|ились)|реши(?:л|ла|ло|ли)"
-    r"|пыта(?:ется|ются|лся|лась|лось|лись)|жела(?:ет|ют|л|ла|ло|ли)) (?P<deed>.+)$",
-    re.IGNORECASE,
-)
-_LOST = re.compile(r"\b(?:потеря|забы|урони|заблуди)\w*|\bищ(?:ет|ут)\b|\bискал", re.IGNORECASE)
-_LONELY = re.compile(
-    r"одинок|\bодин$|\bодна$|\bнет (?:ни одного )?(?:друга|друзей|никого)|не с кем|некому|\bскуча", re.IGNORECASE
-)
-_LONGEST_DEED = 7
+_DROPPED: Final = re.compile(r" и (?:меня|мне|мной|мною)$|\bкак\w+-(?:нибудь|то) ", re.IGNORECASE)
+_WHO: Final = re.compile(r",? (?=(?:\w{1,3} )?котор(?:ый|ая|ое|ые|ого|ой|ому|ым|ых|ую|ом|ыми?)\b)", re.IGNORECASE)
+_MINE: Final = re.compile(r"\b(?:мо|наш)(й|ю|ё|его|ей|ему|им|их|ими|я|и|ём|у|а|е)\b", re.IGNORECASE)
+_OPEN: Final = re.compile(r"[!?:;]|\. |\b(?:чтобы|потому|почему|если)\b", re.IGNORECASE)
+_ONCE: Final = re.compile(r"\b(?:однажды|вдруг|как-то|один раз|тоже|всегда|наконец|сам[аи]?) ", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A relative clause, with its pronoun, as it was said."""
+    """A relative clause, with its pronoun."""
 
     kind: TroubleKind
     clause: str
@@ -43,94 +56,89 @@ class Trouble:
     """The infinitive and what goes with it, for "cannot" and "wants"."""
 
 
-def trouble(clause: str, morphology: Morphology) -> Trouble:
-    """Never fails: what it cannot read is a trait, unchanged."""
-    *_, body = re.split(r"котор\w+\s+", clause, maxsplit=1)
-    if _SLEEP.search(body):
-        return Trouble("sleep", clause)
-    if deed := _deed(_CANNOT, body, morphology):
-        return Trouble("cannot", clause, deed)
-    if deed := _deed(_WANTS, body, morphology):
-        return Trouble("wants", clause, deed)
-    kinds: tuple[tuple[TroubleKind, re.Pattern[str]], ...] = (("afraid", _AFRAID), ("lost", _LOST), ("lonely", _LONELY))
-    return Trouble(next((kind for kind, pattern in kinds if pattern.search(body)), "trait"), clause)
-
-
-def _deed(pattern: re.Pattern[str], body: str, morphology: Morphology) -> str:
-    found = pattern.search(body)
-    if found is None:
-        return ""
-    words = found["deed"].split()
-    infinitive = morphology.word(words[0].casefold(), "INFN") is not None
-    return found["deed"] if infinitive and len(words) <= _LONGEST_DEED else ""
-
-
-_LEAD = re.compile(
-    r"^(?:(?:пожалуйста|привет)[, ]+)*"
-    r"(?:(?:расскажи(?:те)?|хочу(?: послушать| услышать)?|хотим|придумай(?:те)?|напиши(?:те)?|сочини(?:те)?"
-    r"|прочитай(?:те)?)"
-    r"(?: мне| нам)?(?:,? пожалуйста,?)? )?"
-    r"(?:(?:[\w-]+ ){0,2}?(?:истори[яюи]|сказк[ауи]|сказочк[ауи]|рассказ|приключени[ея])(?: на ночь)? )?"
-    r"(?P<about>про|о|об|обо) ",
-    re.IGNORECASE,
-)
-_FIRST_PERSON = re.compile(
-    r"^(?:пожалуйста,? )?(?:(?:я|мы) )?(?:очень )?(?:хо(?:чу|тим|чется|тел бы|тела бы|телось бы)|мечта(?:ю|ем))"
-    r"(?: бы)? ",
-    re.IGNORECASE,
-)
-_WHO = re.compile(
-    r",? (?=(?:(?:у|с|к|на|в|о|от|для|без) )?котор(?:ый|ая|ое|ые|ого|ой|ому|ым|ых|ую|ом|ыми?)\b)", re.IGNORECASE
-)
-_MINE = re.compile(r"\bмо(й|ю|ё|его|ей|его|ему|им|их|ими|я|и|ём)\b", re.IGNORECASE)
-_FINITE = re.compile(r"[!?:;]|\. |, |\b(?:чтобы|потому|когда|если|как|где|почему|и я|не)\b", re.IGNORECASE)
-_SEEING = frozenset({"найти", "увидеть", "встретить", "отыскать", "повидать", "разыскать"})
-
-
-Wish = Helping[NounPhrase, Trouble] | Quest[NounPhrase] | Note
-
-
 class WishReader:
     """Reads wishes with one dictionary."""
 
-    def __init__(self, morphology: Morphology, nouns: NounReader) -> None:
+    def __init__(self, morphology: Morphology, nouns: NounReader, grammar: Iterable[Section]) -> None:
+        sections = by_key(grammar)
         self._morphology = morphology
         self._nouns = nouns
+        self._agreement = Agreement(sections.values())
+        self._deeds, self._family, self._seeing = (
+            frozenset(sections[key].lines()[0].text.split(", ")) for key in ("deeds", "family", "seeing")
+        )
+        rows = (line.text.partition(": ") for line in sections["seen"].lines())
+        self._verbs = {noun: verb for verb, _, nouns_ in rows for noun in nouns_.split(", ")}
 
-    def read(self, text: str, *, name: str, room: int = 110) -> Wish:
-        """Never fails: what it cannot read becomes a Note; a wish may take up `room` characters."""
+    def read(self, text: str, *, name: str, room: int = 110) -> Wish | None:
+        """Returns a wish of at most `room` characters whose every word the dictionary has; else None."""
         wish = clean(text, limit=240)
         lead = _LEAD.match(wish)
-        rest = (wish[lead.end() :] if lead else _FIRST_PERSON.sub("", wish)).strip()
-        if rest and len(rest) <= room:
-            if lead is None and (quest := self._quest(rest)) is not None:
-                return quest
-            about = lead["about"].casefold() if lead else ""
-            read = self._about(rest, {"": "nom", "про": "acc"}.get(about, "loc"), name)
-            if read is not None:
-                return read
-        return Note(closed(text, limit=room))
+        rest = _DROPPED.sub("", wish[lead.end() :] if lead else wish).strip()
+        if not rest or len(rest) > room or not self._nouns.knows(rest):
+            return None
+        about = (lead["about"] or "").casefold() if lead else ""
+        read: Wish | None = None if about else self._quest(rest)
+        if read is None and not (lead and lead["event"]):
+            cases: dict[str, tuple[Case, ...]] = {"": ("nom", "acc", "gen"), "про": ("acc",)}
+            read = self._about(rest, cases.get(about, ("loc",)), name)
+        return read or self._event(rest, name)
 
     def _quest(self, text: str) -> Quest[NounPhrase] | None:
         first, *rest = text.split()
         verb = first.casefold()
-        if self._morphology.word(verb, "INFN") is None or len(rest) > 12 or _FINITE.search(text):
+        if verb in _WHERE:
+            return None if _OPEN.search(text) else Quest(f"отправиться {text}", None)
+        if self._morphology.word(verb, "INFN") is None or len(rest) >= _LONGEST_DEED or _OPEN.search(text):
             return None
-        shared = _MINE.sub(lambda match: "сво" + match[1], " ".join(rest))
-        seen = self._nouns.read(" ".join(rest), "acc") if verb in _SEEING and rest else None
-        return Quest(f"{verb} {shared}".strip(), seen)
+        seen = self._nouns.read(" ".join(rest), "acc") if verb in self._seeing and rest else None
+        return Quest(f"{verb} {_own(' '.join(rest))}".strip(), seen)
 
-    def _about(self, text: str, case: str, name: str) -> Helping[NounPhrase, Trouble] | Quest[NounPhrase] | None:
+    def _about(self, text: str, cases: tuple[Case, ...], name: str) -> Wish | None:
         named, *clause = _WHO.split(text, maxsplit=1)
-        cases: tuple[Case, ...] = ("acc",) if case == "acc" else (("loc",) if case == "loc" else ("nom",))
-        who = next((read for one in cases if (read := self._nouns.read(self._lowered(named), one)) is not None), None)
-        if who is None or who.forms["nom"].casefold() == name.casefold():
+        found = ((self._nouns.read(self._lowered(named), case), case) for case in cases)
+        who, case = next(((one, case) for one, case in found if one is not None), (None, "nom"))
+        if who is None or who.forms["nom"].casefold() == name.casefold() or (clause and _OPEN.search(clause[0])):
             return None
-        if clause and (len(clause[0].split()) > 14 or re.search(r"[!?:;]|\. ", clause[0])):
+        if not clause and who.lemma in self._family:
+            return Quest(f"приготовить сюрприз для {who.forms['gen']}", None)
+        if not clause and (not who.animate or case == "acc" != cases[0]):
+            verb = "встретить" if who.animate else self._verbs.get(who.lemma, "увидеть")
+            shown = who.forms["nom" if verb.endswith("такое") else "acc"]
+            return Quest(f"{verb} {shown}", None if who.lemma in self._verbs else who)
+        return Helping(who, self._trouble(clause[0]) if clause else Trouble("trait", ""))
+
+    def _event(self, text: str, name: str) -> Wish | None:
+        """Reads somebody in the nominative and what they do: the child itself, or a character."""
+        words = _ONCE.sub("", text).split()
+        verbs = (None if _MINE.fullmatch(word) else self._morphology.word(word.casefold()) for word in words)
+        at = next((at for at, verb in enumerate(verbs) if verb is not None and "VERB" in verb), -1)
+        verb = self._morphology.word(words[at].casefold(), "VERB") if at >= 0 else None
+        if verb is None or _OPEN.search(text) or len(words) - at > _LONGEST_DEED:
             return None
-        if not clause and not who.animate:
-            return Quest(f"увидеть {who.forms['acc']}", who)
-        return Helping(who, trouble(clause[0], self._morphology) if clause else Trouble("sleep", ""))
+        denied = at > 0 and words[at - 1].casefold() == "не"
+        subject, told = words[: at - denied], " ".join(words[at - denied :])
+        own = "1per" in verb or not _I.isdisjoint(word.casefold() for word in subject)
+        if own or " ".join(subject).casefold() == name.casefold():
+            return None if denied else Quest(f"{verb.lemma} {_own(' '.join(words[at + 1 :]))}".strip(), None)
+        who = self._nouns.read(self._lowered(" ".join(subject)), "nom") if subject else None
+        if who is None:
+            return None
+        return Helping(who, self._trouble(f"{self._agreement.slots(who.gender)['который']} {told}"))
+
+    def _trouble(self, clause: str) -> Trouble:
+        *_, body = re.split(r"котор\w+\s+", clause, maxsplit=1)
+        for kind, pattern in _KINDS:
+            found = pattern.search(body.casefold())
+            if found is not None and "deed" not in found.groupdict():
+                return Trouble(kind, clause)
+            if found is not None and self._morphology.word(found["deed"].split()[0], "INFN") is not None:
+                return Trouble(kind, clause, body[found.start("deed") :])
+        first, *rest = body.split()
+        deeds = (verb.lemma for verb in self._morphology.words(first.casefold(), "VERB") if verb.lemma in self._deeds)
+        more = "," in body or any("VERB" in verb for word in rest if (verb := self._morphology.word(word)) is not None)
+        deed = "" if more or len(rest) > _LONGEST_DEED else next(deeds, "")
+        return Trouble("wants", clause, " ".join([deed, *rest])) if deed else Trouble("trait", clause)
 
     def _lowered(self, text: str) -> str:
         first = text.split(maxsplit=1)[0] if text.split() else ""
@@ -138,3 +146,8 @@ class WishReader:
         if first.isupper() or names is not None or not self._morphology.knows(first):
             return text
         return first.casefold() + text[len(first) :]
+
+
+def _own(text: str) -> str:
+    mine = _MINE.sub(lambda match: "сво" + {"у": "ю", "а": "я", "е": "ё"}.get(match[1], match[1]), text)
+    return re.sub(r"\bс сво", "со сво", mine)
