@@ -22,7 +22,7 @@ _MARKS: Final = {
 }  # fmt: skip
 """Marks of direct speech that a prompt names, by language."""
 _CHARACTERS: Final = {"zh": 2, "zh-Hant": 2, "ja": 2, "th": 5}
-_LANGUAGES: Final = ("en", "en-GB", "ru", *_MARKS, "ko", "th", "he", "uk")
+_LANGUAGES: Final = ("en", "en-GB", "ru", *_MARKS, "th", "he")
 _DATA: Final = re.compile(r"<data>(.*?)</data>", re.DOTALL)
 _STATES: Final = ("new", "titled", "begun", "ending")
 
@@ -44,7 +44,7 @@ _CONTRADICTIONS: Final = (
 
 
 def _assignments(language_code: str) -> Iterator[tuple[str, Assignment]]:
-    grid = itertools.product(_KINDS, (None, 2, 8, 12), (1, 5), (False, True), (False, True), _STATES)
+    grid = itertools.product(_KINDS, (None, 2, 12), (1, 5), (False, True), (False, True), _STATES)
     for kind, age, minutes, sequel, full, state in grid:
         assignment = Assignment(
             story_id=f"{kind} {age} {minutes}",
