@@ -12,7 +12,7 @@ CODE := servicekit offline_writer story_service voice_service storage_service ga
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench clean
+.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench evaluate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -97,6 +97,9 @@ locks: setup ## Updates requirements/*.txt from pyproject.toml; `make locks UPGR
 
 bench: setup ## Prints the benchmark table
 	$(BIN)/python -m benchmarks
+
+evaluate: setup ## Measures the stories of the writers; ARGS="--help" shows the options
+	$(BIN)/python -m benchmarks.evaluate $(ARGS)
 
 clean: ## Removes environments and caches
 	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis

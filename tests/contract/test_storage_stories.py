@@ -1111,7 +1111,7 @@ OUTLINE = common_pb2.StoryOutline(
 
 async def outlined(store: StoryStore, **changes: object) -> str:
     """Id of a story that is planned and has no text yet."""
-    story_id = await created(store, **changes)
+    story_id = await created(store, **changes)  # type: ignore[arg-type]
     assert [""] == await checked(store, checkpoint(story_id, state=states.WRITING, outline=OUTLINE))
     return story_id
 
