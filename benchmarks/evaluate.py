@@ -169,13 +169,14 @@ async def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
             }
         if given.judge:
             judge = await stack.enter_async_context(Judge.opened(given.judge, environment))
-            found["rubric"], found["side_by_side"] = await _judged(judge, writers, given)
+            found["rubric"], found["side_by_side"] = await judged(judge, writers, given)
     return found
 
 
-async def _judged(
+async def judged(
     judge: Judge, writers: dict[str, StoryWriter], given: argparse.Namespace
 ) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+    """Returns the mean scores of each writer, and how often each of two was better; both may be first as often."""
     told: dict[str, list[tuple[Any, Told]]] = {}
     for name, writer in writers.items():
         specs = [
