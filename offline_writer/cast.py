@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from offline_writer.bands import Band, band_of
 from offline_writer.brief import Kind, OfflineBrief, clean, closed
 from offline_writer.picking import Picker
-from offline_writer.stock import Realiser, Section
+from offline_writer.stock import Realiser, Section, by_key
 from offline_writer.topics import TopicReader, for_children, hard_topic
 
 Stock = Mapping[str, tuple[Section, ...]]
@@ -91,6 +91,8 @@ class Cast:
     picker: Picker
     understood: bool
     """Whether the wish is told."""
+    wished: bool = True
+    """Whether the brief has one that may be told."""
 
     @property
     def plot(self) -> str:
@@ -115,6 +117,11 @@ def called(companion: Section) -> str:
     return companion.fields["name"].partition(",")[0]
 
 
+def gift(moral: Section) -> str:
+    """Returns what the main character has at the end, as an outline has it."""
+    return moral.fields["boon"].partition(",")[0]
+
+
 class CastBuilder(ABC, Generic[CastT]):
     """Builds the casts of one language from one stock."""
 
@@ -130,9 +137,20 @@ class CastBuilder(ABC, Generic[CastT]):
         """Returns the cast, the same for the same brief. A companion whose name is in `told` is replaced there."""
         hard = hard_topic(brief, self._topics)
         careful = for_children(brief, self._topics)
+        if hard:
+            careful = replace(careful, kind="child", hero=None)
         cast = self._cast(careful, hard=hard, told=told)
-        refused = brief.wish != careful.wish and not hard
-        return replace(cast, understood=cast.understood and not refused)
+        refused = brief.wish != careful.wish and (not hard or self._topics.unsafe(brief.wish))
+        sorrow = self._sorrow(f"{brief.wish}. {brief.audience_note}", brief) if hard else {}
+        return replace(
+            cast, understood=cast.understood and not refused, wished=bool(careful.wish.strip()),
+            slots={**cast.slots, **sorrow},
+        )  # fmt: skip
+
+    def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
+        """Returns slots for the one of whom a hard topic speaks."""
+        del text, brief
+        return {}
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
         """Returns the realiser for the lines of one story."""
@@ -155,14 +173,27 @@ class CastBuilder(ABC, Generic[CastT]):
             and all(value in (shape.listed(field) or (value,)) for field, value in wanted.items())
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip
-        return picker.one(shapes or self._stock["shapes"][:1], called=lambda shape: shape.key)
+        # Where the brief has a theme, or an earlier story, the way leads through the theme's place.
+        if (
+            told := [shape for shape in shapes if "beginning" in shape.listed("parts")]
+            if brief.theme or brief.sequel
+            else []
+        ):
+            shapes = told
+        return picker.one(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
 
     def _moral(
-        self, brief: OfflineBrief, picker: Picker, *, room: int, known_before: Callable[[str], bool] = lambda _: False
+        self,
+        brief: OfflineBrief,
+        picker: Picker,
+        *,
+        room: int,
+        known_before: Callable[[str], bool] = lambda _: False,
+        quotable: Callable[[str], bool] = lambda _: True,
     ) -> tuple[Section, str]:
         """Returns a scene, and a moral in free text, closed as a sentence of `room` characters ("" for a known moral).
 
-        A scene whose gift was `known_before` is avoided if possible.
+        One that is not `quotable` is replaced. A scene whose gift was `known_before` is avoided if possible.
         """
         others = [section for section in self._stock["morals"] if section.key.startswith("other")]
         scenes = [section for section in self._stock["morals"] if section not in others]
@@ -172,8 +203,8 @@ class CastBuilder(ABC, Generic[CastT]):
             for scene in scenes
             if text in {scene.key.partition(".")[0], *scene.listed("names")}
         }
-        if kinds or not text:
-            fitting = [scene for scene in scenes if not text or scene.key.partition(".")[0] in kinds]
+        if kinds or not text or not quotable(text):
+            fitting = [scene for scene in scenes if not kinds or scene.key.partition(".")[0] in kinds]
             fresh = [scene for scene in fitting if not known_before(scene.fields["boon"])]
-            return picker.one(fresh or fitting), ""
+            return picker.one(fresh or fitting, gift), ""
         return picker.one(others), closed(brief.moral, limit=room)

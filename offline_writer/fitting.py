@@ -147,8 +147,7 @@ def _richness(budget: int) -> float:
 
 def _core_limit(budget: int) -> int:
     """Words that the plot's core may take: from four minutes on there is room for a scene and for enrichment."""
-    without_scene = budget * 107 // 100
-    return without_scene if budget < 600 else max(480, budget - 230)
+    return budget * 107 // 100 if budget < 600 else max(520, budget * 55 // 100)
 
 
 def _shortened(frame: list[_Told], budget: int) -> None:

@@ -164,6 +164,10 @@ class Journey(Generic[CastT]):
                 yield Scene(places[place], sections[name], topics.get(name, ""))
 
     def _between(self) -> list[Unit]:
+        if "scenes" in self._cast.shape.fields:
+            links = [self._realiser.unit(line) for line in self._cast.companion.lines()]
+            self._rng.shuffle(links)
+            return links
         sections = by_key(self._stock["links"])
         struck = [self._realiser.unit(line) for line in sections["clock"].lines()]
         lines = [*sections["rest"].lines(), *self._cast.companion.lines()]

@@ -175,7 +175,8 @@ class Realiser:
 
     def _paragraph(self, source: str, extra: Mapping[str, str] | None) -> str:
         text = _SLOT.sub(lambda match: self._filled(match[1], extra), source)
-        text = _TWO_STOPS.sub(r"\1", text.strip())
+        # A slot may be empty.
+        text = _TWO_STOPS.sub(r"\1", text.replace("  ", " ").strip())
         return _AFTER_STOP.sub(_upper_second, _FIRST.sub(_upper_second, text))
 
     def suits(self, line: Line) -> bool:

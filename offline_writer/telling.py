@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar, Generic
 
 from offline_writer.brief import Feature, OfflineBrief, Outline, random_for
-from offline_writer.cast import CastBuilder, CastT, Stock, called
+from offline_writer.cast import CastBuilder, CastT, Stock, called, gift
 from offline_writer.fitting import Arc, Block, Paragraphs, Unit
 from offline_writer.journey import Journey
 from offline_writer.stock import Body, Realiser, Section, by_key
@@ -42,7 +42,7 @@ class Teller(ABC, Generic[CastT]):
             companion=called(cast.companion),
             plot_shape=cast.shape.key,
             mood=cast.shape.fields.get("mood", ""),
-            gift=cast.slots["boon"],
+            gift=gift(cast.moral),
         )
         return Arc(tuple(self._parts(cast, brief, cast.shape.listed("parts"))), outline, cast.understood)
 
@@ -107,11 +107,14 @@ class Teller(ABC, Generic[CastT]):
 
     def _sections(self, cast: CastT, part: str) -> list[Section]:
         """Returns the sections of which one is this part."""
+        if part in {"tale", "arrival"} and "topic" in cast.shape.fields and not cast.wished:
+            return []
         if part in {"departure", "moral"}:
             return [cast.realm if part == "departure" else cast.moral]
         file, start = {
             "arrival": ("resolutions", cast.outcome),
             "finish": ("continuations", part),
+            "lesson": ("lessons", cast.moral.key.partition(".")[0]),
             "homeward": ("endings", part),
         }.get(part, ("shapes", f"{cast.shape.key}.{part}"))
         return [
@@ -158,7 +161,8 @@ class Teller(ABC, Generic[CastT]):
         tiny: Paragraphs | None = realiser.paragraphs(section.body("tiny")) or None
         if tiny is not None and tiny_extra and (text := realiser.text(f"{{{tiny_extra}}}")):
             tiny = (*tiny[:-1], (*tiny[-1], Unit(text)))
-        told = tiny if tiny is not None and cast.picker.in_short(section) else realiser.paragraphs(section.body())
+        brief = key in cast.shape.listed("brief") or cast.picker.in_short(section)
+        told = tiny if tiny is not None and brief else realiser.paragraphs(section.body())
         return Block(
             key=key or section.key, paragraphs=told, short=tiny, shorten=shorten, homeward=homeward, spare=spare,
             scene=cast.picker.key(section),

@@ -9,13 +9,17 @@ from typing import Final
 from offline_writer.brief import OfflineBrief, Parent, Protagonist
 from offline_writer.stock import Section
 
-UNSAFE: Final = frozenset({"violence", "weapons", "bodily", "adult"})
+UNSAFE: Final = frozenset({"violence", "weapons", "danger", "bodily", "adult"})
 """Topics of which nothing reaches a story."""
 HARD: Final = ("despair", "death", "illness", "parting", "bullying", "fear")
 """Topics that a story comforts, the heaviest first."""
 _WORD = re.compile(r"\w+(?:[-\u2019']\w+)*")
 _GAP = 4
 """Words within which the next word of an entry follows."""
+_SHORTEST = 3
+"""Letters of a word that may be misspelled."""
+_READ = 2_000
+"""Characters of a text that are read."""
 _ALIKE = 0.8
 """How alike a misspelled word is to the one that was meant."""
 
@@ -37,12 +41,16 @@ class TopicReader:
         self._known = known
         entries: dict[str, list[tuple[str, ...]]] = {}
         for section in sections:
-            phrases = (entry for line in section.lines() for entry in line.text.split(","))
-            entries[section.key] = [tuple(phrase.split()) for phrase in phrases if phrase.strip()]
+            listed = (entry for line in section.lines() for entry in line.text.split(","))
+            entries[section.key] = [tuple(entry.split()) for entry in listed if entry.strip()]
         self._harmless = entries.pop("harmless", [])
         self._self = frozenset(word for phrase in entries.pop("self", []) for word in phrase)
-        self._entries = entries
-        self._words = sorted({word for phrases in entries.values() for phrase in phrases for word in phrase})
+        # By the first word, "x*" by its stem.
+        self._by_first: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for topic, phrases in entries.items():
+            for first, *rest in phrases:
+                self._by_first.setdefault(first, []).append((topic, tuple(rest)))
+        self._stems = tuple(first.removesuffix("*") for first in self._by_first if first.endswith("*"))
 
     def words(self, text: str) -> list[frozenset[str]]:
         """Returns each word of the text as the forms that it can be an instance of."""
@@ -51,15 +59,24 @@ class TopicReader:
 
     def topics(self, text: str, *, misspelled: bool = True) -> frozenset[str]:
         """Returns the topics of the text; a name is read without `misspelled`."""
-        words = self._without_harmless(self.words(text))
+        words = self._without_harmless(self.words(text[:_READ]))
         if misspelled:
             words = [word | self._meant(word) for word in words]
-        forms = frozenset[str]().union(*words)
         return frozenset(
             topic
-            for topic, phrases in self._entries.items()
-            if any(_occurs(phrase, words) for phrase in phrases if phrase[0] in forms or phrase[0].endswith("*"))
+            for at, word in enumerate(words)
+            for first in (*word, *(f"{stem}*" for stem in self._stems if any(form.startswith(stem) for form in word)))
+            for topic, rest in self._by_first.get(first, ())
+            if _follows(rest, words[at + 1 :])
         )
+
+    def unsafe(self, text: str, *, misspelled: bool = True) -> bool:
+        """Returns whether nothing of the text may reach a story."""
+        return not UNSAFE.isdisjoint(self.topics(text, misspelled=misspelled))
+
+    def harmless(self, text: str) -> bool:
+        """Returns whether the text has none of the topics."""
+        return not self.topics(text)
 
     def mentions(self, text: str, phrases: Collection[str]) -> bool:
         """Returns whether one of the phrases occurs, in any of its forms."""
@@ -85,21 +102,16 @@ class TopicReader:
         return words
 
     def _meant(self, word: frozenset[str]) -> frozenset[str]:
-        if any(map(self._known, word)):
+        if any(len(form) < _SHORTEST or self._known(form) for form in word):
             return frozenset()
-        return frozenset(match for form in word for match in get_close_matches(form, self._words, 1, _ALIKE))
+        near = ((form, [first for first in self._by_first if first[0] == form[0]]) for form in word)
+        return frozenset(match for form, firsts in near for match in get_close_matches(form, firsts, 1, _ALIKE))
 
 
-def _occurs(phrase: tuple[str, ...], words: list[frozenset[str]], start: int = 0, gap: int | None = None) -> bool:
+def _follows(phrase: tuple[str, ...], words: list[frozenset[str]]) -> bool:
     if not phrase:
         return True
-    end = len(words) if gap is None else min(len(words), start + gap)
-    stem = phrase[0].removesuffix("*")
-    return any(
-        (phrase[0] in words[at] or (stem != phrase[0] and any(form.startswith(stem) for form in words[at])))
-        and _occurs(phrase[1:], words, at + 1, _GAP)
-        for at in range(start, end)
-    )
+    return any(phrase[0] in word and _follows(phrase[1:], words[at + 1 :]) for at, word in enumerate(words[:_GAP]))
 
 
 def hard_topic(brief: OfflineBrief, reader: TopicReader) -> str:
@@ -126,7 +138,7 @@ def for_children(brief: OfflineBrief, reader: TopicReader) -> OfflineBrief:
 
     hero, sequel = brief.hero, brief.sequel
     wish = brief.wish
-    if hard_topic(brief, reader) or reader.topics(wish) & UNSAFE or reader.mentions(wish, brief.avoid):
+    if hard_topic(brief, reader) or reader.unsafe(wish) or reader.mentions(wish, brief.avoid):
         wish = ""
     return replace(
         brief,

@@ -1,6 +1,7 @@
 """The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,20 +9,30 @@ import simplemma
 
 from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
-from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Interest, Note, Quest, Stock, called
-from offline_writer.english.grammar import Lexicon, Person, article, as_said_by_its_owner, in_person, joined, number
-from offline_writer.english.nouns import Subject, interests
+from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Interest, Stock, called
+from offline_writer.english.grammar import (
+    Lexicon,
+    Person,
+    article,
+    as_said_by_its_owner,
+    in_person,
+    joined,
+    lemma,
+    number,
+)
+from offline_writer.english.nouns import Subject, interests, noun_phrase
 from offline_writer.english.people import (
     OBJECTS,
+    PERSONS,
     Memory,
     People,
+    Portrait,
     Room,
     companion_slots,
     hero_companion,
     hero_slots,
     lead_slots,
 )
-from offline_writer.english.portrait import Portrait, PortraitReader
 from offline_writer.english.wish import Trouble, Wish, WishReader
 from offline_writer.picking import Picker
 from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
@@ -43,7 +54,7 @@ class EnglishCast(Cast):
 
 
 def _lemmas(word: str) -> tuple[str, ...]:
-    return (simplemma.lemmatize(word, "en"),)
+    return (lemma(word),)
 
 
 def _known(word: str) -> bool:
@@ -73,7 +84,6 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         super().__init__(stock, TopicReader(stock["topics"], lemmas=_lemmas, known=_known))
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
-        self._portraits = PortraitReader(lexicon)
 
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> EnglishCast:
         picker = self._picker(brief)
@@ -81,11 +91,14 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         room = Room.of(brief)
         people = People.of(brief, room)
         solo = brief.kind == "hero"
-        memory = Memory.of(brief.sequel, room)
+        memory = Memory.of(brief.sequel, room, allowed=self._topics.harmless)
         band = band_of(brief.age)
-        wish = self._wish(brief, people, memory, rng, room)
-        moral, moral_quoted = self._moral(brief, picker, room=room.phrase, known_before=memory.has)
+        wish, understood = self._wish(brief, people, memory, rng, room)
+        lesson, moral_quoted = self._moral(
+            brief, picker, room=room.phrase, known_before=memory.has, quotable=self._is_known
+        )
         realm, theme_quoted = self._realm(brief, memory, picker, room)
+        shape = self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard)
         companion = self._companion(realm, picker, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
             companion = hero_companion(people, by_key(self._stock["heroes"])["companion"])
@@ -93,16 +106,17 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         found = interests(lead_likes, self._lexicon, people.person, most=room.interests)
         slots = {
             **lead_slots(people.lead, people.person, brief.age if room.asides else None, solo=solo),
-            **setting_slots(realm),
+            **setting_slots(shape if "place" in shape.fields else realm),
             **companion_slots(companion, known=_met(companion, memory) and not room.tight),
             **hero_slots(people, people.lead if brief.kind == "combined" else companion.fields["name"]),
             **memory.slots,
-            **wish_slots(wish, people.person, self._lexicon),
+            **wish_slots(wish, people.person),
             "solo": people.hero if solo else "", "duo": people.hero if brief.kind == "combined" else "",
             "moraltext": moral_quoted,
             "themetext": theme_quoted,
+            "who": "", "whofirst": "", "Whofirst": "",
             "telling": found[0].phrase if found else "home",
-            **moral.fields,
+            **lesson.fields,
         }  # fmt: skip
         bare = slots["boon"].removeprefix("the ")
         slots["boonas"] = f"{article(bare)} {bare}"
@@ -110,57 +124,77 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
         realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
         for field in ("glow", "echo"):
-            slots[field] = realiser.text(moral.fields[field])
+            slots[field] = realiser.text(lesson.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
         if not room.asides:
             slots["calendar_tiny"] = ""
         if room.tight and (theme_quoted or not room.asides or brief.kind == "combined"):
             slots["loves_tiny"] = ""
-        portrait = self._portrait(brief, people, room)
-        if portrait is not None:
+        portrait = None
+        if brief.kind != "child" and brief.hero is not None:
+            portrait = Portrait.of(brief.hero, self._lexicon, people.hero_person, room)
             slots["loves_more"] = slots["loves_tiny"] if brief.length_minutes > 1 else ""
-            if room.tight and portrait.look.frame == "quoted":
-                slots["calendar_tiny"] = ""
             written = {section.key: section.lines() for section in self._stock["heroes"]}
             slots |= introduced(portrait, written, realiser, rng, tiny=brief.length_minutes == 1)
         if brief.kind == "combined" and brief.hero is not None:
             liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
             slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
         return EnglishCast(
-            kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion, interests=found,
+            kind=brief.kind, band=band, wish=wish, moral=lesson, realm=realm, companion=companion, interests=found,
             slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
-            remembers=bool(memory.title or memory.detail), picker=picker, understood=not isinstance(wish, Note),
-            shape=self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard),
+            remembers=bool(memory.title or memory.detail), picker=picker, understood=understood,
+            shape=shape,
         )  # fmt: skip
 
-    def _wish(self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room) -> Wish:
+    def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
+        words = clean(text, limit=400).replace(",", " ").replace(".", " ").split()
+        own = {word.casefold() for word in brief.name.split()} | {"son", "daughter", "child", "kid", "boy", "girl"}
+        person = PERSONS[brief.gender]
+        for at, word in enumerate(words):
+            starts = word.casefold() in self._lexicon.kin | {"my", "our", "her", "his", "their", "the"}
+            read = noun_phrase(words[at : at + 4], self._lexicon, person) if starts else None
+            if read is not None and read[0].animate and not own.intersection(read[0].first.casefold().split()):
+                first = re.sub(r"^(?:an?|the) ", f"{in_person('my', person)} ", read[0].first)
+                return {"who": read[0].later, "whofirst": first, "Whofirst": capitalised(first)}
+        return {}
+
+    def _is_known(self, text: str) -> bool:
+        """Returns whether the text has no unknown word, so that it can be quoted."""
+        words = re.findall(r"[\w\u2019'-]+", text.casefold())
+        return all(self._lexicon.knows(word) for word in words)
+
+    def _wish(
+        self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room
+    ) -> tuple[Wish, bool]:
+        """Returns the wish and whether it is the brief's; else it is one of the stock."""
         told_to = " ".join(clean_name(brief.name).split())
         names = tuple(dict.fromkeys(name for name in (people.lead, people.hero, told_to) if name))
-        given = brief.wish if clean(brief.wish, limit=240) and not self._wishes.names_only(brief.wish, names) else ""
         problems = [line.text for line in self._phrases["problems"]]
-        fresh = [line for line in self._phrases["wishes"] if not memory.has(line.text)]
-        return self._wishes.read(
-            given or rng.choice(fresh or self._phrases["wishes"]).text, names=names, person=people.person,
-            default_problem=rng.choice(problems[:1] if room.tight else problems), room=room.wish,
-        )  # fmt: skip
-
-    def _portrait(self, brief: OfflineBrief, people: People, room: Room) -> Portrait | None:
-        if brief.kind == "child" or brief.hero is None:
-            return None
-        return self._portraits.read(
-            brief.hero, name=people.hero, person=people.hero_person, room=room.look, most=room.strengths
-        )
+        default = rng.choice(problems[:1] if room.tight else problems)
+        blank = not clean(brief.wish, limit=240) or self._wishes.names_only(brief.wish, names)
+        wish = self._wishes.read(brief.wish, names=names, person=people.person, default=default, room=room.wish)
+        if wish is not None and not blank:
+            return wish, True
+        fresh = [line.text for line in self._phrases["wishes"] if not memory.has(line.text)]
+        picked = rng.choice(fresh or [line.text for line in self._phrases["wishes"]])
+        stock = self._wishes.read(picked, names=names, person=people.person, default=default)
+        if stock is None:
+            msg = f"the stock's own wish is not understood: {picked}"
+            raise ValueError(msg)
+        return stock, blank
 
     def _realm(self, brief: OfflineBrief, memory: Memory, picker: Picker, room: Room) -> tuple[Section, str]:
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80)
-        if not text:
+        named = _named(realms, text)
+        if not text or (named is None and not self._is_known(text)):
             fresh = [realm for realm in realms if not memory.has(realm.fields["place"])]
             return picker.one(fresh or realms, _place), ""
         if text.casefold() in {realm.key for realm in realms}:
             return next(realm for realm in realms if realm.key == text.casefold()), ""
         indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
-        return _named(realms, text) or picker.one(indoors, _place), closed(brief.theme, limit=room.phrase)
+        quoted = closed(brief.theme, limit=room.phrase) if self._is_known(text) else ""
+        return named or picker.one(indoors, _place), quoted
 
     def _companion(self, realm: Section, picker: Picker, memory: Memory, *, avoiding: str) -> Section:
         known = by_key(self._stock["companions"])
@@ -201,7 +235,7 @@ def setting_slots(realm: Section) -> dict[str, str]:
     keeper = realm.fields["keeper"]
     names = ("place", "light", "gatea", "gate", "keepera", "smalla", "small", "end")
     kept = {name: realm.fields[name] for name in names}
-    capitals = {"Keeper": capitalised(keeper), "Small": capitalised(kept["small"])}
+    capitals = {"Gate": capitalised(kept["gate"]), "Keeper": capitalised(keeper), "Small": capitalised(kept["small"])}
     bare = kept["small"].removeprefix("the ")
     return {
         **kept,
@@ -214,26 +248,23 @@ def setting_slots(realm: Section) -> dict[str, str]:
     }
 
 
-def wish_slots(wish: Wish, person: Person, lexicon: Lexicon) -> dict[str, str]:
+def wish_slots(wish: Wish, person: Person) -> dict[str, str]:
     """What is wished, in the persons and tenses that the stories need."""
     if isinstance(wish, Helping):
-        return _helping(wish, lexicon)
-    if isinstance(wish, Quest):
-        slots = {"q": in_person(wish.deed, person), "qd": in_person(wish.deed, "you"),
-                 "qme": wish.deed, "far": "the wish"}  # fmt: skip
-        if wish.seen is not None:
-            slots |= {
-                "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
-                "Npit": "They" if wish.seen.plural else "It", "npobj": "them" if wish.seen.plural else "it",
-                "far": wish.seen.later,
-            }  # fmt: skip
-        return slots
-    return {"wishtext": wish.text, "far": "the wish"}
+        return _helping(wish)
+    slots = {"q": in_person(wish.deed, person), "qd": in_person(wish.deed, "you"), "qme": wish.deed, "far": "the wish"}
+    if wish.seen is not None:
+        slots |= {
+            "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
+            "Npit": "They" if wish.seen.plural else "It", "npobj": "them" if wish.seen.plural else "it",
+            "far": wish.seen.later,
+        }  # fmt: skip
+    return slots
 
 
-def _helping(wish: Helping[Subject, Trouble], lexicon: Lexicon) -> dict[str, str]:
+def _helping(wish: Helping[Subject, Trouble]) -> dict[str, str]:
     who, trouble = wish.who, wish.trouble
-    it, _, its = who.pronoun(lexicon)
+    it, its = who.pronoun
     comma = "," if who.proper else ""
     own = {"I": "we", "my": "our", "me": "us", "myself": "ourselves", "am": "are"} if who.plural else {
         "I": "I", "my": "my", "me": "me", "myself": "myself", "am": "am"}  # fmt: skip
@@ -254,12 +285,11 @@ def introduced(
 
     `intro` says both in one sentence, `traits_more` is empty where there is no room for it.
     """
-    look, strengths = portrait.look, portrait.strengths
-    card = ", ".join(portrait.traits)
+    frame, look = ("had", portrait.had) if portrait.had else ("was", portrait.was)
+    strengths = portrait.strengths
     parts = {
-        "look": look.text,
+        "look": look,
         "traits": joined(portrait.traits) if portrait.traits else "",
-        "card": capitalised(card),
         "strengths": joined(strengths) if strengths else "",
     }
 
@@ -267,16 +297,15 @@ def introduced(
         # The first is the shortest.
         return realiser.text((stock[key][0] if tiny else rng.choice(stock[key])).text, parts) if given else ""
 
-    traits = line("traits_was" if portrait.adjectives else "traits_card", given=portrait.traits)
-    seen = line(f"look_{look.frame}_tiny" if look.frame == "quoted" and tiny else f"look_{look.frame}", given=look.text)
-    at_once = look.text and look.frame != "quoted" and strengths
-    known = line(f"intro_{look.frame}" if at_once else "power_tiny", given=strengths)
+    traits = line("traits_was", given=portrait.traits)
+    seen = line(f"look_{frame}", given=look)
+    known = line(f"intro_{frame}" if look and strengths else "power_tiny", given=strengths)
     return {
-        "look": line(f"look_{look.frame}", given=look.text),
+        "look": seen,
         "traits": traits,
         "traits_more": "" if tiny else traits,
         "power": line("power_many" if len(strengths) > 1 else "power_one", given=strengths),
-        "intro": known if at_once else f"{seen} {known}".strip(),
-        "looknp": look.text if look.frame in {"had", "wore"} else "",
+        "intro": known or seen,
+        "looknp": portrait.had,
         "strength": strengths[0] if strengths else "",
     }

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import simplemma
+
+from offline_writer.brief import Gender
 from offline_writer.stock import Section, capitalised
 
 _IRREGULAR_PLURALS = {
@@ -15,38 +18,44 @@ _IRREGULAR_PLURALS = {
 
 
 class Lexicon:
-    """Nouns, verbs and adjectives by their grammatical use."""
+    """Nouns, verbs and adjectives by their grammatical use; what is in no list is unknown."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
         words = {section.key: self._words(section) for section in sections}
-        self.definite = frozenset(words.pop("definite"))
-        self.animate = frozenset(words.pop("animate"))
-        self.female = frozenset(words.pop("female"))
-        self.male = frozenset(words.pop("male"))
-        self.negative = frozenset(words.pop("negative"))
-        self.verbs = frozenset(words.pop("verbs"))
-        self.seeing = frozenset(words.pop("seeing"))
-        self.brands = frozenset(words.pop("brands"))
-        self.kin = frozenset(words.pop("kin"))
-        self.nounish = frozenset(words.pop("nounish"))
-        self.adjectives = frozenset(words.pop("adjectives"))
-        self.things = frozenset(words.pop("things"))
-        self.masses = frozenset(words.pop("masses"))
-        self.thing_plurals = frozenset(map(self.plural, self.things))
-        pairs = (entry.partition("=") for entry in words.pop("traits"))
-        self.adjective_of = {noun: adjective for noun, _, adjective in pairs}
-        self.categories = {name: frozenset(entries) for name, entries in words.items()}
-        self.plurals = {self.plural(noun): noun for noun in self.animate}
-        self.base_of = {progressive(verb): verb for verb in self.verbs}
-        self.base_of |= {self.present(verb): verb for verb in self.verbs}
-        self.known = (
-            self.definite | self.animate | self.verbs | set(self.plurals) | set(self.base_of)
-            | {word for entries in self.categories.values() for word in entries}
-        )  # fmt: skip
+        self.brands, self.events, self.idioms, self.adjective_of = (
+            {left.strip(): right.strip() for left, _, right in (entry.partition("=") for entry in words.pop(name))}
+            for name in ("brands", "events", "idioms", "traits")
+        )
+        self.definite, self.animate, self.female, self.male, self.negative, self.verbs = (
+            words.pop(name) for name in ("definite", "animate", "female", "male", "negative", "verbs")
+        )
+        self.seeing, self.kin, self.nounish, self.adjectives, self.things, self.masses, self.persons, self.proper = (
+            words.pop(name)
+            for name in ("seeing", "kin", "nounish", "adjectives", "things", "masses", "persons", "proper")
+        )
+        self.function = words.pop("function")
+        self.animate |= self.persons
+        self.categories = words
+        listed = {word for entries in words.values() for word in entries}
+        singular = self.animate | self.things | self.kin | self.definite
+        self.plurals = {self.plural(noun): noun for noun in singular} | {
+            plural: noun
+            for plural, noun in ((word, lemma(word)) for word in listed)
+            if noun in singular - {plural} and not plural.endswith("ing")
+        }
+        self._nouns = singular | self.masses | set(self.plurals) | listed
+        phrases = self._nouns | self.adjectives | self.negative | self.proper | self.function | set(self.adjective_of)
+        self._known = phrases | {word for phrase in phrases for word in phrase.split()}
+        self.base_of = {form: verb for verb in self.verbs for form in (verb, progressive(verb), self.present(verb))}
 
     @staticmethod
     def _words(section: Section) -> set[str]:
-        return {word.strip() for line in section.lines() for word in line.text.split(",") if word.strip()}
+        return {
+            word.strip().replace("\u2019", "'")
+            for line in section.lines()
+            for word in line.text.split(",")
+            if word.strip()
+        }
 
     @staticmethod
     def plural(noun: str) -> str:
@@ -60,10 +69,8 @@ class Lexicon:
     @staticmethod
     def present(verb: str) -> str:
         """Finds, flies, goes."""
-        if verb == "have":
-            return "has"
-        if verb == "be":
-            return "is"
+        if verb in {"have", "be"}:
+            return {"have": "has", "be": "is"}[verb]
         if verb.endswith("y") and verb[-2:-1] not in "aeiou":
             return verb[:-1] + "ies"
         return verb + ("es" if verb.endswith(("s", "x", "ch", "sh", "o")) else "s")
@@ -76,6 +83,66 @@ class Lexicon:
                 if tail in entries:
                     return name
         return ""
+
+    def verb(self, word: str) -> str:
+        """Returns the base form, "" where it is no verb of the stories."""
+        base = self.base_of.get(word) or lemma(word)
+        return base if base in self.verbs else ""
+
+    def knows(self, word: str) -> bool:
+        """Returns whether a list has the word, in some form."""
+        bare = word.replace("\u2019", "'").removesuffix("'s").strip("'")
+        forms = {bare, lemma(bare), *(bare.split("-") if "-" in bare else ())}
+        return not self._known.isdisjoint(forms) or bool(self.verb(bare)) or bare.isdigit()
+
+    def is_noun(self, words: list[str], *, after_noun: bool = False) -> bool:
+        """Returns whether the words end in a noun; after another one, "dances" is none."""
+        word = words[-1]
+        if (
+            after_noun
+            and word in self.base_of
+            and (word.endswith("ing") or word not in self._nouns - set(self.plurals))
+        ):
+            return False
+        return any(" ".join(words[at:]) in self._nouns for at in range(len(words)))
+
+    def is_modifier(self, word: str) -> bool:
+        """Returns whether the word can stand before a noun: an adjective, a participle, a possessive."""
+        listed = word in self.adjectives or word in self.negative or word in {"very", "little"}
+        participle = word.endswith(("ing", "ed")) and bool(self.verb(word))
+        return listed or participle or (word.endswith("\u2019s") and self.knows(word))
+
+    def is_adjective(self, phrase: str) -> bool:
+        """Returns whether the phrase can stand after "was"."""
+        word = re.sub(r"^(?:very|really|so|super|quite|always|a (?:bit|little)) ", "", phrase)
+        return word in self.adjectives or word in self.negative
+
+    def is_name(self, word: str) -> bool:
+        """Returns whether it is written as a name and is no other word."""
+        return word[:1].isupper() and word[1:].islower() and word.isalpha() and not self.knows(word.casefold())
+
+    def is_finite(self, word: str, before: list[str]) -> bool:
+        """Returns whether the word begins a sentence of its own behind these: "her tooth fell"."""
+        if not before or word in self.adjectives | self.negative | self._nouns or word.endswith("ing"):
+            return False
+        base = self.verb(word)
+        return bool(base) and base != word and before[-1] not in {"and", "to", "get", "be"}
+
+    def head(self, words: list[str]) -> str:
+        """Returns the noun in which the words end, the longest that is listed."""
+        ends = (" ".join(words[at:]) for at in range(len(words)))
+        return next((end for end in ends if end in self._nouns), words[-1])
+
+    def gender(self, noun: str) -> Gender:
+        """Returns the gender; a person of whom it is unknown gets one, as no person is a thing."""
+        if noun in self.female or noun in self.male:
+            return "female" if noun in self.female else "male"
+        return ("female" if len(noun) % 2 else "male") if noun in self.persons else ""
+
+
+def lemma(word: str) -> str:
+    """Returns the dictionary form of a word in small letters."""
+    return simplemma.lemmatize(word, "en").casefold()
 
 
 Person = Literal["me", "you", "her", "him", "them"]

@@ -54,13 +54,10 @@ class EnglishJourney(Journey[EnglishCast]):
         if self._cast.portrait is not None:
             sections = by_key(self._stock["heroes"])
             links += [self._realiser.unit(line) for line in sections["links"].lines()]
-            if self._cast.portrait.adjectives:
-                ways = list(sections["trait_links"].lines())
-                self._rng.shuffle(ways)
-                traits = self._cast.portrait.traits
-                links += [
-                    self._realiser.unit(line, {"trait": trait}) for line, trait in zip(ways, traits, strict=False)
-                ]
+            ways = list(sections["trait_links"].lines())
+            self._rng.shuffle(ways)
+            traits = self._cast.portrait.traits
+            links += [self._realiser.unit(line, {"trait": trait}) for line, trait in zip(ways, traits, strict=False)]
         if self._cast.remembers:
             remembering = by_key(self._stock["memories"])["link"]
             links.append(self._realiser.unit(self._rng.choice(remembering.lines())))
@@ -113,7 +110,10 @@ class English(Teller[EnglishCast]):
         elif isinstance(cast.wish, Quest):
             extra["qtitle"] = title_case(cast.slots["q"])
         titles = by_key(self._stock["phrases"])
-        line = rng.choice(titles.get(f"titles_{cast.kind}_{cast.plot}", titles[f"titles_{cast.plot}"]).lines())
+        hard = titles["titles_hard"] if "topic" in cast.shape.fields else None
+        line = rng.choice(
+            (hard or titles.get(f"titles_{cast.kind}_{cast.plot}", titles[f"titles_{cast.plot}"])).lines()
+        )
         return self._casts.realiser(cast, rng).text(line.text, extra)
 
     def _beginning(self, cast: EnglishCast, realiser: Realiser) -> Iterator[Block]:

@@ -3,24 +3,17 @@
 import re
 from dataclasses import dataclass
 
-from offline_writer.brief import clean
+from offline_writer.brief import Gender, clean
 from offline_writer.cast import Interest, first_few
 from offline_writer.english.grammar import Lexicon, Person, article, in_person, number, progressive
 from offline_writer.stock import capitalised
 
 _COUNTS = tuple(number(value) for value in range(2, 19))
-_DETERMINER = re.compile(rf"^(?:a|an|the|my|our|some|many|{'|'.join(_COUNTS)})\s+", re.IGNORECASE)
-_OWNER = re.compile(r"^[\w-]+\u2019s\s+(?=\w)")
-_MODIFIER = re.compile(r"\s+(?:with|from|in|on|at|of|without|under|inside|behind|near|called|named|made)\s+")
-
-_NOT_NOMINAL = frozenset(
-    {
-        "to", "i", "me", "you", "he", "she", "it", "we", "they", "us", "him", "them",
-        "is", "are", "was", "were", "am", "be", "not", "no", "never", "and", "or", "but",
-        "if", "how", "what", "when", "why", "please", "that", "this", "there", "the", "a", "an",
-        "my", "our", "about",
-    }
-)  # fmt: skip
+_DETERMINERS = frozenset({"a", "an", "the", "my", "our", "his", "her", "its", "their", "some", "many", "one", *_COUNTS})
+_JOINTS = frozenset(
+    {"with", "from", "in", "of", "on", "at", "under", "without", "near", "inside", "behind", "called", "named"}
+)
+_PRONOUNS = {"female": ("she", "her"), "male": ("he", "his"), "": ("it", "its")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,127 +25,126 @@ class Subject:
     later: str
     """At every other: "the dragon", "the two kittens", "the cat", "Zorro"."""
     head: str
-    """The noun alone, "" for a proper name."""
+    """The noun alone, "" for a proper name and for two characters."""
     plural: bool
     animate: bool
+    gender: Gender = ""
     proper: bool = False
 
-    def pronoun(self, lexicon: Lexicon) -> tuple[str, str, str]:
-        """Returns subject, object and possessive; a proper name stands for itself, since its gender is unknown."""
-        if self.proper:
-            return self.later, self.later, self.later + "\u2019s"
-        if self.plural:
-            return "they", "them", "their"
-        if self.head in lexicon.female:
-            return "she", "her", "her"
-        if self.head in lexicon.male:
-            return "he", "him", "his"
-        return "it", "it", "its"
+    @property
+    def pronoun(self) -> tuple[str, str]:
+        """Subject and possessive; a proper name stands for itself, since its gender is unknown."""
+        if self.proper and not self.gender:
+            return self.later, self.later + "\u2019s"
+        return ("they", "their") if self.plural else _PRONOUNS[self.gender]
 
 
-def _single(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
-    text = re.sub(r"^\d+(?=\s)", lambda match: number(int(match[0][:3])), text)
-    determiner = _OWNER.match(text) or _DETERMINER.match(text)
-    rest = text[determiner.end() :] if determiner else text
-    core, *_ = _MODIFIER.split(rest, maxsplit=1)
-    words = core.casefold().split()
-    if not 0 < len(words) <= 5 or len(rest.split()) > 10 or _NOT_NOMINAL.intersection(words):
-        return None
-    if any(word in lexicon.base_of and word not in lexicon.plurals for word in words[1:-1] if word.endswith("s")):
-        return None
-    head = _head(words, lexicon)
-    plural = head in lexicon.plurals and head not in lexicon.animate
-    noun = lexicon.plurals[head] if plural else head
-    animate = plural or head in lexicon.animate
-    if determiner is None:
-        return _bare(rest, core, noun, lexicon, plural=plural, animate=animate)
-    word = determiner[0].strip()
-    later = f"the {core}"
-    if word.casefold() in {"a", "an"}:
-        first = f"{article(rest)} {rest}"
-    elif word.casefold() == "my":
-        first = in_person(f"my {rest}", person)
-        later = capitalised(core) if head in lexicon.kin and len(words) == 1 else later
+def noun_phrase(words: list[str], lexicon: Lexicon, person: Person) -> tuple[Subject, int] | None:
+    """Reads "a dragon", "two brave kittens", "my dog Rex", "a fox and a hen" at the start of the words.
+
+    Returns it and the number of its words, or None.
+    """
+    first = _single(words, lexicon, person)
+    if first is None or first[1] + 1 >= len(words) or words[first[1]].casefold() != "and":
+        return first
+    second = _single(words[first[1] + 1 :], lexicon, person)
+    if second is None:
+        return first
+    both = (first[0], second[0])
+    named = (" and ".join(one.first for one in both), " and ".join(one.later for one in both))
+    return Subject(*named, "", plural=True, animate=any(one.animate for one in both)), first[1] + 1 + second[1]
+
+
+def _single(words: list[str], lexicon: Lexicon, person: Person) -> tuple[Subject, int] | None:
+    lowered = [word.casefold() for word in words]
+    start = 1 if lowered and (lowered[0] in _DETERMINERS or lowered[0].isdigit()) else 0
+    end = _end(lowered, start, lexicon)
+    if end == start:
+        return _name(words, lexicon) if start == 0 else None
+    determiner = lowered[0] if start else ""
+    core = " ".join(lowered[start:end])
+    head = lexicon.head(lowered[start:end])
+    plural = head in lexicon.plurals
+    noun = lexicon.plurals.get(head, head)
+    named = ""
+    if end < len(words) and noun in lexicon.animate and lexicon.is_name(words[end]):
+        named, end = words[end], end + 1
+    # What belongs to it at the first mention: "a dragon with a cold".
+    tail = ""
+    if end + 1 < len(words) and lowered[end] in _JOINTS and not named:
+        rest = _single(words[end + 1 :], lexicon, person)
+        if rest is not None:
+            tail, end = " ".join([lowered[end], *words[end + 1 : end + 1 + rest[1]]]), end + 1 + rest[1]
+    plural = plural or determiner in {"some", "many"} or determiner in _COUNTS or determiner.isdigit()
+    whole = in_person(" ".join(filter(None, (core, named, tail))), person)
+    count = number(int(determiner[:3])) if determiner.isdigit() else determiner
+    owned = count in {"my", "our", "his", "her", "its", "their"}
+    if owned:
+        first = f"{in_person('my', person)} {whole}"
+    elif not count and noun in lexicon.masses:
+        first = whole
+    elif count in {"", "a", "an"}:
+        definite = not determiner and noun in lexicon.definite and not plural
+        first = f"the {whole}" if definite else f"some {whole}" if plural else f"{article(whole)} {whole}"
     else:
-        first = f"{word if determiner.re is _OWNER else word.casefold()} {rest}"
-        if word.casefold() in _COUNTS:
-            plural, later = True, f"the {word.casefold()} {core}"
-        plural = plural or word.casefold() in {"some", "many"}
-    return Subject(first, later, noun, plural=plural, animate=animate)
-
-
-def _head(words: list[str], lexicon: Lexicon) -> str:
-    two = " ".join(words[-2:])
-    return two if two in lexicon.animate or two in lexicon.plurals or two in lexicon.definite else words[-1]
-
-
-def _bare(rest: str, core: str, noun: str, lexicon: Lexicon, *, plural: bool, animate: bool) -> Subject | None:
-    """Without a determiner: "dinosaurs", "moon", "little owl", "Zorro"."""
-    lowered = core.casefold()
-    if core[:1].isupper() and lexicon.known.isdisjoint(lowered.split()) and len(core.split()) <= 3:
-        return Subject(core, core, "", plural=False, animate=True, proper=True) if rest == core else None
-    rest = lowered + rest[len(core) :]
-    if plural:
-        return Subject(f"some {rest}", f"the {lowered}", noun, plural=True, animate=True)
-    if noun in lexicon.definite:
-        return Subject(f"the {rest}", f"the {lowered}", noun, plural=False, animate=animate)
-    return Subject(f"{article(rest)} {rest}", f"the {lowered}", noun, plural=False, animate=True) if animate else None
-
-
-def subject(text: str, lexicon: Lexicon, person: Person) -> Subject | None:
-    """Reads "a dragon", "two brave kittens", "the moon", "my cat", "a fox and a hen"; returns None where it cannot."""
-    parts = re.split(r",?\s+and\s+", text)
-    read = [_single(part, lexicon, person) for part in parts]
-    known = [one for one in read if one is not None]
-    if not known or len(known) < len(parts) or len(parts) > 2:
-        return None
-    if len(known) == 1:
-        return known[0]
+        first = f"{count} {whole}"
+    kin = capitalised(core) if owned and noun == core and noun in lexicon.kin else ""
+    later = named or kin or (f"the {count} {core}" if count in _COUNTS else f"the {core}")
+    gender = lexicon.gender(noun)
     return Subject(
-        " and ".join(one.first for one in known), " and ".join(one.later for one in known), "", plural=True,
-        animate=all(one.animate for one in known),
-    )  # fmt: skip
+        first, later, noun, plural=plural, animate=noun in lexicon.animate, gender=gender, proper=bool(named)
+    ), end
 
 
-_STRANGE = re.compile(r"[!?.:;,\u2026()@$%&/+]")
+def _end(words: list[str], start: int, lexicon: Lexicon) -> int:
+    """Returns where the noun that begins at `start`, with what stands before it, ends; `start` where there is none."""
+    end = start
+    for at in range(start, min(len(words), start + 6)):
+        if lexicon.is_noun(words[start : at + 1], after_noun=end > start):
+            end = at + 1
+        elif end > start or not lexicon.is_modifier(words[at]):
+            break
+    return end
+
+
+def _name(words: list[str], lexicon: Lexicon) -> tuple[Subject, int] | None:
+    end = next((at for at, word in enumerate(words[:3]) if not lexicon.is_name(word)), min(3, len(words)))
+    if not end:
+        return None
+    name = " ".join(words[:end])
+    return Subject(name, name, "", plural=False, animate=True, proper=True), end
+
+
 _LIKES = re.compile(r"^(?:i|she|he|they) (?:really )?(?:likes?|loves?) (?=\w)|^(?:likes|loves) (?=\w)", re.IGNORECASE)
-_ARTICLE = re.compile(r"^(?:a|an)\s+", re.IGNORECASE)
+_LEADING = re.compile(r"^(?:a|an|the|to|my) ", re.IGNORECASE)
 _INSTRUMENTS = frozenset({"piano", "violin", "guitar"})
 _LONGEST = 5
 
 
-def _lowered(phrase: str, lexicon: Lexicon) -> str:
-    """Returns the phrase without a capital that a form or a phone added."""
-    first = phrase.split(maxsplit=1)[0]
-    if first.casefold() in lexicon.brands:
-        return phrase
-    known = phrase.casefold() in lexicon.known or first.casefold() in lexicon.known | {"the", "my", "to", "a", "an"}
-    return first.casefold() + phrase[len(first) :] if known and not phrase.isupper() else phrase
-
-
 def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
-    """Returns the interest, None where nothing is left after cleaning."""
-    phrase = clean(text, limit=60)
-    if not any(char.isalnum() for char in phrase):
+    """Returns the interest as it stands after "to love"; None where a word of it is unknown."""
+    phrase = _LIKES.sub("", clean(text, limit=60))
+    if brand := lexicon.brands.get(phrase.casefold()):
+        return Interest(brand, lexicon.category(phrase))
+    words = phrase.casefold().replace("&", "and").split()
+    if not 0 < len(words) <= _LONGEST or not all(lexicon.knows(word.strip(",")) for word in words):
         return None
-    if len(phrase.split()) > _LONGEST or _STRANGE.search(text.strip().rstrip(".,;")):
-        return Interest(f"\u201c{phrase}\u201d", "")
-    phrase = _lowered(_LIKES.sub("", phrase), lexicon)
+    phrase = " ".join(words)
     category = lexicon.category(phrase)
-    noun = _ARTICLE.sub("", phrase)
-    first, *rest = phrase.removeprefix("to ").split()
-    if noun in lexicon.animate and noun not in lexicon.definite:
+    noun = _LEADING.sub("", phrase)
+    first, *rest = noun.split()
+    if noun in lexicon.animate and noun not in lexicon.definite and not phrase.startswith("my "):
         phrase = lexicon.plural(noun)
-    elif phrase in _INSTRUMENTS or (phrase in lexicon.definite and phrase not in {"snow", "night"}):
-        phrase = "the " + phrase
+    elif noun in _INSTRUMENTS or (noun in lexicon.definite and noun not in {"snow", "night"}):
+        phrase = "the " + noun
     elif first in lexicon.verbs and (phrase.startswith("to ") or rest or first not in lexicon.nounish):
         if phrase.startswith("to ") or not (rest and first in lexicon.nounish):
             phrase = " ".join([progressive(first), *rest])
-    elif noun != phrase:
+    elif noun != phrase and not phrase.startswith(("the ", "my ")):
         phrase = f"{article(noun)} {noun}"
     return Interest(in_person(phrase, person), category or lexicon.category(phrase))
 
 
 def interests(texts: tuple[str, ...], lexicon: Lexicon, person: Person, *, most: int) -> tuple[Interest, ...]:
-    """Returns the first interests that are not empty, none twice."""
+    """Returns the first interests that can be told, none twice."""
     return first_few((interest(text, lexicon, person) for text in texts), most)

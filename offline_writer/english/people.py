@@ -1,13 +1,14 @@
 """The people of a story as slots of the stock, and what a sequel remembers of its parent."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from offline_writer.brief import Gender, OfflineBrief, Parent, clean, clean_name
-from offline_writer.english.grammar import Person, article, possessive, years
+from offline_writer.brief import Gender, OfflineBrief, Parent, Protagonist, clean, clean_name
+from offline_writer.english.grammar import Lexicon, Person, article, in_person, possessive, progressive, years
+from offline_writer.english.nouns import noun_phrase
 from offline_writer.stock import Section, capitalised
 
 PERSONS: Mapping[Gender, Person] = {"female": "her", "male": "him", "": "them"}
@@ -159,11 +160,12 @@ class Memory:
     """Title and text, folded: what the new story need not have again."""
 
     @classmethod
-    def of(cls, sequel: Parent | None, room: Room) -> Self:
-        """Returns the title and the first two sentences that are not empty; a long one is cut."""
+    def of(cls, sequel: Parent | None, room: Room, *, allowed: Callable[[str], bool] = lambda _: True) -> Self:
+        """Returns the title and the first two `allowed` sentences that are not empty; a long one is cut."""
         if sequel is None:
             return cls()
-        kept = (_quoted(part, room.detail) for part in _SENTENCE.split(sequel.text[:4000]))
+        sentences = _SENTENCE.split(sequel.text[:2000])[:8]
+        kept = (_quoted(part, room.detail) for part in sentences if allowed(part))
         details = [*dict.fromkeys(part for part in kept if part), "", ""]
         title = clean(sequel.title, limit=room.title)
         if room.tight and title and details[0].endswith("\u2026"):
@@ -195,3 +197,69 @@ def _quoted(text: str, limit: int) -> str:
         return body + "\u2026"
     last = text.rstrip().rstrip("\"\u201d\u2019'")[-1:]
     return capitalised(body) + (last if last in _MARKS else ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What of a hero can be told; what has unknown words is left out."""
+
+    had: str = ""
+    """"a red cape and silver boots"."""
+    was: str = ""
+    """"tall", "a small robot with one wheel"."""
+    traits: tuple[str, ...] = ()
+    """Each can stand after "was"."""
+    strengths: tuple[str, ...] = ()
+    """Each can stand after "known for"."""
+
+    @classmethod
+    def of(cls, hero: Protagonist, lexicon: Lexicon, person: Person, room: Room) -> Self:
+        """Reads appearance, traits and strengths."""
+        had, was = "", ""
+        looks = re.split(r"[.!?;:(]", clean(hero.appearance, limit=160))[0]
+        for part in re.split(r",? and |, ", _SAID.sub("", looks)):
+            read = noun_phrase(part.split(), lexicon, person)
+            if read is not None and read[1] == len(part.split()) and len(had + was + part) <= room.look:
+                phrase = read[0].first.removeprefix("some ")
+                if read[0].animate and not had and not was:
+                    was = phrase
+                elif not read[0].animate:
+                    had = f"{had} and {phrase}" if had else phrase
+            elif lexicon.is_adjective(part.casefold()) and not had:
+                was = f"{was} and {part.casefold()}" if was else part.casefold()
+        given = (clean(text, limit=60).casefold() for text in hero.personality_traits)
+        traits = (lexicon.adjective_of.get(text, text) for text in given)
+        strengths = (_known_for(clean(text, limit=60), lexicon, person) for text in hero.strengths)
+        return cls(
+            had=had.replace(" and ", ", ", had.count(" and ") - 1) if had else "",
+            was=was,
+            traits=tuple(dict.fromkeys(filter(lexicon.is_adjective, traits)))[: room.strengths],
+            strengths=tuple(dict.fromkeys(filter(None, strengths)))[: room.strengths],
+        )
+
+
+_SAID = re.compile(
+    r"^(?:(?:he|she|they|it)(?:\u2019s|\u2019re)? )?"
+    r"(?:(?:is|are|was|has|have|had|having|with|wears?|wore|wearing|dressed in|in) )?",
+    re.IGNORECASE,
+)
+_ABLE = re.compile(
+    r"^(?:(?:he|she|they|it|i) )?(?:(?:always|never|often) )?(?:can |could |(?:is |are |be |being )?able to "
+    r"|knows? how to |(?:the |a )?(?:power|ability|gift|talent|skill) (?:to|of|for) |to )?",
+    re.IGNORECASE,
+)
+
+
+def _known_for(text: str, lexicon: Lexicon, person: Person) -> str:
+    words = _ABLE.sub("", text).casefold().split()
+    if not 0 < len(words) <= 6 or not all(lexicon.knows(word) for word in words):
+        return ""
+    phrase = " ".join(words)
+    verb = lexicon.verb(words[0])
+    if verb and (words[0] not in lexicon.nounish or len(words) > 1 or text.casefold() != phrase):
+        return in_person(" ".join([progressive(verb), *words[1:]]), person)
+    if lexicon.is_adjective(phrase):
+        return f"being {phrase}"
+    read = noun_phrase(words, lexicon, person)
+    mass = read is not None and read[0].head in lexicon.masses
+    return "" if read is None else phrase if mass else read[0].first.removeprefix("some ")

@@ -1,54 +1,79 @@
-"""Reads a wish: a character and its trouble, or what the child wants to do, or else its words."""
+"""Reads a wish: a character and what it does, or what the child wants to do; None where words are unknown."""
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from offline_writer.brief import clean, closed
-from offline_writer.cast import Helping, Note, Quest
-from offline_writer.english.grammar import Lexicon, Person
-from offline_writer.english.nouns import Subject, subject
+from offline_writer.brief import clean
+from offline_writer.cast import Helping, Quest
+from offline_writer.english.grammar import Lexicon, Person, in_person
+from offline_writer.english.nouns import Subject, noun_phrase
 
-TroubleKind = Literal["sleep", "cannot", "afraid", "wants", "lost", "lonely", "adj", "trait"]
-
-_CANNOT = (
-    r"(?:can ?not|can\u2019t|could ?not|couldn\u2019t|is (?:not able|unable) to|was (?:not able|unable) to|never can)"
-)
-_BE = r"(?:(?:is|was|are|were) )?"
-# The verb with which a clause can begin when no "who" does: "a fox afraid of the dark".
-_BARE = re.compile(
-    rf"^(?P<noun>.+?) (?P<clause>(?:{_CANNOT}|(?:is|was|are|were) (?:afraid|scared|frightened|lost|looking)|wants?"
-    r"|wanted|learns?|learning|trying|has lost|lost|looking for|searching for|afraid|scared) .+)$",
+_LEAD = re.compile(
+    r"^(?:(?:please|hi|hello|dear \w+)[, ]+)*"
+    r"(?:(?:can|could|would|will) (?:you|i|we) (?:please )?(?:tell|write|make|have|hear|read|give)(?: up)?(?: me| us)? "
+    r"|(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love)(?: for| to hear| to have)? (?=(?:an?|the|some) )"
+    r"|(?:tell|write|make up|make|read|give)(?: me| us)? )?"
+    r"(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?(?:story|tale|fairy[- ]?tale|book)s?"
+    r"(?: for (?:my|our|an?|the) \w+(?: \w+)?)? (?:about|of|on|with|where|in which|how|for) "
+    r"|^(?:about|something about|something with|maybe about|how|the (?:day|night|time)(?: that| when)?|once upon a time"
+    r"(?: there was)?|there (?:is|was)) ",
     re.IGNORECASE,
 )
-_CANT = re.compile(rf"^{_CANNOT} (.+)$", re.IGNORECASE)
-_AFRAID = re.compile(rf"^{_BE}(?:so |very )?(?:afraid|scared|frightened|terrified) of (.+)$", re.IGNORECASE)
-_WANTS = re.compile(
-    rf"^{_BE}(?:wants?|wanted|would like|longs|longed|wishes|wished|tries|tried|trying|hopes|hoped|learns|learned"
-    r"|learnt|learning|dreams|dreamed|wanting|hoping) (?:how )?to (.+)$",
+_CHILD = r"i|we|she|he|they|(?:my|our|the|a) (?:son|daughter|child|kid|little (?:boy|girl|one))|a (?:girl|boy|child)"
+_WILL = re.compile(
+    r"^(?:(?:really |would )?(?:wants?|wanted|wish(?:es)?|likes?|loves?|dreams?|hopes?|goes|going|gets?|can|could"
+    r"|am going|is going|was able|were able)(?: of| that| (?:i|we|she|he|they)(?: could| can)?)* )?(?:to )?",
     re.IGNORECASE,
 )
-_DREAMS = re.compile(rf"^{_BE}(?:dreams|dreamed|dreamt|dreaming) of ((\w+ing).*)$", re.IGNORECASE)
-_SEEKS = re.compile(rf"^{_BE}(?:looking|searching|looks|searches|looked|searched) for (.+)$", re.IGNORECASE)
-_LOST = re.compile(
-    r"^(?:has |have |had )?(?:lost|loses|lose|misses|missed|forgot|forgets|forgotten) (.+)$", re.IGNORECASE
-)
-_LACKS = re.compile(
-    r"^(?:(?:has|have|had) (?=no\b|nobody|not)|(?:does not|doesn\u2019t|do not|don\u2019t|did not) have any )(.*)$",
-    re.IGNORECASE,
-)
-_COMPANY = re.compile(r"friend|nobody|no one|family|play with|talk to", re.IGNORECASE)
-_IS = re.compile(r"^(?:is|was|are|were|feels|felt) (.+)$", re.IGNORECASE)
-_SLEEP = re.compile(r"^(?:fall asleep|(?:get to |go to )?sleep)\b", re.IGNORECASE)
-_OWNED = re.compile(r"^(?:a|an|the|its|his|her|their|all)\b", re.IGNORECASE)
-_LONELY = frozenset({"lonely", "alone", "all alone", "very lonely", "so lonely"})
+_BE = r"(?:(?:is|was|are|were|feels?|gets?|becomes?|am) )?(?:so |very |really |always |a bit )*"
+_NOT = r"(?: not|n\u2019t)"
+_FORMS = {
+    "lost": r"(?:has |have |had )?(?:lost|loses?|missing|miss(?:es|ed)|forgot|forgets|forgotten"
+    r"|can(?:\u2019t|not) find) (.+)",
+    "cannot": rf"(?:{_BE}too \w+ to|(?:always |still |just )?(?:can ?not|can\u2019t|could ?not|couldn\u2019t|never can"
+    rf"|(?:is|was|are|were) (?:not able|unable) to|(?:does|do|did){_NOT} know how to|forg[eo]ts?(?:ten)? how to"
+    r"|never)) (.+)",
+    "afraid": rf"{_BE}(?:afraid|scared|frightened|terrified) (?:of|to) (.+)",
+    "lonely": rf"(?:(?:has|have|had|with) (?=no)|(?:does|do|did){_NOT} have (?=any)|{_BE}(?:all )?(?=lonely|alone))"
+    r"((?:no friend|nobody|no one|any friend|any(?:body|one)|lonely|alone).*)",
+    "seeks": rf"(?:{_BE}(?:looking|searching|hunting)|looks|searches|looked|searched) for (.+)",
+    "learns": rf"(?:{_BE}learning|learns?|learned|learnt) (?:how )?to (.+)",
+    "wants": rf"{_BE}(?:wants?|wanted|would like|longs?|longed|wish(?:es)?|wished|tr(?:y|ies|ied)|trying|hop(?:e|es|ed)"
+    r"|dreams?|dreamed|wanting|hoping|decides?|decided|needs?|needed|has|had|gets?|got|going|sets? out|loves?|loved"
+    r"|likes?|liked) to (.+)",
+    "able": r"(?:can|could) (.+)",
+    "dreams": rf"{_BE}dream(?:s|ed|t|ing) (?:of|about) (.+)",
+    "has": r"(?:has|have|had) (.+)",
+    "state": r"(?:is|was|are|were|feels?|felt|becomes?|became) (.+)",
+}
+"""What is the matter with a character, by its words; the first form that fits counts."""
+_CLAUSES = tuple((kind, re.compile(f"^{form}$", re.IGNORECASE)) for kind, form in _FORMS.items())
+_WHO = frozenset({"who", "that", "which"})
+_STOPS = _WHO | {
+    "because", "when", "while", "but", "so", "if", "where", "since", "although", "then", "how", "what", "why", "until",
+    "after", "before",
+}  # fmt: skip
+_LOOSE = frozenset(
+    {
+        "a", "an", "the", "my", "his", "her", "its", "their", "our", "and", "or", "of", "in", "on", "at", "to", "for",
+        "from", "with", "by", "into", "very", "some", "every", "all", "as", "than",
+    }
+)  # fmt: skip
+_AFTER_THING = frozenset({"to", "for", "where", "that", "which", ","})
+_LONGEST = 12
+"""Words of a deed."""
+
+_MISHAPS = {"get lost": "lost", "go missing": "lost", "get stuck": "stuck", "get lonely": "lonely"}
+
+Wish = Helping[Subject, "Trouble"] | Quest[Subject]
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A relative clause in the tenses that the stories need, without its "who"."""
+    """What is the matter with a character, in the tenses that the stories need, without its "who"."""
 
-    kind: TroubleKind
+    kind: str
+    """A key of the resolutions."""
     past: str
     """"could not sleep"."""
     now: str
@@ -57,220 +82,181 @@ class Trouble:
     """The verb phrase, noun phrase or adjective in it."""
 
 
-def split_bare(text: str) -> tuple[str, str] | None:
-    """Splits "a fox afraid of the dark" into noun phrase and clause; returns None where it cannot."""
-    found = _BARE.match(text)
-    return (found["noun"], found["clause"]) if found is not None else None
-
-
-class TroubleReader:
-    """Sorts relative clauses."""
-
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
-
-    def read(self, clause: str, who: Subject) -> Trouble:
-        """Never fails: what it cannot read is a trait, unchanged."""
-        for reader in (self._inability, self._fear, self._longing, self._loss, self._state):
-            trouble = reader(clause, who)
-            if trouble is not None:
-                return trouble
-        return Trouble("trait", clause, clause)
-
-    @staticmethod
-    def _inability(clause: str, _: Subject) -> Trouble | None:
-        if (found := _CANT.match(clause)) is None:
-            return None
-        verb = found[1]
-        return Trouble("sleep" if _SLEEP.match(verb) else "cannot", f"could not {verb}", f"cannot {verb}", verb)
-
-    @staticmethod
-    def _fear(clause: str, who: Subject) -> Trouble | None:
-        if (found := _AFRAID.match(clause)) is None:
-            return None
-        are, were = ("are", "were") if who.plural else ("is", "was")
-        return Trouble("afraid", f"{were} afraid of {found[1]}", f"{are} afraid of {found[1]}", found[1])
-
-    def _longing(self, clause: str, who: Subject) -> Trouble | None:
-        s = "" if who.plural else "s"
-        if dream := _DREAMS.match(clause):
-            verb = self._lexicon.base_of.get(dream[2].casefold())
-            if verb is not None:
-                return Trouble(
-                    "wants", f"dreamed of {dream[1]}", f"dream{s} of {dream[1]}", verb + dream[1][len(dream[2]) :]
-                )
-        if found := _SEEKS.match(clause):
-            return Trouble("wants", f"wanted to find {found[1]}", f"want{s} to find {found[1]}", f"find {found[1]}")
-        if found := _WANTS.match(clause):
-            return Trouble("wants", f"wanted to {found[1]}", f"want{s} to {found[1]}", found[1])
-        return None
-
-    def _loss(self, clause: str, who: Subject) -> Trouble | None:
-        have = "have" if who.plural else "has"
-        if found := _LOST.match(clause):
-            own = who.pronoun(self._lexicon)[2]
-            lost = found[1] if _OWNED.match(found[1]) else f"{own} {found[1]}"
-            return Trouble("lost", f"had lost {lost}", f"{have} lost {lost}", lost)
-        if (found := _LACKS.match(clause)) and _COMPANY.search(clause):
-            lacking = found[1] if found[1].casefold().startswith("no") else f"no {found[1]}"
-            return Trouble("lonely", f"had {lacking}", f"{have} {lacking}", lacking)
-        return None
-
-    def _state(self, clause: str, who: Subject) -> Trouble | None:
-        found = _IS.match(clause)
-        if found is None or len(found[1].split()) > 4:
-            return None
-        are, were = ("are", "were") if who.plural else ("is", "was")
-        words = found[1].casefold()
-        kind: TroubleKind = "trait"
-        if words in _LONELY:
-            kind = "lonely"
-        elif self._lexicon.negative.intersection(words.split()):
-            kind = "adj"
-        return Trouble(kind, f"{were} {found[1]}", f"{are} {found[1]}", found[1])
-
-
-_KINDS = r"(?:story|tale|fairy[- ]?tale|bedtime story|adventure|book)"
-_LEAD = re.compile(
-    r"^(?:(?:please|hi|hello|dear \w+)[, ]+)*"
-    r"(?:(?:can|could|would|will) (?:you|i|we) (?:please )?(?:tell|write|make|have|hear|read|give)(?: up)?(?: me| us)? "
-    r"|(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love)(?: for| to hear| to have)? (?=(?:an?|the|some) )"
-    r"|(?:tell|write|make up|make|read|give)(?: me| us)? )?"
-    r"(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?"
-    rf"{_KINDS}s?(?: for (?:my|our|an?|the) \w+(?: \w+)?)? "
-    r"(?:about|of|on|with|where|in which|how|for) "
-    r"|^(?:about|something about|something with|maybe about) ",
-    re.IGNORECASE,
-)
-_FIRST_PERSON_LEAD = re.compile(
-    r"^(?:please )?(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love|dream)(?: of| that)? ", re.IGNORECASE
-)
-_WHO = re.compile(r",? (?:who|that|which) ", re.IGNORECASE)
-_NEGATION = re.compile(r"\b(?:not|no|never|can\u2019t|don\u2019t|won\u2019t)\b", re.IGNORECASE)
-_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|can|will|should|must|who|that|because|when|if|which)\b|\. |[?!:;]",
-                     re.IGNORECASE)  # fmt: skip
-_WANTED = re.compile(
-    r"^(?:(?:wants?|wanted|goes|going|gets?|would like|am going|could|can|were able|was able) )?(?:to )?", re.IGNORECASE
-)
-_TRIP = re.compile(r"^an? (?=(?:trip|journey|voyage|expedition|ride|picnic|holiday)\b)", re.IGNORECASE)
-_SEEKING = frozenset({"look", "search", "hunt"})
-_HAD = re.compile(r"^had (?=\w)", re.IGNORECASE)
-
-
-Wish = Helping[Subject, Trouble] | Quest[Subject] | Note
-
-
 class WishReader:
     """Reads wishes with one lexicon."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
-        self._troubles = TroubleReader(lexicon)
+
+    def read(self, text: str, *, names: tuple[str, ...], person: Person, default: str, room: int = 110) -> Wish | None:
+        """Returns None where neither a character nor a deed is understood.
+
+        `names` are the acting people, `default` is what is the matter with a character of which nothing is said, `room`
+        is the number of characters that a wish may take up.
+        """
+        words = self._words(text, names)
+        if not words:
+            return None
+        if not _WHO.isdisjoint(map(str.casefold, words)) and (helping := self._helping(words, person, default, room)):
+            return helping
+        return self._quest(words, names, person, room) or self._helping(words, person, default, room)
 
     def names_only(self, text: str, names: tuple[str, ...]) -> bool:
         """Returns whether the wish only names the characters."""
-        return _without_names(_rest(text), names).casefold() in {"", *map(str.casefold, names)}
+        return " ".join(self._words(text, names)).casefold() in {"", *map(str.casefold, names)}
 
-    def read(self, text: str, *, names: tuple[str, ...], person: Person, default_problem: str, room: int = 110) -> Wish:
-        """Never fails: what it cannot read becomes a Note.
+    def _words(self, text: str, names: tuple[str, ...]) -> list[str]:
+        wish = re.split(r"[.!?;:]+(?:\s|$)", clean(text, limit=240), maxsplit=1)[0]
+        for said, meant in self._lexicon.idioms.items():
+            if said in wish.casefold().replace("\u2019", "'"):
+                return meant.split()
+        wish = _LEAD.sub("", wish, count=1)
+        anyone = "|".join(map(re.escape, names))
+        # Those that act anyhow need no mention beside another: "Mia and a dragon" is a wish for a dragon.
+        wish = re.sub(rf"^(?:(?:{anyone}),? and )+(?=\w)", "", wish, flags=re.IGNORECASE)
+        wish = re.sub(rf"(?<=\w),? and (?:{anyone})$", "", wish, flags=re.IGNORECASE)
+        return wish.replace(",", " , ").split()
 
-        `names` are the acting people, `default_problem` is the relative clause of a character without one, and `room`
-        is the number of characters that a wish may take up.
-        """
-        rest = _without_names(_rest(text), names)
-        if rest and len(rest) <= 1.5 * room:
-            if self._begins_with_verb(rest):
-                read = self._quest(rest, names, person) or self._helping(rest, names, person, default_problem)
-            else:
-                read = self._helping(rest, names, person, default_problem) or self._quest(rest, names, person)
-            if read is not None:
-                return read
-            about = self._subject(rest, person)
-            if about is not None and not _is_one_of(about, names):
-                return Quest(f"find {about.first}", about)
-        return Note(closed(text, limit=room))
-
-    def _begins_with_verb(self, text: str) -> bool:
-        first, *rest = text.casefold().split()
-        if first == "to" or (first in self._lexicon.verbs and first not in self._lexicon.nounish):
-            return True
-        nouns = self._lexicon.animate | set(self._lexicon.plurals)
-        return first in self._lexicon.base_of and first.endswith("ing") and not nouns.intersection(rest[:1])
-
-    def _subject(self, text: str, person: Person) -> Subject | None:
-        if _FINITE.search(text):
+    def _quest(self, words: list[str], names: tuple[str, ...], person: Person, room: int) -> Quest[Subject] | None:
+        text = " ".join(words)
+        acting = re.match(rf"(?:{'|'.join(map(re.escape, names))}|{_CHILD}) (?=\w)", text, re.IGNORECASE)
+        rest = text[acting.end() :] if acting else text
+        plain = _WILL.sub("", rest, count=1).split()
+        clearly = " ".join(plain) != text
+        if not plain or re.match(r"(?:not|never|no|don\u2019t|won\u2019t|can\u2019t)$", plain[0], re.IGNORECASE):
             return None
-        return subject(text, self._lexicon, person)
-
-    def _helping(
-        self, text: str, names: tuple[str, ...], person: Person, default_problem: str
-    ) -> Helping[Subject, Trouble] | None:
-        text = re.sub(r"^(?:to )?(?:meet|help|find|see) (?=.+ who )", "", text, flags=re.IGNORECASE)
-        named, *clause = _WHO.split(text, maxsplit=1)
-        if not clause and (bare := split_bare(text)):
-            named, clause = bare[0], [bare[1]]
-        who = self._subject(named, person)
-        if who is None or not (who.animate or clause) or _is_one_of(who, names):
+        first = plain[0].casefold()
+        verb = self._lexicon.verb(first)
+        if plain[1:2] == ["for"] and verb in {"look", "search", "hunt"}:
+            verb, plain = "find", plain[1:]
+        begins_phrase = not clearly and (first in self._lexicon.plurals or self._is_phrase(plain))
+        if verb and not begins_phrase:
+            told = self._told(plain[1:], room)
+            if acting or clearly:
+                told = _own(told, person)
+            seen = noun_phrase(told, self._lexicon, person) if verb in self._lexicon.seeing else None
+            whole = seen is not None and seen[1] == len(told)
+            return Quest(" ".join([verb, *told]), seen[0] if seen is not None and whole else None)
+        if acting and first in {"is", "was", "has", "had"}:
             return None
-        given = clause[0] if clause else default_problem.removeprefix("who ")
-        if len(given.split()) > 14 or re.search(r"[!?:;]|\. ", given):
-            return None
-        return Helping(who, self._troubles.read(given, who))
+        return self._event(words, person, room)
 
-    def _quest(self, text: str, names: tuple[str, ...], person: Person) -> Quest[Subject] | None:
-        wanted = re.sub(
-            rf"^(?:{_any(names)}|i|we|she|he|they|a (?:girl|boy|child)) (?=\w)",
-            "",
-            text,
-            count=1,
-            flags=re.IGNORECASE,
+    def _event(self, words: list[str], person: Person, room: int) -> Quest[Subject] | None:
+        """A thing is looked for; a trip, a birthday or a race is gone on, celebrated or run."""
+        read = noun_phrase(words, self._lexicon, person)
+        if read is None or read[0].animate:
+            return None
+        who, length = read
+        verb = self._lexicon.events.get(who.head)
+        if (
+            length < len(words)
+            and not verb
+            and words[length].casefold() not in {"to", "for", "where", "that", "which", ","}
+        ):
+            return None
+        if verb is None:
+            return Quest(f"find {who.first}", who)
+        tail = self._told(words[length:], room)
+        return Quest(" ".join([verb, who.first, *tail]), None)
+
+    def _helping(self, words: list[str], person: Person, default: str, room: int) -> Helping[Subject, Trouble] | None:
+        if words[0].casefold() in {"meet", "help", "find", "see"}:
+            words = words[1:]
+        read = noun_phrase(words, self._lexicon, person)
+        if read is None:
+            return None
+        who, length = read
+        rest = [word for at, word in enumerate(words[length:]) if at or word != ","]
+        if rest and rest[0].casefold() in _WHO:
+            rest = rest[1:]
+        owners = {"his", "her"}.intersection(map(str.casefold, rest))
+        if owners and not who.plural and not who.gender:
+            # The wish knows better than the lexicon whether it is a he.
+            who = replace(who, gender="male" if owners == {"his"} else "female")
+        trouble = self._trouble(rest or default.split()[1:], who, person, room)
+        return None if trouble is None or not (who.animate or rest) else Helping(who, trouble)
+
+    def _trouble(self, words: list[str], who: Subject, person: Person, room: int) -> Trouble | None:
+        clause = " ".join(words)
+        kind, detail = next(
+            ((kind, found[1]) for kind, form in _CLAUSES if (found := form.match(clause))), ("", clause)
         )
-        wanted = _HAD.sub("have ", _TRIP.sub("go on a ", wanted))
-        if wanted != text:
-            wanted = _own(wanted, person)
-        plainer = _WANTED.sub("", wanted)
-        return self._to_do(wanted.removeprefix("to "), wanted != text, person) or self._to_do(
-            plainer, plainer != text, person
-        )
-
-    def _to_do(self, wanted: str, clearly: bool, person: Person) -> Quest[Subject] | None:
-        """A verb phrase; `clearly` where something before it said that it is one."""
-        words = wanted.split()
-        if not words or len(words) > 14 or _FINITE.search(wanted) or _NEGATION.search(wanted):
+        are, were, have = ("are", "were", "have") if who.plural else ("is", "was", "has")
+        if kind == "lonely":
+            return Trouble(kind, f"{were} all alone", f"{are} all alone", "alone")
+        told = self._told(detail.split(), room)
+        if not told:
             return None
-        first = words[0].casefold()
-        if len(words) > 2 and words[1].casefold() == "for" and self._lexicon.base_of.get(first, first) in _SEEKING:
-            first, words = "find", ["find", *words[2:]]
-        verb = first if first in self._lexicon.verbs else self._lexicon.base_of.get(first, "")
-        if not verb or (first in self._lexicon.nounish and not clearly):
+        verb = self._lexicon.verb(told[0].casefold())
+        text = in_person(" ".join(told), person)
+        deed = in_person(" ".join([verb, *told[1:]]), person) if verb else ""
+        if kind in {"", "cannot", "wants", "learns", "able", "dreams"}:
+            return self._deed(kind, deed, who) if deed else None
+        if kind == "state":
+            return self._state(told, text, deed, who)
+        lost = text if told[0].casefold() in _LOOSE else f"{who.pronoun[1]} {text}"
+        return {
+            "afraid": Trouble("afraid", f"{were} afraid of {text}", f"{are} afraid of {text}", text),
+            "seeks": _wants(f"find {text}", who),
+            "lost": Trouble("lost", f"had lost {lost}", f"{have} lost {lost}", lost),
+            "has": Trouble("trait", f"had {text}", f"{have} {text}", text),
+        }[kind]
+
+    @staticmethod
+    def _deed(kind: str, deed: str, who: Subject) -> Trouble:
+        are, were, have = ("are", "were", "have") if who.plural else ("is", "was", "has")
+        if kind == "cannot":
+            sleep = re.match(r"(?:fall a|(?:get to |go to )?)sleep\b", deed)
+            return Trouble("sleep" if sleep else kind, f"could not {deed}", f"cannot {deed}", deed)
+        if kind == "able":
+            return Trouble("trait", f"could {deed}", f"can {deed}", deed)
+        state = next((state for mishap, state in _MISHAPS.items() if deed.startswith(mishap)), "")
+        if state and not kind:
+            return Trouble("adj", f"{were} {state}", f"{are} {state}", state)
+        if deed.startswith("fall ") and not kind:
+            return Trouble("trait", f"had fallen {deed[5:]}", f"{have} fallen {deed[5:]}", deed)
+        return _wants(f"learn to {deed}" if kind == "learns" else deed, who)
+
+    def _state(self, told: list[str], text: str, deed: str, who: Subject) -> Trouble | None:
+        if deed and told[0].casefold().endswith("ing"):
+            return _wants(deed, who)
+        negative = told[-1].casefold() in self._lexicon.negative
+        if len(told) > 4 or not (negative or self._lexicon.is_adjective(told[-1]) or self._lexicon.is_noun(told)):
             return None
-        seen = subject(" ".join(words[1:]), self._lexicon, person) if verb in self._lexicon.seeing else None
-        return Quest(" ".join([verb, *words[1:]]), seen)
+        are, were = ("are", "were") if who.plural else ("is", "was")
+        return Trouble("adj" if negative else "trait", f"{were} {text}", f"{are} {text}", text)
+
+    def _told(self, words: list[str], room: int) -> list[str]:
+        """Returns the words up to the first that is unknown or begins another sentence, without loose ends."""
+        told: list[str] = []
+        for word in words[:_LONGEST]:
+            lowered = word.casefold()
+            named = self._lexicon.is_name(word) and bool(told) and told[-1].casefold() in self._lexicon.animate
+            if (
+                lowered in _STOPS
+                or not (self._lexicon.knows(lowered) or named)
+                or self._lexicon.is_finite(lowered, told)
+            ):
+                break
+            capital = lowered in self._lexicon.proper
+            told.append(word if named else word.capitalize() if capital else lowered)
+        while told and (told[-1] in _LOOSE or len(" ".join(told)) > room):
+            told.pop()
+        return told
+
+    def _is_phrase(self, words: list[str]) -> bool:
+        """Returns whether a noun phrase begins with these: "flying dragons", "a train who", not "train for a race"."""
+        first, following = words[0].casefold(), "".join(words[1:2]).casefold()
+        if first in self._lexicon.nounish and not first.endswith("ing"):
+            return following not in self._lexicon.function - _WHO
+        return first.endswith("ing") and bool(following) and self._lexicon.is_noun([following])
 
 
-def _rest(text: str) -> str:
-    """What is wished, without "please tell me a story about"."""
-    wish = clean(text, limit=240)
-    lead = _LEAD.match(wish)
-    return (wish[lead.end() :] if lead else _FIRST_PERSON_LEAD.sub("", wish)).strip()
+def _wants(deed: str, who: Subject) -> Trouble:
+    return Trouble("wants", f"wanted to {deed}", f"want{'' if who.plural else 's'} to {deed}", deed)
 
 
-def _own(wanted: str, person: Person) -> str:
-    """What is said of the child close to the verb, as the child says it: "finds her dog" is "finds my dog"."""
+def _own(words: list[str], person: Person) -> list[str]:
+    """What is said of the child, as the child says it: "finds her dog" is "find my dog"."""
     whose = {"her": "her", "him": "his", "them": "their"}.get(person, "")
-    words = wanted.split()
-    return " ".join("my" if word == whose and at in range(1, 4) else word for at, word in enumerate(words))
-
-
-def _any(names: tuple[str, ...]) -> str:
-    return "|".join(map(re.escape, names))
-
-
-def _without_names(text: str, names: tuple[str, ...]) -> str:
-    """Who acts needs no mention beside somebody else: "Mia and a dragon" is a wish for a dragon."""
-    text = re.sub(rf"^(?:(?:{_any(names)}),? and )+(?=\w)", "", text, flags=re.IGNORECASE)
-    return re.sub(rf"(?<=\w),? and (?:{_any(names)})$", "", text, flags=re.IGNORECASE)
-
-
-def _is_one_of(who: Subject, names: tuple[str, ...]) -> bool:
-    return who.proper and who.first.casefold() in set(map(str.casefold, names))
+    return ["my" if word == whose and at + 1 < len(words) else word for at, word in enumerate(words)]

@@ -208,9 +208,15 @@ def test_free_theme_is_told_in_its_own_words() -> None:
 
 
 @pytest.mark.parametrize("minutes", [1, 5])
-def test_wish_that_cannot_be_read_is_carried_as_it_is(minutes: int) -> None:
-    """Its words stand in the story, in quotation marks."""
-    assert "“how the stars were made.”" in text(brief(wish="how the stars were made", length_minutes=minutes))
+def test_nothing_of_a_wish_that_is_not_understood_is_told(minutes: int) -> None:
+    """Another story is, with the child and its interests."""
+    asked = brief(wish="how the zorkles were blorped", length_minutes=minutes)
+    title, *pieces = WRITER.write(asked)
+    story = "".join(piece.text for piece in pieces)
+
+    assert not WRITER.plan(asked).understood
+    assert not re.search("zorkle|blorp", title.text + story)
+    assert "dragons, the sea and playing football" in story
 
 
 @pytest.mark.parametrize("seed", range(8))
