@@ -75,6 +75,7 @@ _CELLS: Final[Sequence[tuple[str, str, Callable[[dict[str, Any]], str]]]] = (
     ("new 5-grams of story ten, mean", "", lambda one: _share(fmean(each["tenth"] for each in one["months"]))),
     ("new 5-grams of story ten, worst brief", f">= {_NEW:.0%}", lambda one: _share(_worst(one))),
     ("new 5-grams of night thirty, mean", "", lambda one: _share(fmean(m["curve"][-1] for m in one["months"]))),
+    ("stories that failed", "0", lambda one: str(one["problems"].get("FAILED", 0))),
     ("different openings of a month", "", lambda one: _share(one["openings"])),
     ("different endings of a month", "", lambda one: _share(one["endings"])),
     ("repeated sentences, a story", "", lambda one: _number(one["repeated_sentences"])),

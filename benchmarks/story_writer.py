@@ -14,12 +14,14 @@ import grpc
 from benchmarks.story_measures import Told, Wish
 from servicekit.channel import open_channel
 from servicekit.ids import new_id
+from servicekit.status import from_rpc_error
 from standins.processes import Cluster
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
 STORIES: Final = Path(__file__).parent / "stories"
 LANGUAGES: Final = ("en", "ru")
+FAILED: Final = "FAILED"
 _HEARD: Final = 20
 _SECONDS: Final = 1_800.0
 _METADATA: Final = (("x-tale-owner", "evaluation"),)
@@ -72,7 +74,7 @@ class StoryWriter:
     async def write(
         self, wanted: common_pb2.StorySpec, heard: Sequence[common_pb2.StoryOutline] = ()
     ) -> tuple[Told, common_pb2.StoryOutline]:
-        """Returns the story and its plan. Raises `grpc.aio.AioRpcError`."""
+        """Returns the story and its plan; one that failed has FAILED and its reason, and the text so far."""
         wanted.model = self._model
         request = story_pb2.GenerateStoryRequest(
             story_id=new_id(), spec=wanted, child=wanted.child, heard=heard[:_HEARD]
@@ -80,13 +82,16 @@ class StoryWriter:
         title, text, reasons, plan = "", "", [], common_pb2.StoryOutline()
         async with self._places:
             call: Any = self._stub.GenerateStory(request, timeout=_SECONDS, metadata=_METADATA)
-            async for response in call:
-                title += response.title.title
-                text += response.delta.text
-                if response.HasField("warning"):
-                    reasons.append(response.warning.reason)
-                if response.HasField("outline"):
-                    plan = response.outline
+            try:
+                async for response in call:
+                    title += response.title.title
+                    text += response.delta.text
+                    if response.HasField("warning"):
+                        reasons.append(response.warning.reason)
+                    if response.HasField("outline"):
+                        plan = response.outline
+            except grpc.aio.AioRpcError as error:
+                reasons += [FAILED, from_rpc_error(error).reason]
         plan.title = title[:200]
         return Told(title, text, tuple(reasons)), plan
 

@@ -155,10 +155,12 @@ def test_report_has_a_table_and_plots(tmp_path: Path) -> None:
         "openings": 1.0,
         "endings": 0.5,
         "repeated_sentences": 0.0,
+        "problems": {"FAILED": 2},
     }
     run = {"writers": {"w": {"en": figures}}, "rubric": {"w": {"wish": 4.0}}, "side_by_side": {"w": 3}}
     table = report([("before", run), ("after", run)], tmp_path)
     assert "| en: wishes enacted, of 100 | >= 80 | 99 | 99 |" in table
+    assert "| en: stories that failed | 0 | 2 | 2 |" in table
     assert "| side by side: after |  | w 3 |  |" in table
     assert (tmp_path / "month.png").read_bytes().startswith(b"\x89PNG")
     assert "cdn" not in (tmp_path / "ages.html").read_text().split("<script", 1)[0]
