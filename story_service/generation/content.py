@@ -49,6 +49,11 @@ class Content:
         return self.broke_off or is_nearly_whole(self._assignment, count_words("".join(self._pieces)))
 
     @property
+    def whole(self) -> str:
+        """Title and text."""
+        return "".join([self._title, "\n\n", *self._pieces])
+
+    @property
     def sha256(self) -> bytes:
         """SHA-256 of the whole content in UTF-8."""
         return self._digest.digest()

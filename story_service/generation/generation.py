@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from offline_writer import Outline
+from story_service.answer.avoided import avoided_in
 from story_service.assignment import Assignment
 from story_service.generation.content import Content, Delta, Title
 from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback, Writing
-from story_service.generation.selection import ModelSelector
+from story_service.generation.selection import ModelSelector, avoid_notice
 from story_service.ports import AttemptStarted, ModelCall, Notice, Spending
 from story_service.safety.checks import Checks
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
@@ -78,6 +79,10 @@ class StoryGenerator(Writing):
         async with aclosing(fallback.run()) as items:
             async for item in items:
                 yield item
+        if assignment.avoid:
+            code = assignment.language_code
+            if places := await asyncio.to_thread(avoided_in, content.whole, assignment.avoid, code):
+                yield avoid_notice(places)
         for call in await ledger.settle():
             yield call
         started = fallback.outcome()

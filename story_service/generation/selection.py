@@ -126,6 +126,12 @@ def _waiting(message: str, **named: str) -> Notice:
     return Notice(reason="WAITING_FOR_PROVIDER", message=message, metadata={**named, "ended": "text"})
 
 
+def avoid_notice(places: Sequence[int]) -> Notice:
+    """The story has what the entries of `avoid` at these places name."""
+    named = ", ".join(f"avoid[{place}]" for place in places)
+    return Notice(reason="AVOID_NOT_MET", message=f"The story has words that it was to avoid: see {named} of its spec.")
+
+
 def ending_notice(model: str) -> Notice:
     """The story is complete without an ending: `model` wrote none, or too much before it."""
     return Notice(

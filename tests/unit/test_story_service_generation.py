@@ -92,6 +92,25 @@ async def test_text_that_was_whole_already_stays_whole() -> None:
     assert completed.content_length == 5
 
 
+async def test_story_with_an_avoided_word_says_so() -> None:
+    """At its end, by the place of the entry and not by its words; a word of the title counts too."""
+    assignment = replace(_assignment(), avoid=("ghosts", "a storm", "owls"))
+    *_, notice, completed = await _all(attempt("# The Owl", "There were storms."), assignment)
+
+    assert isinstance(notice, Notice)
+    assert notice.reason == "AVOID_NOT_MET"
+    assert "avoid[1], avoid[2]" in notice.message
+    assert "storm" not in notice.message
+    assert isinstance(completed, Completed)
+
+
+async def test_story_without_avoided_words_says_nothing() -> None:
+    """Nor does one in which nothing is to be avoided."""
+    told = await _all(attempt("# Mia", "There was wind."), replace(_assignment(), avoid=("ghosts",)))
+
+    assert [] == [item for item in told if isinstance(item, Notice)]
+
+
 async def test_notices_follow_the_start() -> None:
     """The caller first learns who writes, and then what to think of it."""
     told = await _all(attempt("Mia", "Once."), _assignment(model=""))
