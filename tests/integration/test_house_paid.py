@@ -107,6 +107,26 @@ async def test_story_by_a_model_and_elevenlabs_has_all_facts(tmp_path: Path) -> 
         }
 
 
+async def test_what_to_avoid_and_the_note_reach_the_model_and_not_the_record(tmp_path: Path) -> None:
+    """Both are in its prompt as data; a word that it writes all the same is a problem of the record."""
+    async with paid_house(tmp_path) as house:
+        house.writer.answer(whole(WHOLE))
+        asked = spec(1)
+        asked.avoid.extend(["dragons", "a lantern"])
+        asked.audience_note = "her dog died last week"
+        watcher = await house.home.tell(asked)
+        story = await house.home.get(watcher.story_id)
+
+        (call,) = house.writer.calls
+        prompt = call.body["messages"][-1]["content"]
+        assert "<data>dragons</data>, <data>a lantern</data>" in prompt
+        assert "<data>her dog died last week</data>" in prompt
+        assert READY == story.state
+        assert ["AVOID_NOT_MET"] == [problem.reason for problem in story.problems]
+        assert "avoid[1] of" in story.problems[0].message
+        assert "her dog died" not in str(story)
+
+
 async def test_another_model_continues_a_cut_answer(tmp_path: Path) -> None:
     """What was shown and spoken stays; both calls are in the bill."""
     async with paid_house(tmp_path, story={"fallback_models": (FALLBACK,)}) as house:
