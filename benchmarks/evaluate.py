@@ -32,7 +32,7 @@ from benchmarks.story_measures import (
     usual_in,
     words,
 )
-from benchmarks.story_report import report
+from benchmarks.story_report import WORDS_A_MINUTE, report
 from benchmarks.story_writer import LANGUAGES, StoryWriter, briefs, spec, story_writer, unsafe_wishes, wishes
 
 NIGHT: Final = 10
@@ -85,7 +85,7 @@ async def words_by_length(writer: StoryWriter, language: str, *, seeds: Sequence
     found: dict[int, float] = {}
     for minutes in briefs()["lengths"]:
         told = await stories(writer, [spec(language, seed=seed, minutes=minutes) for seed in seeds])
-        found[minutes] = fmean(len(each.text.split()) / (150 * minutes) for each in told)
+        found[minutes] = fmean(len(each.text.split()) / (WORDS_A_MINUTE * minutes) for each in told)
     return found
 
 

@@ -10,6 +10,7 @@ import altair as alt
 _WISHES, _UNSAFE = 80, 0
 _SMALL, _BIG = 8.0, 13.0
 _NEW: Final = 0.7
+WORDS_A_MINUTE: Final = 150
 _HEAD: Final = """<!doctype html><meta charset="utf-8"><title>Evaluation of stories</title>
 <style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;border-bottom:1px solid #ccc;
 text-align:left}</style>
@@ -42,6 +43,10 @@ def _rows(writers: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
             continue
         for what, bar, cell in _CELLS:
             yield [f"{language}: {what}", bar, *("" if one is None else cell(one) for one in found)]
+        for minutes in next(one["words"] for one in found if one):
+            asked = WORDS_A_MINUTE * int(minutes)
+            shares = ("" if one is None else f"{asked * one['words'][minutes]:,.0f}" for one in found)
+            yield [f"{language}: words of {minutes} min", f"{asked:,}", *shares]
 
 
 def _told(one: dict[str, Any]) -> str:
