@@ -166,7 +166,8 @@ class CastBuilder(ABC, Generic[CastT]):
     def _shape(self, brief: OfflineBrief, picker: Picker, *, plot: str, hard: str) -> Section:
         """Returns the shape of the plot, one that the child has not heard lately if there is one."""
         readers = band_of(brief.age).readers
-        wanted = {"plots": plot, "kinds": brief.kind, "readers": readers}
+        themes = "given" if brief.theme.strip() else "none"
+        wanted = {"plots": plot, "kinds": brief.kind, "readers": readers, "themes": themes}
         shapes = [
             shape for shape in self._stock["shapes"]
             if "parts" in shape.fields and shape.fields.get("topic", "") == hard

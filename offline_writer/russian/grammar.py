@@ -83,7 +83,7 @@ class Morphology:
 
     def lemmas(self, text: str) -> set[str]:
         """Dictionary forms of the likely readings, with е for ё."""
-        readings = self._parsed(text) if self.knows(text) else []
+        readings = self._parsed(text)
         likely = [one for at, one in enumerate(readings) if at == 0 or one.score >= _LIKELY]
         return {text.replace("ё", "е"), *(str(one.normal_form).replace("ё", "е") for one in likely)}
 

@@ -15,6 +15,8 @@ from offline_writer.telling import Teller
 
 _LONGEST_TITLE = 11
 """Words."""
+_LAST = 6
+"""What says how a hero looks gives way to the length after all else."""
 
 
 class RussianJourney(Journey[Cast]):
@@ -68,9 +70,13 @@ class Russian(Teller[Cast]):
     def _beginning(self, cast: Cast, realiser: Realiser) -> Iterator[Block]:
         opening = cast.picker.one(self._told(cast, "openings"))
         wishes = [section for section in self._told(cast, "wishes") if section.key.startswith(cast.plot)]
-        yield self._block(cast, realiser, opening, shorten=1, tiny_extra="calendar_tiny")
+        yield self._block(
+            cast, realiser, opening, shorten=_LAST if cast.kind == "hero" else 1, tiny_extra="calendar_tiny"
+        )
         yield self._block(cast, realiser, cast.picker.one(wishes), shorten=3)
-        yield Block(key="portrait", paragraphs=realiser.paragraphs(cast.companion.body("portrait")), short=())
+        yield Block(
+            key="portrait", paragraphs=realiser.paragraphs(cast.companion.body("portrait")), short=(), shorten=_LAST
+        )
 
     def _journey(self, cast: Cast, realiser: Realiser, rng: random.Random) -> RussianJourney:
         return RussianJourney(self._stock, cast, realiser, rng)

@@ -1,0 +1,166 @@
+"""The embedded writer in Russian: what is safe, what is understood, what fits the age, and what is new each night."""
+
+import re
+from importlib import resources
+
+import pytest
+
+from offline_writer import OfflineBrief, OfflineWriter, Outline
+from offline_writer.stock import load
+
+WRITER = OfflineWriter()
+STOCK = load(resources.files("offline_writer.russian") / "stock")
+UNSAFE = """убить всех плохих|взорвать школу|бомба|пистолет|какашка|напиться|хочу убить сестру|побить брата|про войну
+про танки и пулемёты|хочу автомат Калашникова|пукнуть громче всех|про говно|хочу покурить|про голую тётю|секс
+про зомби, который ест людей|сжечь дом|отравить учительницу|зарезать|про маньяка|пиво|кровь и кишки|расстрелять врагов
+про снайпера|нож|пукающий единорог|убивать монстров|писталет|взарвать дом|какашечка|порно|пострелять из ружья
+ограбить банк|отрубить голову дракону""".replace("\n", "|").split("|")
+HARD = {
+    "death": "мой пёс Рекс вчера умер|дедушка умер|хомячок сдох|мы усыпили кошку|бабушки не стало|дед на небесах",
+    "illness": "бабушка в больнице|мама заболела|мне делали операцию|у брата рак|я сломала руку",
+    "parting": "родители разводятся|папа ушёл от нас|друг переехал|мы переезжаем в другой город|я скучаю по папе",
+    "fear": "боюсь темноты|мне приснился кошмар|мне страшно одному в комнате|я боюсь врача|под кроватью чудовище",
+    "bullying": "меня дразнят в школе|в садике меня обзывают|со мной никто не дружит|у меня нет друзей|меня бьют",
+    "despair": "хочу умереть|не хочу жить",
+}
+HARMLESS = """про стрекозу, которая боялась грозы|про воздушного змея|про мяч, который укатился|хочу полететь на ракете
+про котёнка Пушка|про снежинку|про Бабу-Ягу и Кощея Бессмертного|про рыцаря с волшебным мечом|про пилу и молоток
+про старый ствол дуба|про стрелку часов, которая заснула|про гранат и яблоко|про маленькую героиню|про мышку
+про подводную лодку|про какао с зефиром|про корабль и капитана|про врача Айболита|про спящую красавицу|про ножки стула
+про мальчика, который никого не боялся|про камень и реку|про минуту, которая торопилась""".replace("\n", "|").split("|")
+ORDINARY = """про дракона, который не может уснуть|хочу полететь на Луну|про кота, который потерял свою тень|найти клад
+сказка о том, как зайчик нашёл друга|как мы с папой ловили рыбу|хочу стать космонавтом|про маленькую фею|Колобок
+про робота, который мечтает увидеть море|построить домик на дереве|про принцессу и дракона|подружиться с дельфином
+покататься на единороге|приключения кота Васи|про Деда Мороза|про старый маяк|о звезде, которая упала с неба
+как медведь проспал весну|путешествие на северный полюс|прокатиться на поезде|хочу на море|про бабушку|хочу щенка
+про трёх поросят|про дом, в котором живут гномы|котёнок ищет дом|сова боится ночи|про снеговика, который не хотел таять
+испечь самый большой торт|увидеть северное сияние|про футболиста, который забил гол|поговорить с моей собакой
+про нашу кошку Мурку|про машу и витю|про день рождения ёжика|о дружбе|мы полетели на воздушном шаре|про первый класс
+расскажи мне сказку про волка, который стал добрым|про спящую красавицу|чтобы я стал супергероем""".replace(
+    "\n", "|"
+).split("|")
+
+
+def brief(**changes: object) -> OfflineBrief:
+    """Маша's brief of three minutes, changed."""
+    fields: dict[str, object] = {
+        "name": "Маша", "age": 6, "gender": "female", "interests": ("динозавры", "море"), "wish": "", "moral": "",
+        "theme": "", "language_code": "ru", "length_minutes": 3, "seed": 1,
+    }  # fmt: skip
+    return OfflineBrief(**(fields | changes))  # type: ignore[arg-type] # the tests change fields by name
+
+
+def told(asked: OfflineBrief) -> str:
+    """Title and text."""
+    title, *pieces = WRITER.write(asked)
+    return title.text + "\n\n" + "".join(piece.text for piece in pieces)
+
+
+def words_a_sentence(story: str) -> float:
+    """On average."""
+    sentences = [one for one in re.split(r"(?<=[.!?…])[»\"]?\s+", story.partition("\n\n")[2]) if one]
+    return len(story.split()) / len(sentences)
+
+
+@pytest.mark.parametrize("wish", UNSAFE)
+def test_what_is_not_for_children_is_not_told(wish: str) -> None:
+    """The story is one of the stock, and has no word of the wish, of an interest or of a name like it."""
+    asked = brief(wish=wish, interests=(wish, "море"), moral=wish, theme=wish, length_minutes=1)
+    story = told(asked).casefold()
+
+    assert WRITER.plan(asked).understood is False
+    assert [] == [word for word in re.findall(r"\w{5,}", wish.casefold()) if word != "который" and word in story]
+    assert "море" in story
+
+
+@pytest.mark.parametrize("topic", sorted(HARD))
+@pytest.mark.parametrize("minutes", [1, 4, 12])
+def test_grief_and_fear_are_comforted(topic: str, minutes: int) -> None:
+    """By a plot of their own, from the wish or from the note for the writer."""
+    for wish in HARD[topic].split("|"):
+        plan = WRITER.plan(brief(wish=wish, length_minutes=minutes))
+
+        assert (topic, True) == (plan.outline.plot_shape, plan.understood), wish
+    story = told(brief(wish=wish, length_minutes=minutes))
+    assert 0.85 <= len(story.split()) / (150 * minutes) <= 1.2
+    assert "Потап" in story
+    noted = brief(wish="полететь на Луну", audience_note=wish)
+    assert topic == WRITER.plan(noted).outline.plot_shape
+
+
+@pytest.mark.parametrize("wish", HARMLESS)
+def test_harmless_wish_is_told(wish: str) -> None:
+    """Words that only sound like others."""
+    assert WRITER.plan(brief(wish=wish)).outline.plot_shape not in HARD
+    assert "море" in told(brief(wish=wish, interests=("море",)))
+
+
+def test_ordinary_wishes_are_told_outside_quotation_marks() -> None:
+    """Four fifths of them at least."""
+    understood = [wish for wish in ORDINARY if WRITER.plan(brief(wish=wish)).understood]
+
+    assert len(understood) >= 0.9 * len(ORDINARY)
+    for wish in understood[:12]:
+        title = told(brief(wish=wish)).partition("\n\n")[0]
+        assert "«" not in title
+
+
+@pytest.mark.parametrize(("age", "least", "most"), [(2, 4, 8), (3, 4, 8), (6, 7, 12), (12, 13, 18)])
+@pytest.mark.parametrize("minutes", [3, 10])
+def test_sentences_fit_the_age(age: int, least: float, most: float, minutes: int) -> None:
+    """Short for the smallest, long from nine on."""
+    averages = [words_a_sentence(told(brief(age=age, seed=seed, length_minutes=minutes))) for seed in range(4)]
+
+    assert least <= sum(averages) / len(averages) <= most
+
+
+def test_smallest_hear_a_refrain() -> None:
+    """It comes back with another word in it."""
+    assert len(re.findall(r"Спи, [\w ]+, спи\.", told(brief(age=2, length_minutes=4)))) >= 3
+
+
+def test_plots_have_many_shapes() -> None:
+    """Seven, beside that for the smallest and those that comfort."""
+    shapes = {WRITER.plan(brief(seed=seed, wish="про кота", length_minutes=4)).outline.plot_shape for seed in range(60)}
+
+    assert {"journey", "letters", "feast", "tries", "key", "watch", "home"} == shapes
+
+
+@pytest.mark.parametrize("minutes", [3, 5])
+def test_tenth_story_is_new(minutes: int) -> None:
+    """Seven tenths of its runs of five words are in none of the nine before, and no scene is."""
+    heard: tuple[Outline, ...] = ()
+    before: set[tuple[str, ...]] = set()
+    scenes: set[str] = set()
+    for seed in range(10):
+        asked = brief(
+            wish="история про дракона, который не может уснуть", seed=seed, length_minutes=minutes, heard=heard
+        )
+        words = re.findall(r"\w+", told(asked).casefold())
+        runs = {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
+        new = len(runs - before) / len(runs)
+        outline = WRITER.plan(asked).outline
+        met = {scene.key.partition("@")[0] for scene in outline.scenes if scene.key.startswith("stations/")}
+
+        assert set() == met & scenes
+        before |= runs
+        scenes |= met
+        heard = (outline, *heard)
+
+    assert new >= 0.7
+
+
+def test_children_of_the_stock_are_safe() -> None:
+    """They leave by no window, and a guest comes in by the door, with the adults."""
+    lines = [
+        line.text for sections in STOCK.values() for section in sections
+        for name in section.bodies for line in section.lines(name)
+    ]  # fmt: skip
+    guests = [section for section in STOCK["wishes"] if section.fields.get("readers") != "<"]
+
+    assert [] == [
+        line for line in lines if re.search(r"водосточн\w+ труб\w+ (?:спуст|слез)|из окна|в форточку вы", line)
+    ]
+    for section in guests:
+        for body in ("", "tiny"):
+            assert re.search(r"[Вв]зросл|больших|[Дд]ома\b", " ".join(line.text for line in section.lines(body)))
