@@ -50,6 +50,8 @@ class Scene:
     """Its share of the words; 0: not planned."""
     key: str = ""
     """Key of the scene in the stock."""
+    end: int = 0
+    """Code points of the content at its end; 0: not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

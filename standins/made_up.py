@@ -34,7 +34,7 @@ _WORDS: Final = (
     "sailor sea shadow shy silver sky sleepy snow soft song sparrow star stream sun swan tea tiny tree tulip twig "
     "valley velvet warm water willow wind window winter wren"
 )
-_VOCABULARY: Final = tuple(_WORDS.split())
+VOCABULARY: Final = tuple(_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class MadeUpStory:
 def made_up_story(seed: int, words: int) -> MadeUpStory:
     """Returns the story of that seed, of about `words` words."""
     chance = random.Random(seed)
-    title = " ".join(word.capitalize() for word in chance.sample(_VOCABULARY, 4))
+    title = " ".join(word.capitalize() for word in chance.sample(VOCABULARY, 4))
     sentences = []
     for number in range(max(1, words // _SENTENCE_WORDS)):
         before = "" if not number else " " if number % _PARAGRAPH_SENTENCES else "\n\n"
-        sentences.append(f"{before}{' '.join(chance.sample(_VOCABULARY, _SENTENCE_WORDS)).capitalize()}.")
+        sentences.append(f"{before}{' '.join(chance.sample(VOCABULARY, _SENTENCE_WORDS)).capitalize()}.")
     return MadeUpStory(title, tuple(sentences))
 
 

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
-from offline_writer import Gender, Kind, Outline, Parent, Protagonist
+from offline_writer import Gender, Kind, Outline, Parent, Protagonist, Scene
 from servicekit.validation import max_length
+from story_service.passage import Passage, passage_of, scenes_of
 from tale.common.v1 import common_pb2
 
 MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
@@ -25,7 +27,7 @@ class Listener:
     interests: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Assignment:
     """One story to write or to continue: validated, and free of control characters where it came from people.
 
@@ -36,9 +38,10 @@ class Assignment:
     `calls_without_text` (by model) are the calls of earlier attempts, see CallBudget. Where calls wait
     for a free place, that of the story with the lower `order` is next. `heard` are
     the outlines of what the child heard last, newest first; `outline` is the plan of this story where an earlier
-    attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone. `gentle`: what an
-    earlier attempt wrote next was refused by the safety check. `weak` are the aspects in which an earlier version of
-    the scene was poor.
+    attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone. Where an answer
+    is too short and `extendable`, its ending is not released, and the next attempt continues what is before it: that
+    one is `extended`. `gentle`: what an earlier attempt wrote next was refused by the safety check. `weak` are the
+    aspects in which an earlier version of the scene was poor.
     """
 
     story_id: str
@@ -65,12 +68,30 @@ class Assignment:
     title_so_far: str = ""
     written_so_far: str = ""
     broke_off: bool = False
+    extendable: bool = False
+    extended: bool = False
     avoid: tuple[str, ...] = ()
     audience_note: str = ""
     heard: tuple[Outline, ...] = ()
     outline: Outline | None = None
     gentle: bool = False
     weak: tuple[str, ...] = ()
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """The scenes that are written one by one; empty where one call writes the whole story."""
+        scenes = () if self.outline is None else self.outline.scenes
+        return scenes if all(scene.words for scene in scenes) else ()
+
+    @property
+    def lacks_outline(self) -> bool:
+        """True where the next call plans the scenes of the story."""
+        return not self.scenes and not self.written_so_far and scenes_of(self.length_minutes) > 0
+
+    @cached_property
+    def passage(self) -> Passage:
+        """What the next call writes."""
+        return passage_of(self.written_so_far, self.scenes, self.length_minutes)
 
 
 def seed_of(assignment: Assignment) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from offline_writer import Outline
@@ -106,16 +107,31 @@ class ModelCall:
     generation_info: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Missing(Enum):
+    """What a story lacks after an attempt."""
+
+    NOTHING = "nothing"
+    SCENE = "scene"
+    """Its next scene, of an outline that is made or continued."""
+    WORDS = "words"
+    """Words before the ending of its passage."""
+    ENDING = "ending"
+    """Its ending: the answer had its length without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The story is complete. The last item of a successful attempt.
+    """What was asked for is written. The last item of a successful attempt.
 
     `text` is what the attempt added, assembled apart from what was yielded, so that the two can be compared. With
-    `ending_missing` the story ends with the last whole sentence that there is.
+    `ending_missing` the story ends with the last whole sentence that there is. `missing` is for the next attempt;
+    `ending` is the end of a passage that lacks words, which was not yielded and is used where no attempt adds any.
     """
 
     text: str
     ending_missing: bool = False
+    missing: Missing = Missing.NOTHING
+    ending: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +149,7 @@ AttemptItem: TypeAlias = (
 
 
 class ModelWriter(Protocol):
-    """Writes one attempt: the story from where it stands to its end, with one model."""
+    """Writes one attempt: the outline, a scene, or the story from where it stands to its end, with one model."""
 
     def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Yields AttemptStarted, the title unless `title_so_far` is set, AttemptText…, ModelCalls, AttemptEnded.

@@ -67,7 +67,9 @@ class StorySettings(SharingSettings):
     max_retries: int = Field(3, ge=0, le=10)
     """Maximum retries of a failed call to one model"""
     max_calls: int = Field(8, ge=1, le=100)
-    """Maximum calls to all models for one story, in all attempts, hand-overs and restarts together"""
+    """Maximum calls to all models for one story, in all attempts, hand-overs and restarts together; once more for the
+    outline and each scene of a story of six minutes or more
+    """
     first_token_timeout_seconds: float | None = Field(None, gt=0, le=3_600)
     """Seconds until the first text or thought of an answer, after which the call fails; unset: 30, and 600 for a
     CHAT_BASE_URL in the own network

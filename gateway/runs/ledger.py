@@ -196,7 +196,8 @@ class Ledger:
             billed = line.metadata.get("billed") != _FALSE
             request.calls_made += billed or "probe" not in line.metadata
             model = f"{line.provider}:{line.model}"
-            without_text[model] = 0 if line.characters else without_text[model] + billed
+            useful = line.characters or line.outcome == common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+            without_text[model] = 0 if useful else without_text[model] + billed
         request.calls_without_text.update(+without_text)
 
     def fill_speech_calls(self, config: voice_pb2.SpeechConfig) -> None:

@@ -35,6 +35,7 @@ from story_service.answer.stream_text import StreamText
 from story_service.answer.titles import MAX_TITLE_LENGTH, normalise_title
 from story_service.answer.tokens import RESTART
 from story_service.answer.wording import CLOSING, THE_END, wording
+from story_service.passage import NEARLY_WHOLE
 from story_service.ports import AttemptText, AttemptTitle
 
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
@@ -43,8 +44,6 @@ AnswerItem: TypeAlias = AttemptTitle | AttemptText
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
 """A longer first line is text, or thought: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
-NEARLY_WHOLE: Final = 0.8
-"""Share of the requested words from which on a text can be the whole story."""
 _MAX_PARTING: Final = 2_000
 _MAX_SPEAKERS: Final = 100
 _QUESTION: Final = wording("question")

@@ -36,10 +36,12 @@ class StreamText:
     the answer is cut into pieces, the text is the same.
     """
 
-    def __init__(self, *, title_wanted: bool = True) -> None:
+    def __init__(self, *, title_wanted: bool = True, structured: bool = True) -> None:
+        """`structured` False leaves JSON as it is."""
         self._markup = Markup()
         self._gathered = ""
-        self._stages = (_Characters(), Tokens(), Structured(title_wanted=title_wanted), Escapes(), self._markup)
+        read = (Structured(title_wanted=title_wanted), Escapes(), self._markup) if structured else ()
+        self._stages = (_Characters(), Tokens(), *read)
 
     @property
     def cited(self) -> bool:
@@ -65,7 +67,7 @@ class StreamText:
         return text
 
 
-def read_text(answer: str) -> str:
-    """Returns the clean text of a whole answer, without its thoughts."""
-    stream = StreamText()
+def read_text(answer: str, *, structured: bool = True) -> str:
+    """Returns the clean text of a whole answer, without its thoughts; `structured` False leaves JSON as it is."""
+    stream = StreamText(structured=structured)
     return (stream.feed(answer) + stream.finish()).rpartition(RESTART)[2]

@@ -36,7 +36,7 @@ _MAX_TITLE: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class Leaf:
     """A text in the answer. `path` is its keys, without numbers; `listed` is True within a list of objects."""
 
     path: tuple[str, ...]
@@ -116,7 +116,8 @@ class Structured:
         return text
 
 
-def _leaves(text: str) -> list[_Leaf]:
+def leaves_of(text: str) -> list[Leaf]:
+    """Returns the texts of JSON, which may be cut or not quite valid."""
     keys: list[str] = []
     brackets: list[str] = []
     leaves = []
@@ -137,7 +138,7 @@ def _leaves(text: str) -> list[_Leaf]:
             else:
                 listed = "{" in brackets[brackets.index("[") :] if "[" in brackets else False
                 leaves.append(
-                    _Leaf(tuple(_NUMBER.sub(" ", key).strip() for key in keys), keys[-1] if keys else "", value, listed)
+                    Leaf(tuple(_NUMBER.sub(" ", key).strip() for key in keys), keys[-1] if keys else "", value, listed)
                 )
             if not brackets:
                 break
@@ -149,7 +150,7 @@ def _story(text: str, *, title_wanted: bool, nested: bool = False) -> str:
 
     `nested`: `text` is a text of JSON itself, and no JSON is looked for in it.
     """
-    leaves = [leaf for leaf in _leaves(text) if leaf.text]
+    leaves = [leaf for leaf in leaves_of(text) if leaf.text]
     told = [leaf for leaf in leaves if not is_title_key(leaf.path[-1:]) and not _no_story(leaf)] or leaves
     lengths: dict[tuple[str, ...], int] = {}
     for leaf in told:
@@ -170,7 +171,7 @@ def _story(text: str, *, title_wanted: bool, nested: bool = False) -> str:
     return f"# {title}\n\n{story}" if title else story
 
 
-def _title(leaves: list[_Leaf], best: tuple[str, ...], chosen: list[_Leaf]) -> str:
+def _title(leaves: list[Leaf], best: tuple[str, ...], chosen: list[Leaf]) -> str:
     """Returns the text of a key for titles, a key that is one, or a short text before the story."""
     others = [leaf for leaf in leaves if leaf not in chosen and len(leaf.text) <= _MAX_TITLE and "\n" not in leaf.text]
     titles = [leaf for leaf in others if is_title_key(leaf.path[-1:])]
@@ -185,5 +186,5 @@ def _title(leaves: list[_Leaf], best: tuple[str, ...], chosen: list[_Leaf]) -> s
     return short[-1] if short else ""
 
 
-def _no_story(leaf: _Leaf) -> bool:
+def _no_story(leaf: Leaf) -> bool:
     return any(_NO_STORY.search(key) for key in leaf.path[-1:])

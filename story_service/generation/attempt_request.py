@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from story_service.answer.outline import SCHEMA
 from story_service.assignment import Assignment
 from story_service.chat import ChatRequest, ChatTimers, about_tokens
 from story_service.errors import cost_limit_reached, cost_unknown
 from story_service.models.catalogue import Catalogue
+from story_service.passage import scenes_of, words_of
 from story_service.prompting.builder import PromptBuilder
-from story_service.prompting.length import lacks_only_ending, max_tokens
+from story_service.prompting.length import max_tokens, story_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +38,12 @@ class RequestBuilder:
         Raises FAILED_PRECONDITION / COST_LIMIT where, at the catalogue's prices, the call could exceed
         `assignment.max_cost_usd`, or where that limit is set and no price is known: no call is made then.
         """
-        # A prefilled answer follows no instruction to end the story.
+        # A prefilled answer follows no instruction to end the story, or not to end it yet.
         prefill = (
             bool(assignment.written_so_far)
-            and not lacks_only_ending(assignment)
+            and not assignment.scenes
+            and not assignment.extended
+            and not assignment.passage.lacks_only_ending
             and self._catalogue.accepts_prefill(model)
         )
         messages = self._prompts.messages(assignment, continue_by_prefill=prefill)
@@ -58,6 +62,7 @@ class RequestBuilder:
             ),
             seed=assignment.seed,
             prefill=prefill,
+            schema=SCHEMA if assignment.lacks_outline else None,
         )
         self._check_cost(assignment, request)
         return request
@@ -83,9 +88,21 @@ class RequestBuilder:
         price = self._catalogue.highest_price_of(request.model)
         if price is None:
             raise cost_unknown(request.model)
-        most = price.cost(prompt_tokens(request), request.max_tokens or 0)
+        prompt, most = prompt_tokens(request), price.cost(prompt_tokens(request), request.max_tokens or 0)
+        if (calls := later_calls(assignment)) > 0:
+            # Half a story that costs all of the limit is of no use.
+            words = words_of(assignment.length_minutes)
+            rest = story_tokens(assignment, words * calls // scenes_of(assignment.length_minutes))
+            most += price.cost(calls * (prompt + story_tokens(assignment, words)), rest)
         if assignment.spent_usd + most > limit:
             raise cost_limit_reached(request.model, limit=limit, spent=assignment.spent_usd, most=most)
+
+
+def later_calls(assignment: Assignment) -> int:
+    """Returns how many calls, at least, write the story behind the next one."""
+    if assignment.lacks_outline:
+        return scenes_of(assignment.length_minutes)
+    return len(assignment.scenes[(assignment.passage.scene or 0) + 1 :])
 
 
 def prompt_tokens(request: ChatRequest) -> int:

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
+from offline_writer import Outline
 from servicekit.errors import DomainError
 from servicekit.languages import LanguageDetector
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -20,10 +22,13 @@ from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, Cha
 from story_service.errors import why
 from story_service.generation.attempt_request import RequestBuilder
 from story_service.generation.cost_ledger import Generations
+from story_service.generation.model_answer import ModelAnswer
+from story_service.generation.outline_attempt import OutlineAttempt
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
 from story_service.models.states import Paces, circuit_of
 from story_service.ports import AttemptItem, AttemptLoading, AttemptStarted, AttemptText, AttemptTitle, ModelCall
+from story_service.prompting.variety import draw
 from tale.common.v1.common_pb2 import (
     ATTEMPT_OUTCOME_CANCELLED,
     ATTEMPT_OUTCOME_FAILED,
@@ -84,10 +89,12 @@ class ChatWriter:
         answer that starts over, repeats itself or is too short, CONCURRENCY also when no slot becomes free, and
         CircuitOpenError.
         """
+        drawn = draw(assignment) if assignment.outline is None and not assignment.written_so_far else None
+        assignment = replace(assignment, outline=drawn or assignment.outline)
         request, timers = self._requests.request(assignment, model), self._requests.timers(assignment)
         circuit = circuit_of(self._chat.provider, model)
         deadline = asyncio.get_running_loop().time() + min(timers.total, self._longest_queue)
-        attempt: WritingAttempt | None = None
+        attempt: ModelAnswer | None = None
         try:
             async with self._calls.attempt(
                 ENDPOINT, circuit=circuit, deadline=deadline, order=assignment.order
@@ -95,15 +102,10 @@ class ChatWriter:
                 # The reader may leave before the call is made.
                 outgoing.ids["model"], outgoing.sent = model, False
                 yield AttemptStarted(model=model, provider=self._chat.provider)
-                started = WritingAttempt(
-                    assignment,
-                    model=model,
-                    provider=self._chat.provider,
-                    start_time=self._now(),
-                    free=self._free,
-                    languages=self._languages,
-                )
+                started = self._attempt(assignment, model)
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
+                if drawn is not None and not assignment.lacks_outline:
+                    yield drawn
                 attempt, outgoing.sent = started, True
                 try:
                     async with aclosing(self._items(attempt, request, timers, outgoing.answered)) as items:
@@ -134,37 +136,53 @@ class ChatWriter:
             self._paces.note(model, words=attempt.words, seconds=attempt.seconds)
         yield attempt.ended()
 
-    async def _items(
-        self, attempt: WritingAttempt, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
-    ) -> AsyncGenerator[AttemptLoading | AttemptTitle | AttemptText | ModelCall, None]:
-        async with aclosing(self._chat.stream(request, timers)) as events:
-            async for event in events:
-                if self._languages is not None and isinstance(event, ChatDelta | ChatEnded):
-                    await self._languages.load()
-                for item in attempt.take(event):
-                    yield item
-                if isinstance(event, ChatStarted):
-                    # From here on it costs, even when its end never comes.
-                    yield attempt.call(ATTEMPT_OUTCOME_STARTED)
-                if isinstance(event, ChatWorking) and event.loading:
-                    yield AttemptLoading(model=request.model, provider=self._chat.provider)
-                if isinstance(event, ChatWorking) or attempt.first_token_seconds is not None:
-                    answered()
-                if attempt.complete:
-                    # The call ends with its stream: what is not read may still be billed.
-                    break
+    def _attempt(self, assignment: Assignment, model: str) -> ModelAnswer:
+        kind = OutlineAttempt if assignment.lacks_outline else WritingAttempt
+        return kind(
+            assignment,
+            model=model,
+            provider=self._chat.provider,
+            start_time=self._now(),
+            free=self._free,
+            languages=self._languages,
+        )
 
-    def _given_up(self, attempt: WritingAttempt, request: ChatRequest) -> None:
+    async def _items(
+        self, attempt: ModelAnswer, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]
+    ) -> AsyncGenerator[AttemptLoading | Outline | AttemptTitle | AttemptText | ModelCall, None]:
+        try:
+            async with aclosing(self._chat.stream(request, timers)) as events:
+                async for event in events:
+                    if self._languages is not None and isinstance(event, ChatDelta | ChatEnded):
+                        await self._languages.load()
+                    for item in attempt.take(event):
+                        yield item
+                    if isinstance(event, ChatStarted):
+                        # From here on it costs, even when its end never comes.
+                        yield attempt.call(ATTEMPT_OUTCOME_STARTED)
+                    if isinstance(event, ChatWorking) and event.loading:
+                        yield AttemptLoading(model=request.model, provider=self._chat.provider)
+                    if isinstance(event, ChatWorking) or attempt.first_token_seconds is not None:
+                        answered()
+                    if attempt.complete:
+                        # The call ends with its stream: what is not read may still be billed.
+                        break
+        except ProviderError:
+            for held in attempt.let_go():
+                yield held
+            raise
+
+    def _given_up(self, attempt: ModelAnswer, request: ChatRequest) -> None:
         """Records a call that its reader left, and asks about its cost."""
         self._record(attempt, request.model, ProviderErrorKind.CANCELLED.name)
         self._generations.ask(
             attempt.call(ATTEMPT_OUTCOME_CANCELLED, end_time=self._now(), estimate=self._estimate(request, attempt))
         )
 
-    def _estimate(self, request: ChatRequest, attempt: WritingAttempt) -> float:
+    def _estimate(self, request: ChatRequest, attempt: ModelAnswer) -> float:
         return self._requests.estimated_cost(request, attempt.raw_text)
 
-    def _record(self, attempt: WritingAttempt, model: str, reason: str) -> None:
+    def _record(self, attempt: ModelAnswer, model: str, reason: str) -> None:
         if attempt.first_token_seconds is not None:
             self._metrics.first_token(model, attempt.first_token_seconds)
         _log.debug("attempt ended", model=model, reason=reason, characters=len(attempt.raw_text))

@@ -3,12 +3,14 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+from offline_writer import Outline
 from story_service.answer.sentences import count_words
 from story_service.answer.titles import fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
 from story_service.errors import generation_failed, passage_refused, text_too_long
-from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Spending
-from story_service.prompting.length import is_nearly_whole
+from story_service.generation.attempt_request import later_calls
+from story_service.passage import NEARLY_WHOLE, words_of
+from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Missing, Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ class Content:
         self.length = len(assignment.written_so_far)
         """Code points of the whole content, text before the request included."""
         self._attempt = 0
+        self.passage = assignment.passage
+        """What the present attempt writes."""
+        self._extended = False
+        self._ending = ""
+        self.words_asked = words_of(assignment.length_minutes)
+        """Requested words of the story."""
         self.outline = assignment.outline
         """The plan of the story, once there is one."""
         self.broke_off = False
@@ -46,7 +54,17 @@ class Content:
     @property
     def can_end(self) -> bool:
         """True where the released text can be the whole story, without an ending, when no call is left."""
-        return self.broke_off or is_nearly_whole(self._assignment, count_words("".join(self._pieces)))
+        return self.broke_off or not self.is_short
+
+    @property
+    def words(self) -> int:
+        """Words of the whole content."""
+        return count_words("".join(self._pieces))
+
+    @property
+    def is_short(self) -> bool:
+        """True where the content has too few of the requested words."""
+        return self.words < NEARLY_WHOLE * self.words_asked
 
     @property
     def whole(self) -> str:
@@ -63,19 +81,25 @@ class Content:
         """True where the cost of an attempt must be known before the next starts."""
         return self._assignment.max_cost_usd is not None
 
-    def begin_attempt(self, spent: Spending) -> Assignment:
-        """Returns what the next attempt is to write; `spent` is the cost of this request so far."""
+    def begin_attempt(self, spent: Spending, *, calls_left: int) -> Assignment:
+        """Returns what the next attempt is to write; `spent` is the cost of this request so far.
+
+        A passage is extended where enough calls are left for the scenes behind it.
+        """
         self._pieces = ["".join(self._pieces)]
         self._attempt = len(self._pieces)
-        return replace(
+        assignment = replace(
             self._assignment,
             title_so_far=self._title,
             written_so_far=self._pieces[0],
             broke_off=self.broke_off,
             outline=self.outline,
             gentle=self._gentle,
+            extended=self._extended,
             spent_usd=self._assignment.spent_usd + spent.cost_usd,
         )
+        self.passage = assignment.passage
+        return replace(assignment, extendable=not self._extended and calls_left >= 2 + later_calls(assignment))
 
     def note_refused(self, category: str) -> None:
         """Notes that the safety check refused what the attempt wrote next.
@@ -101,24 +125,46 @@ class Content:
             if self._title:
                 return None
             self._title = normalise_title(item.title) or fallback_title(self._assignment.language_code)
+            if self.outline is not None:
+                self.outline = replace(self.outline, title=self._title)
             return Title(self._title)
-        if not item.text:
-            return None
+        return self.add(item.text) if item.text else None
+
+    def add(self, text: str) -> Delta:
+        """Returns the delta of new text. Raises as `release` does."""
         if not self._title:
             raise generation_failed("TRUNCATED", "The model gave text before a title.")
-        if self.length + len(item.text) > MAX_CONTENT_LENGTH:
+        if self.length + len(text) > MAX_CONTENT_LENGTH:
             raise text_too_long()
-        delta = Delta(self.length, item.text)
-        self.length += len(item.text)
-        self._digest.update(item.text.encode())
-        self._pieces.append(item.text)
+        delta = Delta(self.length, text)
+        self.length += len(text)
+        self._digest.update(text.encode())
+        self._pieces.append(text)
         return delta
+
+    def take_ending(self) -> Delta | None:
+        """Returns the ending that was not released, after an attempt has added nothing before it; None without one."""
+        ending, self._ending = self._ending, ""
+        return self.add(ending) if ending and not self.attempt_has_text else None
+
+    def close_passage(self, missing: Missing = Missing.SCENE, *, ending: str = "") -> Outline | None:
+        """Notes what the story lacks; returns the outline where a scene has ended."""
+        self._extended = missing is Missing.WORDS or (self._extended and missing is Missing.ENDING)
+        self._ending = ending
+        self.broke_off = self.broke_off or missing is Missing.ENDING
+        scene = self.passage.scene
+        if scene is None or self.outline is None or missing in {Missing.WORDS, Missing.ENDING}:
+            return None
+        ends = [each.end or self.passage.start for each in self.outline.scenes[:scene]]
+        scenes = [replace(each, end=end) for each, end in zip(self.outline.scenes, [*ends, self.length], strict=False)]
+        self.outline = replace(self.outline, scenes=(*scenes, *self.outline.scenes[scene + 1 :]))
+        return self.outline
 
     def verify(self, ended: AttemptEnded | None) -> None:
         """Raises UNAVAILABLE unless the attempt ended, with text that is equal to what was released."""
         if ended is None:
             raise generation_failed("TRUNCATED", "The model's answer was cut.")
-        if not self.length:
+        if not self.length and ended.missing is Missing.NOTHING:
             raise generation_failed("TRUNCATED", "The model's answer was empty.")
         if ended.text != "".join(self._pieces[self._attempt :]):
             raise generation_failed("TRUNCATED", "The model's answer was not what it had streamed.")

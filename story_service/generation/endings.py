@@ -9,10 +9,12 @@ from statistics import median
 from typing import Final
 
 from servicekit.sentences import CLOSERS, is_closed
-from story_service.answer.reader import NEARLY_WHOLE
 from story_service.answer.wording import wording
 from story_service.chat import EndMark
-from story_service.prompting.length import TOO_SHORT
+from story_service.passage import NEARLY_WHOLE
+
+TOO_SHORT: Final = 0.2
+"""Models write half of the requested length now and then; a fifth is no answer to be continued by its model."""
 
 
 class Verdict(Enum):
@@ -25,14 +27,16 @@ class Verdict(Enum):
     OUT_OF_TOKENS = "out_of_tokens"
     FILTERED = "filtered"
     TOO_SHORT = "too_short"
+    SHORT = "short"
+    """It is extended before its ending."""
 
 
-def judge(mark: EndMark, *, whole: bool, share: float, added: bool = True) -> Verdict:
-    """Returns what became of a story that has `share` of its requested words; `whole`: its last sentence is.
+def judge(mark: EndMark, *, whole: bool, share: float, added: bool = True, extendable: bool = False) -> Verdict:
+    """Returns what became of a passage that has `share` of its requested words; `whole`: its last sentence is.
 
-    `added`: the answer has added to it. The text decides, and the mark only where the text does not: a model that says
-    that it has finished can have written less than requested, while a connection that ends, a maximum of tokens and a
-    filter cut a story anywhere.
+    `added`: the answer has added to it; `extendable`: another may, before its ending. The text decides, and the mark
+    only where the text does not: a model that says that it has finished can have written less than requested, while a
+    connection that ends, a maximum of tokens and a filter cut a story anywhere.
     """
     nearly = share >= NEARLY_WHOLE
     match mark:
@@ -45,6 +49,8 @@ def judge(mark: EndMark, *, whole: bool, share: float, added: bool = True) -> Ve
         case EndMark.PROPER | EndMark.UNKNOWN:
             if share < (TOO_SHORT if added else NEARLY_WHOLE):
                 return Verdict.TOO_SHORT
+            if not nearly and extendable:
+                return Verdict.SHORT
             return Verdict.COMPLETE if whole else Verdict.BROKE_OFF
 
 

@@ -25,13 +25,15 @@ from story_service.errors import (
     generation_failed,
     why,
 )
-from story_service.generation.budget import USELESS, CallBudget
+from story_service.generation.budget import USELESS, CallBudget, calls_of
+from story_service.generation.content import Title
 from story_service.generation.selection import (
     FALLBACK,
     Selection,
     ending_notice,
     fallback_notice,
     loading_notice,
+    shorter_notice,
     waiting_notice,
 )
 from story_service.models.names import id_at_provider, provider_of
@@ -43,6 +45,7 @@ from story_service.ports import (
     AttemptStarted,
     AttemptText,
     AttemptTitle,
+    Missing,
     ModelCall,
     Notice,
 )
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
     from servicekit.resilience.circuit_queue import Circuit
     from servicekit.resilience.retry import RetryBudget
     from story_service.assignment import Assignment
-    from story_service.generation.content import Content, Delta, Title
+    from story_service.generation.content import Content, Delta
     from story_service.generation.cost_ledger import CostLedger
     from story_service.metrics import StoryMetrics
     from story_service.ports import ModelWriter
@@ -74,7 +77,8 @@ class Writing:
     """What all stories are written with: `writers` by provider, and the rules by which models are called.
 
     `policy` is for retries of the same model and `budget` for those to all providers. `circuit` returns a model's
-    circuit breaker, None where it has none. `max_calls` is how often models are called for one story.
+    circuit breaker, None where it has none. `max_calls` is how often models are called for one story, once more for its
+    outline and each scene.
     """
 
     writers: Mapping[str, ModelWriter]
@@ -112,7 +116,7 @@ class ModelFallback:
         self._writers = writing.writers
         self._policy = writing.policy
         self._calls = CallBudget(
-            writing.max_calls,
+            writing.max_calls + calls_of(assignment.length_minutes),
             writing.policy.retries + 1,
             made=assignment.calls_made,
             without_text=assignment.calls_without_text,
@@ -156,6 +160,8 @@ class ModelFallback:
                 async with aclosing(self._model(self._models.pop(0))) as items:
                     async for item in items:
                         yield item
+                for ending in self._without_more() if self._models in ([], [OFFLINE]) else ():
+                    yield ending
                 if not self._models and not self._complete:
                     async with aclosing(self._wait()) as notices:
                         async for notice in notices:
@@ -163,6 +169,9 @@ class ModelFallback:
             if not self._complete and self._content.can_end and self._may_end:
                 self._complete = True
                 yield self._ending_missing()
+            if self._complete and self._content.is_short:
+                asked, written = self._content.words_asked, self._content.words
+                yield shorter_notice(self.outcome().model, asked=asked, written=written)
         finally:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
@@ -178,11 +187,12 @@ class ModelFallback:
     async def _model(self, model: str) -> AsyncGenerator[FallbackItem, None]:
         """Yields the items of all attempts of one model until it has to be waited for."""
         before, circuit = self._attempts, self._circuit(model)
-        answers = circuit.answers if circuit is not None else 0
+        answers = _answers_of(circuit)
         if self._budget is not None and model != OFFLINE:
             self._budget.earn()
-        while True:
-            failure: ProviderError | DomainError | None = None
+        failure: ProviderError | DomainError | None = None
+        while not self._complete and self._may_call(model):
+            failure = None
             try:
                 async with aclosing(self._attempt(model)) as items:
                     async for item in items:
@@ -191,16 +201,19 @@ class ModelFallback:
                 raise
             except (ProviderError, DomainError) as error:
                 failure = error
+                self._note(model, error)
+                for item in self._without_more() if isinstance(error, USELESS) else ():
+                    yield item
+                    failure = None
             if failure is None:
-                return
-            self._note(model, failure)
-            pause = self._pause(model, failure)
-            if pause is None:
+                # What it writes next begins with all its tries.
+                before, answers = self._attempts, _answers_of(circuit)
+            elif (pause := self._pause(model, failure)) is not None:
+                await asyncio.sleep(pause)
+            else:
                 break
-            await asyncio.sleep(pause)
-        if circuit is not None and self._called and isinstance(failure, ProviderError):
-            circuit.tries_ended(failure, answers=answers, used_up=self._attempts - before > self._policy.retries)
-        self._failed(model, failure)
+        if failure is not None:
+            self._failed(model, failure, answers=answers, attempts=self._attempts - before)
 
     async def _attempt(self, model: str) -> AsyncGenerator[FallbackItem, None]:
         self._called, self._attempt_began = False, asyncio.get_running_loop().time()
@@ -208,7 +221,7 @@ class ModelFallback:
         if self._content.has_cost_limit:
             for call in await self._ledger.settle():
                 yield call
-        assignment = self._content.begin_attempt(self._ledger.spending)
+        assignment = self._content.begin_attempt(self._ledger.spending, calls_left=self._calls.left)
         ended: AttemptEnded | None = None
         async with aclosing(
             self._writers[provider_of(model)].write(assignment, model=id_at_provider(model))
@@ -219,7 +232,9 @@ class ModelFallback:
                     break
                 for out in self._items_of(item):
                     yield out
-        self._close(ended)
+        outline = self._close(model, ended)
+        if outline is not None:
+            yield outline
         if ended is not None and ended.ending_missing:
             yield self._ending_missing()
 
@@ -242,6 +257,8 @@ class ModelFallback:
                 if piece is not None:
                     self.embedded = self.embedded or self._is_embedded()
                     yield piece
+                if isinstance(piece, Title) and self._content.outline is not None:
+                    yield self._content.outline
             case ModelCall():
                 call = item if PURPOSE in item.metadata else self._writing_call(item)
                 if call.outcome != ATTEMPT_OUTCOME_STARTED:
@@ -270,12 +287,33 @@ class ModelFallback:
     def _is_embedded(self) -> bool:
         return self._started is not None and self._started.embedded
 
-    def _close(self, ended: AttemptEnded | None) -> None:
-        if self._started is None:
+    def _close(self, model: str, ended: AttemptEnded | None) -> Outline | None:
+        """Notes that an attempt has written what it was to; returns the outline where it has changed."""
+        if self._started is None or ended is None:
             raise generation_failed("TRUNCATED", "The model's answer was cut.")
         self._content.verify(ended)
-        self._complete = True
+        self._calls.succeeded(model)
+        self._probe = False
+        self._complete = ended.missing is Missing.NOTHING
         self.embedded = self.embedded or self._is_embedded()
+        outline = self._content.close_passage(ended.missing, ending=ended.ending)
+        if self._complete:
+            self._log_written()
+        return outline
+
+    def _without_more(self) -> Iterator[Delta | Outline]:
+        """Ends the passage with the ending that was held where no attempt has written more before it."""
+        ending = self._content.take_ending()
+        if ending is not None:
+            self._complete = self._content.passage.last
+            outline = self._content.close_passage(Missing.NOTHING if self._complete else Missing.SCENE)
+            yield ending
+            if outline is not None:
+                yield outline
+
+    def _log_written(self) -> None:
+        if self._started is None:
+            return
         _log.info(
             "story written",
             model=self._started.model,
@@ -340,8 +378,11 @@ class ModelFallback:
         # The story continues with one that was announced, or that replaces none.
         self._notices = [notice for notice in self._notices if notice.reason != FALLBACK]
 
-    def _failed(self, model: str, error: ProviderError | DomainError) -> None:
-        """Notes that `model` is not called again, or only after a wait."""
+    def _failed(self, model: str, error: ProviderError | DomainError, *, answers: int, attempts: int) -> None:
+        """Notes that `model` is not called again, or only after a wait; `answers` of its circuit before `attempts`."""
+        circuit = self._circuit(model)
+        if circuit is not None and self._called and isinstance(error, ProviderError):
+            circuit.tries_ended(error, answers=answers, used_up=attempts > self._policy.retries)
         if (waited := self._waited_for(model, error)) is not None:
             self._away[waited] = model
         if isinstance(error, ProviderError):
@@ -377,6 +418,10 @@ class ModelFallback:
     def _is_open(self, model: str) -> bool:
         circuit = self._circuit(model)
         return circuit is not None and circuit.state != "closed"
+
+
+def _answers_of(circuit: Circuit | None) -> int:
+    return 0 if circuit is None else circuit.answers
 
 
 def _says_more(error: ProviderError | DomainError, before: ProviderError | DomainError) -> bool:

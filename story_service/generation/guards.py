@@ -2,20 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
 from servicekit.sentences import sentence_ends
 from story_service.answer.sentences import count_words
-from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
-from story_service.errors import text_too_long
+from story_service.assignment import Assignment
+from story_service.generation.length_guard import LengthGuard
 from story_service.generation.opening import OpeningGuard
-from story_service.prompting.length import most_words
 
-# Combining marks are no \w in Python, and belong to the letter before them.
-_WORD: Final = re.compile(r"[\w\N{COMBINING GRAVE ACCENT}-\N{COMBINING LATIN SMALL LETTER X}]+")
+# Combining marks are no \w in Python, and belong to the letter before them: Latin, Arabic, scripts of India, Thai.
+_WORD: Final = re.compile(
+    r"[\w\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0900-\u0963\u0966-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,20 +293,14 @@ class OutputGuard:
     """What an attempt adds to the story, checked before it is released.
 
     The first sentences of a continuation are held until it is known not to start over, and those of every attempt until
-    they are known to be a story (OpeningGuard).
+    they are known to be a story (OpeningGuard); the last ones as LengthGuard says.
     """
 
     def __init__(self, assignment: Assignment, opening: OpeningGuard) -> None:
-        written = assignment.written_so_far
         self._opening = opening
-        self._continuation = ContinuationGuard(written)
-        self._repetition = RepetitionGuard(written)
-        self._most_words = most_words(assignment)
-        self._room = MAX_CONTENT_LENGTH - len(written)
-        self.words = count_words(written)
-        """Words of the whole story, with those that are held."""
-        self.full = False
-        """True once the next sentence would make the story longer than it may become: no more is taken."""
+        self._continuation = ContinuationGuard(assignment.written_so_far)
+        self._repetition = RepetitionGuard(assignment.written_so_far)
+        self.length = LengthGuard(assignment)
 
     def feed(self, text: str, *, new_paragraph: bool = False) -> list[str]:
         """Returns what may be released after whole sentences; `new_paragraph`: the attempt began with a new one.
@@ -314,30 +309,25 @@ class OutputGuard:
         the story would be too long; the text that came with them is never released.
         """
         new = self._continuation.feed(text, new_paragraph=new_paragraph)
-        return self._opening.feed(self._bounded(self._repetition.feed(new))) if new else []
+        return self._opening.feed(self.length.feed(self._repetition.feed(new))) if new else []
 
-    def finish(self, *, ended: bool, cut: bool = False, new_paragraph: bool = False) -> list[str]:
-        """Returns what is still held at the end of the attempt. Raises as `feed` does.
+    def finish(self, *, ended: bool, may_end: bool, new_paragraph: bool = False) -> list[str]:
+        """Returns what is still held at the end of the attempt, without an ending that comes too soon.
 
-        `ended`: the story may end here. Of a `cut` attempt nothing is released that may repeat the text.
+        `ended`: it was not cut; `may_end`: the story may end here. Of a cut attempt nothing is released that may repeat
+        the text. Raises as `feed` does.
         """
         held: list[str] = []
-        if ended:
-            new = self._continuation.finish(new_paragraph=new_paragraph, cut=cut)
+        if may_end:
+            new = self._continuation.finish(new_paragraph=new_paragraph, cut=not ended)
             held = [*(self._repetition.feed(new) if new else []), *self._repetition.finish()]
-        return [*self._opening.feed(self._bounded(held)), *self._opening.finish(ended=ended)]
+        released = [*self.length.feed(held), *self.length.finish(ended=ended)]
+        if not self._opening.is_open:
+            # So little text is judged as a whole.
+            released += self.length.let_go()
+        return [*self._opening.feed(released), *self._opening.finish(ended=may_end)]
 
-    def _bounded(self, sentences: Iterable[str]) -> list[str]:
-        """Returns the sentences that the story has room for."""
-        taken: list[str] = []
-        for sentence in sentences:
-            number = count_words(sentence)
-            self.full = self.full or self.words + number > self._most_words
-            if self.full:
-                break
-            self.words += number
-            self._room -= len(sentence)
-            if self._room < 0:
-                raise text_too_long()
-            taken.append(sentence)
-        return taken
+    def let_go(self, *, paragraphs: bool = False) -> list[str]:
+        """Returns what is held for its length alone; with `paragraphs` up to the last one. Raises as `feed` does."""
+        held = self.length.whole_paragraphs() if paragraphs else self.length.let_go()
+        return [*self._opening.feed(held), *self._opening.finish(ended=True)]

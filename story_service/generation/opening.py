@@ -6,7 +6,7 @@ from servicekit.languages import LanguageDetector
 from story_service.answer.refusals import Refusal, refusal_in
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment
-from story_service.prompting.length import words_asked
+from story_service.passage import words_of
 
 _FIRST_WORDS: Final = 25
 """Words that show the language; most refusals are shorter."""
@@ -38,7 +38,7 @@ class OpeningGuard:
 
     def __init__(self, assignment: Assignment, languages: LanguageDetector | None) -> None:
         """`languages` is loaded by the time of the first text; None leaves the language unchecked."""
-        asked = words_asked(assignment)
+        asked = words_of(assignment.length_minutes)
         self._language = assignment.language_code
         self._languages = languages
         self._begun = bool(assignment.written_so_far.strip())
@@ -47,7 +47,8 @@ class OpeningGuard:
         self._title = ""
         self._held: list[str] = []
         self._words = 0
-        self._open = False
+        self.is_open = False
+        """True once text was passed on."""
 
     def title(self, title: str) -> bool:
         """Returns whether the title may be released before the text. Raises RefusedError."""
@@ -60,7 +61,7 @@ class OpeningGuard:
 
     def feed(self, sentences: list[str]) -> list[str]:
         """Returns what may be released after `sentences`. Raises RefusedError and OtherLanguageError."""
-        if self._open:
+        if self.is_open:
             return sentences
         self._held += sentences
         self._words += sum(map(count_words, sentences))
@@ -77,7 +78,7 @@ class OpeningGuard:
 
     def finish(self, *, ended: bool) -> list[str]:
         """Returns what is held at the end of the attempt; `ended`: it was not cut. Raises as `feed` does."""
-        if self._open:
+        if self.is_open:
             return []
         refusal = self._refusal()
         if refusal is Refusal.CERTAIN or (refusal is Refusal.POSSIBLE and ended and not self._begun):
@@ -96,7 +97,7 @@ class OpeningGuard:
         found = self._other_language()
         if found:
             raise OtherLanguageError(found)
-        held, self._held, self._open = self._held, [], True
+        held, self._held, self.is_open = self._held, [], True
         return held
 
     def _other_language(self) -> str:

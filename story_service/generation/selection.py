@@ -132,6 +132,15 @@ def avoid_notice(places: Sequence[int]) -> Notice:
     return Notice(reason="AVOID_NOT_MET", message=f"The story has words that it was to avoid: see {named} of its spec.")
 
 
+def shorter_notice(model: str, *, asked: int, written: int) -> Notice:
+    """The story is complete with fewer words than requested: `model` wrote no more."""
+    return Notice(
+        reason="SHORTER_THAN_ASKED",
+        message=f"The story has {written} of the {asked} words that were asked for: {model} wrote no more.",
+        metadata={"model": model, "words_asked": str(asked), "words_written": str(written)},
+    )
+
+
 def ending_notice(model: str) -> Notice:
     """The story is complete without an ending: `model` wrote none, or too much before it."""
     return Notice(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from offline_writer import Kind, Outline, Parent, Protagonist, Scene
 from story_service.assignment import ASPECTS, Assignment, Listener
 from story_service.chat import Message
-from story_service.prompting.length import words_asked
+from story_service.passage import words_of
 from story_service.prompting.templates_folder import Templates
 from story_service.prompting.variables import variables
 
@@ -76,7 +76,7 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
         )
         yield bare
         yield replace(bare, title_so_far="T")
-        yield replace(bare, title_so_far="T", written_so_far="W. " * words_asked(bare))
+        yield replace(bare, title_so_far="T", written_so_far="W. " * words_of(bare.length_minutes))
         for age in _AGES:
             full = replace(
                 bare,
@@ -96,6 +96,16 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
                 ),
             )
             yield full
+            yield replace(full, length_minutes=10, outline=None)
+            for told in ("", "W. " * 400, "W. " * 800):
+                scenes = (Scene(purpose="S", words=750), Scene(words=750))
+                yield replace(
+                    full,
+                    length_minutes=10,
+                    title_so_far="T" if told else "",
+                    written_so_far=told,
+                    outline=Outline(scenes=scenes),
+                )
             yield replace(full, moral="m", language_code=f"{language_code}-XX", title_so_far="T", written_so_far="W.")
 
 

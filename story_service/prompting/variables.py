@@ -12,7 +12,7 @@ from servicekit.languages import is_right_to_left, quotation_marks
 from story_service.answer.sentences import characters_a_word
 from story_service.assignment import seed_of
 from story_service.cleaning import clean
-from story_service.prompting.length import lacks_only_ending, words_asked, words_left
+from story_service.passage import scenes_of, words_of
 from story_service.prompting.variety import draw, plot_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ _MORAL_KEYS: Final = {name: key for key, names in _MORALS.items() for name in (k
 
 def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[str, Any]:
     """Returns the variables in docs/prompts.md. Text from people is `Data`; `folder` is that of the templates."""
-    words, seed = words_asked(assignment), seed_of(assignment)
+    words, seed = words_of(assignment.length_minutes), seed_of(assignment)
     return {
         "folder": folder,
         "kind": assignment.kind,
@@ -124,10 +124,14 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "heard": _heard(assignment),
         "length_minutes": assignment.length_minutes,
         "words": words,
-        "words_left": words_left(assignment),
+        "words_left": assignment.passage.left,
         "paragraphs": max(words // _WORDS_PER_PARAGRAPH, 2),
+        "planning": assignment.lacks_outline,
+        "scene_count": scenes_of(assignment.length_minutes),
+        "scene": assignment.passage.scene + 1 if assignment.passage.scene is not None else 0,
+        "last_scene": assignment.passage.last,
         "continuing": continuing,
-        "only_ending": continuing and lacks_only_ending(assignment),
+        "only_ending": continuing and assignment.passage.lacks_only_ending,
         "title_so_far": Data(assignment.title_so_far, limit=_LINE),
         "written_so_far": Data.of_lines(assignment.written_so_far, first=_FIRST, last=_LAST),
     }

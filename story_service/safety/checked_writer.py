@@ -140,6 +140,9 @@ class _Attempt:
             case Outline() if (plan := _plan(item)) != self._planned:
                 self._planned = plan
                 await self._check((item,), plan, "outline")
+            case AttemptEnded() if item.ending:
+                await self._close_passage()
+                await self._check((item,), item.ending.strip(), "text")
             case _:
                 if isinstance(item, AttemptStarted):
                     self._provider = item.provider

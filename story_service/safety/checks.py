@@ -11,7 +11,6 @@ from servicekit.resilience.errors import CircuitOpenError, ProviderError, Provid
 from servicekit.resilience.retry import RetryPolicy
 from story_service.errors import check_failed, cost_limit_reached, cost_unknown, request_refused
 from story_service.ports import ModelCall, Notice
-from story_service.prompting.length import words_left
 from story_service.safety.ports import Verdict
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Checks:
         limit = assignment.max_cost_usd
         if limit is None:
             return assignment
-        words = words_left(assignment)
+        words = assignment.passage.left
         most = self._check.most_usd(checks=_FIRST_CHECKS + words // LEAST_WORDS, words=words)
         if most is None:
             raise cost_unknown("of the safety check")

@@ -86,7 +86,9 @@ def _read_profile(profile: type[ProfileT], message: Message) -> ProfileT:
 
 
 def _read_outline(outline: common_pb2.StoryOutline) -> Outline:
-    scenes = (Scene(purpose=clean(each.purpose), words=each.words, key=each.key) for each in outline.scenes)
+    scenes = (
+        Scene(purpose=clean(each.purpose), words=each.words, key=each.key, end=each.end) for each in outline.scenes
+    )
     return Outline(
         title=clean(outline.title),
         setting=clean(outline.setting),

@@ -70,7 +70,10 @@ def _attempt(call: ModelCall) -> common_pb2.Attempt:
 
 
 def _outline(outline: Outline) -> common_pb2.StoryOutline:
-    scenes = [common_pb2.OutlineScene(purpose=each.purpose, words=each.words, key=each.key) for each in outline.scenes]
+    scenes = [
+        common_pb2.OutlineScene(purpose=each.purpose, words=each.words, key=each.key, end=each.end)
+        for each in outline.scenes
+    ]
     return common_pb2.StoryOutline(
         title=outline.title,
         setting=outline.setting,

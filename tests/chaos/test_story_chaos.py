@@ -81,7 +81,7 @@ async def _storm(folder: Path, *, stories: int, seed: int) -> None:
     told = {attempt.metadata["generation_id"]: attempt.cost_usd for attempt in attempts if attempt.metadata}
     assert {key: pytest.approx(billed[key]) for key in told if key} == {key: told[key] for key in told if key}
     assert pytest.approx(upstream.total_cost) == sum(attempt.cost_usd for attempt in attempts)
-    assert len(upstream.calls) <= 1.35 * stories
+    assert len(upstream.calls) <= stories + weather.broken
 
 
 def test_stories_come_through_bad_weather(tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ CASES: Final[tuple[Case, ...]] = (
             sends=f"a last sentence of the story itself: “{end}”",
             answers=[story(f"{TITLE}\n\n{TEXT}\n\n{end}")],
             text=f"{TEXT}\n\n{end}",
-            request={"length_minutes": 2},
             calls=1,
         )
         for end in (
@@ -56,7 +55,6 @@ CASES: Final[tuple[Case, ...]] = (
         sends="a story that begins: “Sorry, I can't help you, said the owl”",
         answers=[story(f"{TITLE}\n\nSorry, I can't help you with this story, said the owl.\n\n{TEXT}")],
         text=f"Sorry, I can't help you with this story, said the owl.\n\n{TEXT}",
-        request={"length_minutes": 2},
         calls=1,
     ),
     Case(

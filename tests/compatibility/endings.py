@@ -10,11 +10,20 @@ from compatibility.harness import Case
 
 _NEARLY: Final = joined(14)
 _MISSING: Final = "READY, ENDING_MISSING"
+_SHORTER: Final = "READY, SHORTER_THAN_ASKED"
+_PLANNED: Final = 6
+"""Minutes from which on an outline is made first."""
 
 
 def _ends(text: str, reason: str | None, *, done: bool = True) -> Answer:
     finish = () if reason is None else (Finish(reason),)
     return stream(*pieces(text), *finish, *((DONE,) if done else ()))
+
+
+def _breaks_off(call: Call) -> Answer:
+    told = told_before(call)
+    begun = f"{TITLE}\n\n{joined(7)}" if not told else joined(12)[len(joined(told)) :].lstrip(" ")
+    return _ends(f"{begun} And then the", "stop")
 
 
 def _piece_by_piece(call: Call) -> Answer:
@@ -63,13 +72,13 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         kind="Stories that break off",
         sends='a story that breaks off inside a sentence with `finish_reason` "stop", then its ending',
-        answers=[_ends(f"{TITLE}\n\n{_NEARLY} Ula thanked the", "stop"), story(rest(_NEARLY))],
+        answers=[_ends(f"{TITLE}\n\n{_NEARLY} The owl thanked the", "stop"), story(rest(_NEARLY))],
         calls=2,
     ),
     Case(
         kind="Stories that break off",
         sends='a story that breaks off inside a sentence with `finish_reason` "stop", to every call',
-        answers=[_ends(f"{TITLE}\n\n{_NEARLY} Ula thanked the", "stop")],
+        answers=[_ends(f"{TITLE}\n\n{_NEARLY} The owl thanked the", "stop")],
         calls=2,
         outcome=_MISSING,
         text=_NEARLY,
@@ -77,12 +86,9 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         kind="Stories that break off",
         sends='half a story that breaks off with `finish_reason` "stop", and more of it that breaks off too',
-        answers=[
-            _ends(f"{TITLE}\n\n{joined(7)} And then the", "stop"),
-            _ends(f"{joined(12)[len(joined(7)) :].lstrip()} And then the", "stop"),
-        ],
-        calls=2,
-        outcome=_MISSING,
+        answers=_breaks_off,
+        calls=3,
+        outcome=f"{_MISSING}, SHORTER_THAN_ASKED",
         text=joined(12),
     ),
     Case(
@@ -103,16 +109,16 @@ CASES: Final[tuple[Case, ...]] = (
         kind="Lengths",
         sends='two sentences and `finish_reason` "length", to every call',
         answers=_piece_by_piece,
-        calls=5,
-        text=joined(10),
+        calls=7,
+        text=joined(14),
     ),
     Case(
         kind="Lengths",
         sends="a story of ten times the words that were requested",
         answers=[story(f"{TITLE}\n\n{' '.join(_ENDLESS)}")],
-        calls=1,
+        calls=2,
         outcome=_MISSING,
-        text=" ".join(_ENDLESS[: 225 // 9]),
+        text=" ".join(_ENDLESS[: 150 // 9]),
     ),
     Case(
         kind="Refusals",
@@ -126,7 +132,7 @@ CASES: Final[tuple[Case, ...]] = (
             kind="Refusals",
             sends=f"a refusal in {name}, for a story of {minutes} min",
             answers=[story(refusal)],
-            calls=1,
+            calls=1 if minutes < _PLANNED else 2,
             outcome="CONTENT_REFUSED",
             request={"language_code": code, "length_minutes": minutes},
         )
@@ -172,7 +178,8 @@ CASES: Final[tuple[Case, ...]] = (
         kind="Languages",
         sends="a story in English for one in Japanese, then a Japanese one",
         answers=[story(WHOLE), story(IN_OTHER_LANGUAGES["ja"])],
-        calls=2,
+        calls=3,
+        outcome=_SHORTER,
         request={"language_code": "ja"},
         title=IN_OTHER_LANGUAGES["ja"].partition("\n\n")[0],
         text=IN_OTHER_LANGUAGES["ja"].partition("\n\n")[2],
@@ -182,7 +189,8 @@ CASES: Final[tuple[Case, ...]] = (
             kind="Languages",
             sends=f"a short story in the requested language, `{code}`",
             answers=[story(text)],
-            calls=1,
+            calls=2,
+            outcome=_SHORTER,
             title=text.partition("\n\n")[0],
             text=text.partition("\n\n")[2],
             request={"language_code": code},
@@ -193,14 +201,16 @@ CASES: Final[tuple[Case, ...]] = (
         kind="Repetition",
         sends="a lullaby with a refrain of one line, five times in a row",
         answers=[story(f"{TITLE}\n\n{_REFRAIN}")],
-        calls=1,
+        calls=2,
+        outcome=_SHORTER,
         text=_REFRAIN,
     ),
     Case(
         kind="Repetition",
         sends="a cumulative tale",
         answers=[story(f"{TITLE}\n\n{_CUMULATIVE}")],
-        calls=1,
+        calls=2,
+        outcome=_SHORTER,
         text=_CUMULATIVE,
     ),
     Case(

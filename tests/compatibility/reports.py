@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -952,7 +952,7 @@ _REFUSALS: Final[Sequence[Case]] = tuple(
         + (", asked for ten minutes" if minutes == 10 else ""),
         answers=[story(words)],
         request={"language_code": language, "length_minutes": minutes},
-        calls=1,
+        calls=2 if minutes == 10 else 1,
         outcome="CONTENT_REFUSED",
     )
     for language, minutes, words in (
@@ -991,11 +991,11 @@ def _tale(sends: str, title: str, text: str, **more: Any) -> Case:
         answers=[story(f"{title}\n\n{text}")],
         title=title,
         text=text,
-        calls=1,
-        **more,
+        **{"calls": 1, **more},
     )
 
 
+_SHORT: Final[Mapping[str, Any]] = {"calls": 2, "outcome": "READY, SHORTER_THAN_ASKED"}
 _SLEEP: Final = "Sleep, little star, the night is deep."
 _LULLABY: Final = "\n\n".join(
     f"{first} lay down in the {place} and closed both eyes.\n{_SLEEP}\n{second}\n{_SLEEP}"
@@ -1097,10 +1097,9 @@ _STORIES: Final[Sequence[Case]] = (
         "a first sentence in which the moon is sorry",
         "The Moon Who Could Not Play",
         "\"I'm sorry, but I can't come out to play tonight,\" said the moon. " + TEXT,
-        request={"length_minutes": 2},
     ),
-    _tale("a story in letters, each with a greeting and a signature", "Letters to the Sea", _LETTERS),
-    _tale("numbered parts with headings of their own", "Three Doors", _DOORS),
+    _tale("a story in letters, each with a greeting and a signature", "Letters to the Sea", _LETTERS, **_SHORT),
+    _tale("numbered parts with headings of their own", "Three Doors", _DOORS, **_SHORT),
 )
 
 CASES: Final[tuple[Case, ...]] = (

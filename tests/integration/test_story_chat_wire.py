@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -276,13 +277,18 @@ async def test_second_refusal_leaves_out_all_that_is_optional(upstream: OpenRout
 async def test_refusal_that_names_no_field_is_not_asked_again(
     upstream: OpenRouterFake, model: ServerChatModel, message: str
 ) -> None:
-    """One call."""
+    """Unless an answer with a schema was requested: that is left out, since many servers say no more."""
+    request = ChatRequest(model="llama3.2:3b", messages=(Message("user", "Tell."),))
     upstream.answer(_openai(message))
 
     with pytest.raises(ProviderError) as caught:
-        await _asked(model)
+        await _read(model, request, TIMERS)
 
     assert ProviderErrorKind.INVALID_INPUT == caught.value.kind
+    upstream.answer(*[_openai(message)] * 3)
+    with pytest.raises(ProviderError):
+        await _read(model, replace(request, schema={"type": "object"}), TIMERS)
+    assert [False, True, False, False] == ["response_format" in call.body for call in upstream.calls]
 
 
 LOADING: Final = {

@@ -64,9 +64,11 @@ async def test_story_arrives_as_the_contract_says() -> None:
         "title",
         "delta",
         "attempt",
+        "warning",
         "complete",
     ]
-    started, warning, title, text, call, complete = told
+    started, warning, title, text, call, shorter, complete = told
+    assert "SHORTER_THAN_ASKED" == shorter.warning.reason
     assert json_format.MessageToDict(started.started) == {"model": "offline", "provider": "scripted", "embedded": True}
     assert ("EMBEDDED_WRITER", MOMENT.timestamp()) == (warning.warning.reason, warning.warning.time.seconds)
     assert title.title.title == "Mia"

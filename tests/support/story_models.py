@@ -26,23 +26,23 @@ from tale.story.v1 import story_pb2, story_pb2_grpc
 TITLE: Final = "The Lantern of the Small Owl"
 
 SENTENCES: Final = (
-    "Once upon a time a small owl named Ula lived in the hollow of an old oak.",
-    "Every evening she lit a lantern, so that nobody in the wood would lose the way home.",
-    "\n\nOne night the wind was wild and blew the little flame out.",
-    '"Oh dear!" cried Ula, and she flew from branch to branch in the dark.',
-    "At the edge of the pond she met a frog who hummed to himself.",
-    '"I can not see you," said the frog, "but I can hear that you are sad."',
-    "\n\nUla told him about the lantern, and he listened until the very end.",
-    "Then he called the fireflies, one after the other, by their names.",
-    "They came out of the reeds like sparks and settled on the empty lantern.",
-    "\n\nNow it shone softer than ever before, green and gold at once.",
-    "A lost hedgehog saw it from afar and found the path to his nest.",
-    "A tired mouse saw it too and was no longer afraid.",
-    "\n\nUla thanked the frog and each of the fireflies.",
-    "The wind grew quiet and lay down in the grass.",
-    "Leaf by leaf the old oak stopped its rustling.",
-    "\n\nThe small owl tucked her head beneath her wing.",
-    "And in the soft light of her friends she slept until the morning.",
+    "Once upon a time a small owl lived in an oak.",
+    "Every evening she lit a lantern for those coming home.",
+    "\n\nOne night the wind was wild and blew it out.",
+    '"Oh dear!" cried the owl, and flew through the dark.',
+    "At the edge of the pond she met a frog.",
+    '"I can not see you," he said, "but sound sad."',
+    "\n\nShe told him about the lantern, and he listened well.",
+    "Then he called the fireflies, one by one, by name.",
+    "They came out of the reeds like golden sparks.",
+    "\n\nNow the lantern shone softer than ever before.",
+    "A lost hedgehog saw it and found his own nest.",
+    "A tired mouse saw it too and was not afraid.",
+    "\n\nThe owl thanked the frog and each of the fireflies.",
+    "The wind grew quiet and lay in the grass.",
+    "Leaf by leaf the great tree stopped its rustling.",
+    "\n\nThe small bird tucked her head beneath her wing.",
+    "And in the light of friends she slept till morning.",
 )
 
 
@@ -70,6 +70,7 @@ class Telling:
     started: list[str] = field(default_factory=list)
     title: str = ""
     text: str = ""
+    outlines: list[common_pb2.StoryOutline] = field(default_factory=list)
     attempts: dict[str, common_pb2.Attempt] = field(default_factory=dict)
     warnings: list[common_pb2.Problem] = field(default_factory=list)
     complete: story_pb2.GenerationComplete | None = None
@@ -90,6 +91,8 @@ class Telling:
             case "delta":
                 assert response.delta.offset == len(self.text)
                 self.text += response.delta.text
+            case "outline":
+                self.outlines.append(response.outline)
             case "attempt":
                 self.attempts[response.attempt.attempt_id] = response.attempt
             case "warning":
@@ -163,6 +166,8 @@ def _request(
     title: str = "",
     spent_usd: float = 0,
     provider_wait: int = 0,
+    outline: common_pb2.StoryOutline | None = None,
+    calls_made: int = 0,
     **spec: Any,
 ) -> story_pb2.GenerateStoryRequest:
     return story_pb2.GenerateStoryRequest(
@@ -172,6 +177,8 @@ def _request(
         title_so_far=title or (TITLE if written else ""),
         written_so_far=written,
         spent_usd=spent_usd,
+        outline=outline,
+        calls_made=calls_made,
         provider_wait=Duration(seconds=provider_wait),
     )
 

@@ -123,7 +123,7 @@ class VirtualRuns:
         peers: Any = SimpleNamespace(
             story=SimpleNamespace(GenerateStory=self._generate),
             voice=SimpleNamespace(SynthesizeSpeech=self._synthesize),
-            storage=SimpleNamespace(FinishAudio=self._finish),
+            storage=SimpleNamespace(FinishAudio=self._finish, ListStories=self._list),
         )
         lease = Lease(self.story.id, record.run.lease_token, seconds=1e9, since=loop_time(), clock=loop_time)
         ledger = Ledger(record.story)
@@ -169,6 +169,9 @@ class VirtualRuns:
         assert self._voice is not None
         return _TwoWayCall(self._voice.speak)
 
+    async def _list(self, _: storage_pb2.ListStoriesRequest, **__: Any) -> storage_pb2.ListStoriesResponse:
+        return storage_pb2.ListStoriesResponse()
+
     async def _finish(self, request: storage_pb2.FinishAudioRequest, **_: Any) -> None:
         self.story.audio.audio_id = request.audio_id
 
@@ -180,6 +183,8 @@ class VirtualRuns:
         if checkpoint.HasField("text"):
             assert checkpoint.text.offset == len(story.content)
             story.content += checkpoint.text.text
+        if checkpoint.HasField("outline"):
+            story.outline.CopyFrom(checkpoint.outline)
         if checkpoint.title:
             assert not story.title
             story.title = checkpoint.title

@@ -70,7 +70,7 @@ def _check(
     assert not story.content or TITLE == story.title
     reasons = {problem.reason for problem in story.problems} - {"MODEL_FALLBACK", "WAITING_FOR_PROVIDER"}
     if story.state == READY:
-        assert reasons <= {"ENDING_MISSING"}, (reasons, what)
+        assert reasons <= {"ENDING_MISSING", "SHORTER_THAN_ASKED"}, (reasons, what)
     else:
         # A story for which no call could be made any more, or yet.
         unknown = {"UPSTREAM_UNAVAILABLE"} if lines else {"CIRCUIT_OPEN"}

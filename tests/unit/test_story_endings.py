@@ -13,7 +13,7 @@ from support.story_models import SENTENCES, TITLE, joined
 from support.story_storm import FakeChat, Storm
 from support.virtual_runs import VirtualRuns
 
-from offline_writer import OfflineWriter
+from offline_writer import OfflineWriter, Outline
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from standins.virtual_time import run_virtually
 from story_service.answer.sentences import count_words
@@ -24,7 +24,7 @@ from story_service.generation.endings import Verdict, is_whole, judge
 from story_service.generation.guards import RepeatedError, RepetitionGuard
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.models.catalogue import ModelList
-from story_service.ports import AttemptText, AttemptTitle, Spending
+from story_service.ports import AttemptText, AttemptTitle, Missing, Spending
 from story_service.wire.servicer import StoryServicer
 from tale.common.v1 import common_pb2
 
@@ -61,8 +61,8 @@ def test_text_and_mark_decide_together(marks: tuple[EndMark, ...], whole: bool, 
 
 def test_answer_that_adds_nothing_completes_only_a_whole_story() -> None:
     """A model that has nothing to add to half a story has not continued it."""
-    assert Verdict.COMPLETE is judge(EndMark.PROPER, whole=True, share=0.8, added=False)
-    assert Verdict.TOO_SHORT is judge(EndMark.PROPER, whole=True, share=0.7, added=False)
+    assert Verdict.COMPLETE is judge(EndMark.PROPER, whole=True, share=0.9, added=False)
+    assert Verdict.TOO_SHORT is judge(EndMark.PROPER, whole=True, share=0.8, added=False)
     assert Verdict.CUT is judge(EndMark.NONE, whole=True, share=1.0, added=False)
 
 
@@ -158,7 +158,7 @@ def test_real_stories_are_whole_and_cut_ones_are_not(story: str, position: float
 
 def _attempt(
     answer: str, mark: EndMark, *, assignment: Assignment = _ASSIGNMENT, step: int = 7
-) -> tuple[WritingAttempt, Iterator[AttemptTitle | AttemptText]]:
+) -> tuple[WritingAttempt, Iterator[AttemptTitle | AttemptText | Outline]]:
     attempt = WritingAttempt(assignment, model="m", provider="fake", start_time=datetime.now(UTC))
     ended = ChatEnded(
         generation_id="g", model="m", provider_name="", finish_reason="", spending=Spending(), created=0, mark=mark
@@ -166,7 +166,7 @@ def _attempt(
     pieces = [ChatDelta(answer[start : start + step]) for start in range(0, len(answer), step)]
     events: list[ChatEvent] = [*pieces, ended]
 
-    def items() -> Iterator[AttemptTitle | AttemptText]:
+    def items() -> Iterator[AttemptTitle | AttemptText | Outline]:
         for event in events:
             yield from attempt.take(event)
             if attempt.complete:
@@ -323,14 +323,28 @@ async def test_story_that_begins_like_a_refusal_is_told(opening: str) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 5_000])
-async def test_story_gets_half_as_many_words_again_at_most(step: int) -> None:
-    """However the answer comes; the sentence that would pass it is not released."""
+async def test_answer_without_end_is_given_one_by_another_call(step: int) -> None:
+    """However the answer comes; what exceeds the requested words is not released, and leaves room for an ending."""
     sentences = [f"Then number {number} came and brought a friend along." for number in range(1_000)]
-    text, missing, error = await _told(f"{TITLE}\n\n" + " ".join(sentences), step=step)
+    attempt, items = _attempt(f"{TITLE}\n\n" + " ".join(sentences), EndMark.PROPER, step=step)
+    text = "".join(item.text for item in items if isinstance(item, AttemptText))
+
+    assert Missing.ENDING is attempt.ended().missing
+    assert text == attempt.ended().text
+    assert 142 <= count_words(text) <= 150
+    assert text.endswith("along.")
+
+
+async def test_ending_that_is_too_long_ends_within_the_most_words() -> None:
+    """The sentence that would pass a fifth more than requested is not released."""
+    sentences = [f"Then number {number} came and brought a friend along." for number in range(1_000)]
+    begun = joined(14)
+    text, missing, error = await _told(
+        " ".join(sentences), assignment=replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=begun)
+    )
 
     assert (True, None) == (missing, error)
-    assert 216 <= count_words(text) <= 225
-    assert text.endswith("along.")
+    assert 171 <= count_words(begun + text) <= 180
 
 
 async def test_call_ends_with_the_sentence_that_is_too_much() -> None:

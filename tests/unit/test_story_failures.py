@@ -188,11 +188,12 @@ def test_what_the_request_says_wins_over_what_is_set() -> None:
     """Temperature, even 0, and seed; tokens by the setting, or else by the length."""
     request = _asking(temperature=0.9, max_tokens=50).request(_assignment(temperature=0.0, seed=7), "a/b")
     default = _asking(temperature=0.9).request(_assignment(), "a/b")
-    longer = _asking().request(_assignment(length_minutes=30), "a/b")
+    longer = _asking().request(_assignment(length_minutes=5), "a/b")
+    shorter = _asking().request(_assignment(length_minutes=1), "a/b")
 
     assert (0.0, 7, 50) == (request.temperature, request.seed, request.max_tokens)
     assert (0.9, None) == (default.temperature, default.seed)
-    assert (longer.max_tokens or 0) > (default.max_tokens or 0) > 750
+    assert (longer.max_tokens or 0) > (shorter.max_tokens or 0) > 150
 
 
 def test_longer_story_gets_more_time() -> None:
@@ -203,9 +204,9 @@ def test_longer_story_gets_more_time() -> None:
     assert (1, 2, 303) == (timers.first_token, timers.idle, timers.total)
 
 
-@pytest.mark.parametrize(("items", "audited"), [(1, []), (2, []), (3, ["CANCELLED"])])
+@pytest.mark.parametrize(("items", "audited"), [(1, []), (2, []), (3, []), (4, ["CANCELLED"])])
 async def test_call_that_was_not_sent_is_not_audited(items: int, audited: list[str]) -> None:
-    """The reader may leave before it, at AttemptStarted or at the first line of the ledger."""
+    """The reader may leave before it, at AttemptStarted, at the first line of the ledger or at the outline."""
 
     class Chat:
         provider = "fake"

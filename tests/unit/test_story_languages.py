@@ -9,7 +9,7 @@ from support.offline_briefs import brief
 from support.story_languages import IN_OTHER_LANGUAGES
 from support.story_models import TEXT, TITLE, WHOLE, joined
 
-from offline_writer import OfflineWriter
+from offline_writer import OfflineWriter, Outline
 from servicekit.languages import LanguageDetector
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded
@@ -120,7 +120,7 @@ def test_title_waits_for_the_text_where_it_may_be_in_another_language(
     assert may_be is languages.may_be(language, title)
 
 
-async def _told(languages: LanguageDetector, language: str, answer: str) -> list[AttemptTitle | AttemptText]:
+async def _told(languages: LanguageDetector, language: str, answer: str) -> list[AttemptTitle | AttemptText | Outline]:
     assignment = Assignment(story_id="id", child=Listener(name="Mia"), length_minutes=1, language_code=language)
     attempt = WritingAttempt(assignment, model="m", provider="fake", start_time=datetime.now(UTC), languages=languages)
     bounds = [*range(0, len(answer), 9), len(answer)]

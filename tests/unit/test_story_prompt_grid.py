@@ -11,8 +11,8 @@ import pytest
 from offline_writer import Kind, Outline, Parent, Protagonist
 from offline_writer.bands import band_of
 from story_service.assignment import Assignment, Listener
+from story_service.passage import words_of
 from story_service.prompting.builder import PromptBuilder
-from story_service.prompting.length import words_asked, words_left
 
 _BUILDER: Final = PromptBuilder()
 _KINDS: Final[tuple[Kind, ...]] = ("child", "hero", "combined")
@@ -69,7 +69,7 @@ def _assignments(language_code: str) -> Iterator[tuple[str, Assignment]]:
                     Outline(title="The Door", setting="a cave", companion="Nib"),
                 ),
             )
-        written = {"begun": 0.3, "ending": 0.95}.get(state, 0.0) * words_asked(assignment)
+        written = {"begun": 0.3, "ending": 0.95}.get(state, 0.0) * words_of(minutes)
         so_far = "Она вдруг проснулась ночью. " * int(written / 4 + 1) if written else ""
         yield state, replace(assignment, title_so_far="" if state == "new" else "Sea", written_so_far=so_far)
 
@@ -112,7 +112,8 @@ def test_length_is_asked_once_in_the_unit_of_the_language(prompts: list[_Prompt]
     per_word = _CHARACTERS.get(language_code, 1)
     unit = "characters" if per_word > 1 else "слов" if language_code == "ru" else "words"
     for _, state, assignment, _, rules in prompts:
-        words = words_asked(assignment) if state == "new" else words_left(assignment)
+        passage = assignment.passage
+        words = passage.words if state == "new" else passage.left
         lines = [line for line in rules.splitlines() if line.startswith(("Length:", "Длина:"))]
         band = band_of(assignment.child.age)
         sentence = next(line for line in rules.splitlines() if line.startswith(("Language:", "Язык:")))

@@ -14,7 +14,7 @@ from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
 from story_service.chat import Message
 from story_service.prompting.builder import PromptBuilder
-from story_service.prompting.length import lacks_only_ending, max_tokens, most_words, words_left
+from story_service.prompting.length import max_tokens
 from story_service.prompting.variables import variables
 
 _BUILDER = PromptBuilder()
@@ -372,10 +372,11 @@ def test_words_are_counted_in_every_script(text: str, words: int) -> None:
 def test_ending_has_room_however_long_the_text_is() -> None:
     """A story that has its length is brought to its end, within what it may have at most."""
     assignment = replace(_assignment(), length_minutes=1)
-    left = [words_left(replace(assignment, written_so_far="word " * words)) for words in (100, 140, 180, 220, 5_000)]
+    written = (100, 140, 160, 180, 5_000)
+    passages = [replace(assignment, written_so_far="word " * words).passage for words in written]
 
-    assert left == [60, 60, 45, 20, 20]
-    assert most_words(assignment) == 225
+    assert [each.left for each in passages] == [50, 20, 15, 15, 15]
+    assert {each.most for each in passages} == {180}
 
 
 @pytest.mark.parametrize("language_code", ["en", "ru", "de"])
@@ -385,7 +386,7 @@ def test_story_that_has_its_length_is_asked_for_its_ending(language_code: str) -
     begun, long = (replace(assignment, written_so_far="слово " * words) for words in (600, 675))
     builder = PromptBuilder()
 
-    assert [False, True] == [lacks_only_ending(each) for each in (begun, long)]
+    assert [False, True] == [each.passage.lacks_only_ending for each in (begun, long)]
     ending = "Напиши только" if language_code == "ru" else "only its ending"
     assert [False, True] == [ending in builder.messages(each)[1].content.partition("Form")[0] for each in (begun, long)]
     assert max_tokens(long) < max_tokens(begun) / 2
@@ -394,16 +395,19 @@ def test_story_that_has_its_length_is_asked_for_its_ending(language_code: str) -
 @pytest.mark.parametrize(("language_code", "tokens_a_word"), [("en", 1.4), ("ru", 3.0), ("de", 3.0)])
 @pytest.mark.parametrize("minutes", [1, 5, 30])
 def test_tokens_follow_from_the_length(language_code: str, tokens_a_word: float, minutes: int) -> None:
-    """Enough for half as many words again, and not without bound."""
-    assignment = replace(_assignment(language_code=language_code), length_minutes=minutes)
-    words = 150 * minutes
+    """Enough for half as many words again as one call writes, and not without bound."""
+    scenes = tuple(Scene(words=562) for _ in range(8)) if minutes == 30 else ()
+    assignment = replace(
+        _assignment(language_code=language_code), length_minutes=minutes, outline=Outline(scenes=scenes)
+    )
+    words = 562 if scenes else 150 * minutes
 
     assert words * tokens_a_word * 1.5 + 200 < max_tokens(assignment) < words * 7 + 500
 
 
 def test_tokens_stay_within_what_a_model_holds() -> None:
     """Its own bound, and what the prompt leaves of its context."""
-    assignment = replace(_assignment(), length_minutes=30)
+    assignment = replace(_assignment(), length_minutes=30, written_so_far="Once.")
 
     assert max_tokens(assignment, max_completion_tokens=4_096) == 4_096
     assert max_tokens(assignment, context_length=8_192, prompt_characters=5_000) == 6_192

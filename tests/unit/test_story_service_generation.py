@@ -13,7 +13,7 @@ from servicekit.errors import DomainError
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment, Listener
 from story_service.generation.content import Delta, Title
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
-from story_service.generation.selection import ModelSelector
+from story_service.generation.selection import ModelSelector, shorter_notice
 from story_service.ports import AttemptItem, AttemptStarted, AttemptText, AttemptTitle, Notice
 
 _STARTED = AttemptStarted(model="offline", provider="scripted", embedded=True)
@@ -61,6 +61,7 @@ async def test_story_goes_out_in_order_and_is_summed_up() -> None:
         Delta(0, "Ünce."),
         Delta(5, "\n\nTwice."),
         replace(CALL, characters=13),
+        shorter_notice("offline", asked=750, written=2),
         Completed(
             model="offline",
             provider="scripted",
@@ -76,7 +77,7 @@ async def test_going_on_counts_from_what_is_out() -> None:
     """Offsets, length and digest are those of the whole content; the title does not come again."""
     *told, completed = await _all(attempt("Other", " Twice."), _assignment("Mia", "Ünce."))
 
-    assert [_STARTED, Delta(5, " Twice."), replace(CALL, characters=7)] == told
+    assert [_STARTED, Delta(5, " Twice."), replace(CALL, characters=7)] == told[:3]
     assert isinstance(completed, Completed)
     assert (12, hashlib.sha256("Ünce. Twice.".encode()).digest()) == (
         completed.content_length,
@@ -108,7 +109,7 @@ async def test_story_without_avoided_words_says_nothing() -> None:
     """Nor does one in which nothing is to be avoided."""
     told = await _all(attempt("# Mia", "There was wind."), replace(_assignment(), avoid=("ghosts",)))
 
-    assert [] == [item for item in told if isinstance(item, Notice)]
+    assert ["SHORTER_THAN_ASKED"] == [item.reason for item in told if isinstance(item, Notice)]
 
 
 async def test_notices_follow_the_start() -> None:
@@ -201,4 +202,4 @@ async def test_writer_gets_the_assignment_and_the_model() -> None:
     async for _ in _generator(writer).generate(assignment):
         pass
 
-    assert [(assignment, "offline")] == writer.asked
+    assert [(replace(assignment, extendable=True), "offline")] == writer.asked

@@ -60,8 +60,7 @@ _COMPLAINT: Final = re.compile(
     re.IGNORECASE,
 )
 _FIELD: Final = re.compile(
-    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream|"
-    r"response_format|json_schema)\b(?!_)|"
+    r"(?<![\w.])(temperature|seed|max_tokens|max_completion_tokens|stream_options|include_usage|stream|response_format)\b(?!_)|"
     r"[\"'`](\w+)[\"'`]|(?:parameter|field|argument|property|input)s?:? (\w+)",
     re.IGNORECASE,
 )
@@ -69,7 +68,6 @@ _OTHER_NAMES: Final = (
     ("include_usage", "stream_options"),
     ("role", "system"),
     ("developer", "system"),
-    ("json_schema", "response_format"),
 )
 _INSTEAD: Final = re.compile(r"\b(?:use|try)\b\W{0,3}max_completion_tokens", re.IGNORECASE)
 _STREAMING: Final = re.compile(
@@ -80,6 +78,7 @@ _ROLES: Final = re.compile(
     r"roles? must alternate|only user and assistant roles",
     re.IGNORECASE,
 )
+_SCHEMA: Final = re.compile(r"response.?format|json.?schema|structured.?output", re.IGNORECASE)
 _PREFILL: Final = re.compile(
     r"prefill|(?:last|final) message.{0,60}(?:user|assistant)|assistant message.{0,60}(?:last|final|end)", re.IGNORECASE
 )
@@ -110,7 +109,8 @@ class Report:
         for name, other in _OTHER_NAMES:
             if name in names:
                 names.add(other)
-        for name, pattern in (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL)):
+        patterns = (("stream", _STREAMING), ("system", _ROLES), ("prefill", _PREFILL), ("response_format", _SCHEMA))
+        for name, pattern in patterns:
             if pattern.search(self.text) is not None:
                 names.add(name)
         return frozenset(names)

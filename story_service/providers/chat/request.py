@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Final
 
+from servicekit.resilience.errors import ProviderErrorKind
 from story_service.chat import ChatRequest, ChatTimers
 from story_service.providers.chat.dialect import Dialect
 from story_service.providers.chat.errors import ServerError
@@ -13,6 +14,7 @@ _CHOSEN: Final = frozenset(
     {"temperature", "seed", "max_tokens", "max_completion_tokens", "stream_options", "response_format"}
 )
 _WAYS: Final = frozenset({"system", "prefill", "stream"})
+_BAD_REQUEST: Final = frozenset({400, 422})
 _CONTINUE: Final = "Continue exactly where this ends."
 
 
@@ -54,7 +56,10 @@ class Plan:
     def adapt(self, error: ServerError) -> bool:
         """Leaves out what `error` refuses; returns False where asking again would change nothing."""
         without = self._sent & error.refused
-        if self._repeats and error.status in {400, 422}:
+        if not without and error.status in _BAD_REQUEST and error.kind is ProviderErrorKind.INVALID_INPUT:
+            # Many servers say no more than that something is wrong.
+            without = self._sent & {"response_format"}
+        if self._repeats and error.status in _BAD_REQUEST:
             without |= self._sent - {"stream"} | {"max_completion_tokens"}
         if not without or self._repeats >= _MOST_REPEATS:
             return False

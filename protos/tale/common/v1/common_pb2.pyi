@@ -620,22 +620,26 @@ class OutlineScene(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """What happens in it and what for, one sentence; empty for a scene of the embedded writer."""
     words: _builtins.int
     """Its share of the words; 0: not planned."""
     key: _builtins.str
     """Key of the scene in the stock of the embedded writer; empty otherwise."""
+    end: _builtins.int
+    """Code points of the content at its end; 0: not written."""
     def __init__(
         self,
         *,
         purpose: _builtins.str = ...,
         words: _builtins.int = ...,
         key: _builtins.str = ...,
+        end: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "purpose", b"purpose", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "key", b"key", "purpose", b"purpose", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

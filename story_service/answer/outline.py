@@ -1,0 +1,104 @@
+"""Reads an outline from a model's answer: JSON, or lines, each by its shape."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Final
+
+from offline_writer import Outline, Scene
+from servicekit.validation import max_length
+from story_service.answer.lines import without_emphasis
+from story_service.answer.stream_text import read_text
+from story_service.answer.structured import leaves_of
+from story_service.answer.titles import is_title_key, normalise_title
+from story_service.cleaning import clean
+from tale.common.v1 import common_pb2
+
+_FIELDS: Final = ("title", "setting", "companion", "gift")
+"""In the order of the lines in the prompt."""
+SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "string"} for name in _FIELDS},
+        "scenes": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": [*_FIELDS, "scenes"],
+    "additionalProperties": False,
+}
+"""JSON schema of an outline."""
+_LONGEST_PURPOSE: Final = max_length(common_pb2.OutlineScene, "purpose")
+_LONGEST: Final = max_length(common_pb2.StoryOutline, "setting")
+_ITEM: Final = re.compile(
+    r"\W*(?:\w{1,12} )?\d{1,2}\s*(?:[.):\u3001\uff1a\uff0e]|[-\u2013\u2014]\s)\s*(?=\S)|\s*[-*\u2022]\s+"
+)
+_LABELLED: Final = re.compile(r"[^\n:\uff1a]{1,40}[:\uff1a]\s*")
+
+
+def read_outline(answer: str) -> Outline | None:
+    """Returns the outline in `answer`, its scenes without words; None where it has fewer than two scenes."""
+    text = read_text(answer, structured=False)
+    begin = text.find("{")
+    found = _of_json(text[begin:]) if begin >= 0 else None
+    outline = found if found is not None and found.scenes else _of_lines(text)
+    return outline if len(outline.scenes) > 1 else None
+
+
+def shared_out(outline: Outline, *, most: int, words: int) -> Outline | None:
+    """Returns the outline with at most `most` scenes, which share the words; None where it has less than half of them.
+
+    Of more scenes, neighbours become one.
+    """
+    scenes = outline.scenes
+    if len(scenes) > most:
+        bounds = [len(scenes) * at // most for at in range(most + 1)]
+        groups = (scenes[start:end] for start, end in pairwise(bounds))
+        scenes = tuple(Scene(purpose=" ".join(scene.purpose for scene in group)) for group in groups)
+    if 2 * len(scenes) < most:
+        return None
+    return replace(
+        outline,
+        scenes=tuple(
+            Scene(purpose=scene.purpose[:_LONGEST_PURPOSE], words=round(words / len(scenes))) for scene in scenes
+        ),
+    )
+
+
+def _of_json(text: str) -> Outline:
+    named: dict[str, str] = {}
+    lists: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for leaf in leaves_of(text):
+        key = leaf.key.casefold()
+        if len(leaf.path) == 1 and (key in _FIELDS or is_title_key(leaf.path)):
+            named.setdefault(key if key in _FIELDS else "title", leaf.text)
+        elif len(leaf.path) > 1:
+            lists[leaf.path].append(leaf.text)
+    # Of scenes that are objects, the part that says most.
+    scenes: Sequence[str] = max(lists.values(), key=lambda texts: sum(map(len, texts)), default=())
+    return _outline(named, scenes)
+
+
+def _of_lines(text: str) -> Outline:
+    before: list[str] = []
+    scenes: list[str] = []
+    for line in filter(None, map(str.strip, without_emphasis(text).splitlines())):
+        item = _ITEM.match(line)
+        if item is not None:
+            scenes.append(line[item.end() :])
+        elif not scenes:
+            before.append(line)
+    labels = [_LABELLED.match(line) for line in before]
+    values = [line[label.end() :] for line, label in zip(before, labels, strict=True) if label is not None]
+    # A line that is missing would make each the one before it.
+    named = dict(zip(_FIELDS, values, strict=True)) if len(values) == len(_FIELDS) else {}
+    return _outline(named, scenes)
+
+
+def _outline(named: dict[str, str], scenes: Sequence[str]) -> Outline:
+    values = {
+        name: text if any(map(str.isalnum, text := clean(value)[:_LONGEST])) else "" for name, value in named.items()
+    }
+    purposes = filter(None, map(clean, scenes))
+    title = normalise_title(values.pop("title", ""))
+    return Outline(title=title, scenes=tuple(Scene(purpose=purpose) for purpose in purposes), **values)

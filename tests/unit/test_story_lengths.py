@@ -1,0 +1,297 @@
+"""How long stories become, whatever a model's habits are: their outlines, their scenes, and what is said of them."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.openrouter_fake import Answer, Call, Cut, broken_off, error, pieces, story, stream
+from support.story_models import Telling, VirtualService, virtual_service
+
+from servicekit.errors import DomainError
+from standins.scene_writer import ENDING, Habits, written
+from standins.virtual_time import run_virtually
+from story_service.answer.sentences import count_words
+from story_service.assignment import Assignment, Listener
+from story_service.generation.length_guard import LengthGuard
+
+_OWN = Habits()
+_THOUSAND = Habits(most_words=1_000)
+_THREE_HUNDRED = Habits(most_words=300)
+_TWICE = Habits(factor=2.0)
+_SHORTER = "SHORTER_THAN_ASKED"
+
+
+def _prompt(call: Call) -> str:
+    return "\n".join(message["content"] for message in call.body["messages"])
+
+
+def _answerer(habits: Habits) -> Callable[[Call], Answer]:
+    return lambda call: story(written(_prompt(call), habits), size=200)
+
+
+def _told(folder: Path, answer: Callable[[Call], Answer], **spec: Any) -> tuple[Telling, list[Call]]:
+    """Returns what came of one story, and the calls for it."""
+
+    async def scene() -> tuple[Telling, list[Call]]:
+        async with virtual_service(folder) as service:
+            service.upstream.default = answer
+            return await service.tell(**spec), service.upstream.calls
+
+    return run_virtually(scene())
+
+
+def _words(telling: Telling) -> int:
+    return count_words(telling.text)
+
+
+def _reasons(telling: Telling) -> list[str]:
+    return [problem.reason for problem in telling.warnings]
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 5, 6, 10, 20, 30])
+@pytest.mark.parametrize("habits", [_OWN, _THOUSAND, _THREE_HUNDRED, _TWICE], ids=["own", "1000", "300", "twice"])
+def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes: int) -> None:
+    """Within 85 to 120 per cent, within the budget of calls, with one ending at its end."""
+    telling, calls = _told(tmp_path, _answerer(habits), length_minutes=minutes)
+    share = _words(telling) / (150 * minutes)
+
+    assert telling.whole.content_length == len(telling.text)
+    assert share <= 1.2
+    assert (share < 0.85) == (_SHORTER in _reasons(telling))
+    assert share >= 0.85 or (habits is _THREE_HUNDRED and minutes in {4, 5})
+    assert set(_reasons(telling)) <= {_SHORTER}
+    assert len(calls) <= 8 + (0 if minutes < 6 else 1 + len(telling.outlines[-1].scenes))
+    assert 1 == telling.text.count(ENDING)
+    assert telling.text.endswith(ENDING)
+
+
+@pytest.mark.parametrize("minutes", range(1, 31))
+def test_model_that_writes_a_thousand_words_reaches_every_length(tmp_path: Path, minutes: int) -> None:
+    """Without an extension."""
+    telling, calls = _told(tmp_path, _answerer(_THOUSAND), length_minutes=minutes)
+
+    assert 0.85 <= _words(telling) / (150 * minutes) <= 1.2
+    assert [] == telling.warnings
+    assert len(calls) == (1 if minutes < 6 else 1 + len(telling.outlines[-1].scenes))
+
+
+@pytest.mark.parametrize("habits", [_THOUSAND, Habits(lines=True), Habits(plans=False)], ids=["json", "lines", "none"])
+def test_long_story_follows_an_outline(tmp_path: Path, habits: Habits) -> None:
+    """Its title is released with it, each scene knows its place, and where each ended is said."""
+    telling, calls = _told(tmp_path, _answerer(habits), length_minutes=10)
+    first, last = telling.outlines[0], telling.outlines[-1]
+    prompts = [_prompt(call) for call in calls]
+
+    assert "outline" in telling.events[: telling.events.index("delta")]
+    assert 3 == len(first.scenes)
+    assert [500, 500, 500] == [each.words for each in first.scenes]
+    assert [0, 0, 0] == [each.end for each in first.scenes]
+    ends = [each.end for each in last.scenes]
+    assert ends == sorted(ends)
+    assert ends[-1] == len(telling.text)
+    assert all(telling.text[end : end + 2].isspace() or end == len(telling.text) for end in ends)
+    assert last.title == telling.title
+    assert first.plot_shape
+    assert first.mood
+    assert ["scene 1 of 3", "scene 2 of 3", "scene 3 of 3"] == [
+        next(f"scene {number} of 3" for number in (1, 2, 3) if f"Write scene {number} of 3" in prompt)
+        for prompt in prompts[1:]
+    ]
+    assert [True, True, False] == ["It does not end the story" in prompt for prompt in prompts[1:]]
+    for scene, prompt in zip(first.scenes, prompts[1:], strict=True):
+        assert scene.purpose in prompt
+    if habits.plans:
+        assert first.title == telling.title
+        assert all(scene.purpose for scene in first.scenes)
+
+
+def test_structured_outline_is_asked_for_where_it_is_taken(tmp_path: Path) -> None:
+    """A server that refuses the field is asked once without it, whatever it says, and scenes never have it."""
+
+    def refuses(call: Call) -> Answer:
+        if "response_format" in call.body:
+            return error(400, message="Bad request")
+        return story(written(_prompt(call), Habits(lines=True)), size=200)
+
+    telling, calls = _told(tmp_path, refuses, length_minutes=6)
+
+    assert telling.whole.content_length == len(telling.text)
+    assert [True, False, False, False] == ["response_format" in call.body for call in calls]
+    assert all(scene.purpose for scene in telling.outlines[0].scenes)
+
+
+def test_short_story_has_its_plot_place_and_mood_drawn(tmp_path: Path) -> None:
+    """One call; the outline comes before the text, and again with the title."""
+    telling, calls = _told(tmp_path, _answerer(_OWN), length_minutes=5)
+    first, titled = telling.outlines
+
+    assert 1 == len(calls)
+    assert telling.events.index("outline") < telling.events.index("title")
+    assert first.plot_shape
+    assert first.setting in _prompt(calls[0])
+    assert ("", telling.title) == (first.title, titled.title)
+    assert titled.setting == first.setting
+
+
+def test_short_answer_is_continued_before_its_ending(tmp_path: Path) -> None:
+    """Once; the next call gets the text without its ending, which is heard once."""
+    habits = iter([Habits(factor=0.5), _OWN])
+    telling, calls = _told(tmp_path, lambda call: story(written(_prompt(call), next(habits)), size=200))
+
+    assert 2 == len(calls)
+    assert ENDING not in _prompt(calls[1])
+    assert 1 == telling.text.count(ENDING)
+    assert [] == telling.warnings
+    assert ["", ""] == [attempt.reason for attempt in telling.attempts.values()]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda _: error(503),
+        lambda _: error(401),
+        lambda _: story("I'm sorry, but I can't write this story. It goes against my guidelines."),
+        lambda _: story(""),
+        lambda _: stream(Cut()),
+    ],
+    ids=["down", "key", "refused", "empty", "cut"],
+)
+def test_story_that_is_not_extended_has_its_own_ending(tmp_path: Path, second: Callable[[Call], Answer]) -> None:
+    """And says how many words it has."""
+    calls: list[Call] = []
+
+    def answers(call: Call) -> Answer:
+        calls.append(call)
+        return second(call) if len(calls) > 1 else story(written(_prompt(call), Habits(factor=0.5)), size=200)
+
+    telling, _ = _told(tmp_path, answers, length_minutes=2)
+
+    assert telling.whole.content_length == len(telling.text)
+    assert telling.text.endswith(ENDING)
+    (problem,) = (each for each in telling.warnings if each.reason == _SHORTER)
+    assert {"words_asked": "300", "words_written": f"{_words(telling)}"}.items() <= dict(problem.metadata).items()
+    assert problem.remedy
+
+
+@pytest.mark.parametrize("cut", [lambda text: stream(*pieces(text)), lambda text: broken_off(text, 502)])
+def test_cut_answer_loses_nothing_that_was_held(tmp_path: Path, cut: Callable[[str], Answer]) -> None:
+    """What may have been an ending was none."""
+    whole = written("Length: about 300 The first line is the title alone", _OWN)
+    begun = whole[: whole.index(ENDING) - 2]
+
+    def answers(call: Call) -> Answer:
+        continued = "Its text so far" in _prompt(call)
+        return story(written(_prompt(call), _OWN)) if continued else cut(begun)
+
+    telling, calls = _told(tmp_path, answers, length_minutes=3)
+
+    assert 2 == len(calls)
+    assert telling.text.startswith(begun.partition("\n\n")[2][:-150])
+
+
+def test_only_the_end_of_a_short_passage_is_held() -> None:
+    """Never its first words, a quarter of the others, at most what an ending has; nothing once it is long enough."""
+    sentence = " ".join(["word"] * 9) + " end."
+    guard = LengthGuard(Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=10, extendable=True))
+    held, released = [], 0
+    for number in range(1, 151):
+        released += 10 * len(guard.feed([sentence]))
+        held.append(10 * number - released)
+
+    assert [0, 0, 0] == held[:3]
+    assert all(few <= max(0, (10 * at - 30) / 4) + 10 for at, few in enumerate(held, 1))
+    assert 120 == max(held)
+    assert {0} == set(held[128:])
+
+
+def test_scene_that_ends_too_early_is_extended_and_no_later_scene_goes_without(tmp_path: Path) -> None:
+    """Where calls are few, they are for the scenes."""
+
+    async def scene() -> tuple[Telling, int]:
+        async with virtual_service(tmp_path, max_calls=1) as service:
+            service.upstream.default = _answerer(_THREE_HUNDRED)
+            return await service.tell(length_minutes=10), len(service.upstream.calls)
+
+    telling, calls = run_virtually(scene())
+
+    assert calls == 5
+    assert telling.text.endswith(ENDING)
+    assert _SHORTER in _reasons(telling)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
+def test_killed_story_continues_with_its_scene(tmp_path: Path, share: float) -> None:
+    """The outline and the text say which it is; no outline is made again, and the length is kept."""
+
+    async def scene() -> tuple[Telling, Telling, list[str]]:
+        async with virtual_service(tmp_path) as service:
+            service.upstream.default = _answerer(_THOUSAND)
+            first = await service.tell(length_minutes=20)
+            text = first.text[: int(len(first.text) * share)]
+            text = text[: text.rfind(".") + 1]
+            outline = next(
+                each for each in reversed(first.outlines) if max(scene.end for scene in each.scenes) <= len(text)
+            )
+            service.upstream.calls.clear()
+            how: dict[str, Any] = {"outline": outline, "length_minutes": 20, "title": first.title}
+            return first, await service.tell(text, **how), [_prompt(call) for call in service.upstream.calls]
+
+    first, second, prompts = run_virtually(scene())
+    ends = [each.end for each in first.outlines[-1].scenes]
+
+    assert 0.85 <= _words(second) / 3_000 <= 1.2
+    assert 1 == second.text.count(ENDING)
+    assert not any("plan it" in prompt for prompt in prompts)
+    begun = len(second.text) * share
+    number = sum(end <= begun for end in ends) + 1
+    assert any(f"Write scene {at} of 5" in prompts[0] for at in (number, number + 1))
+    assert [each.purpose for each in second.outlines[-1].scenes] == [each.purpose for each in first.outlines[-1].scenes]
+
+
+def test_words_of_later_scenes_follow_those_of_earlier_ones(tmp_path: Path) -> None:
+    """What one scene has too much, the others have less."""
+    telling, calls = _told(tmp_path, _answerer(_TWICE), length_minutes=30)
+    ends = [0, *(each.end for each in telling.outlines[-1].scenes)]
+    words = [count_words(telling.text[start:end]) for start, end in pairwise(ends)]
+
+    assert 8 == len(words)
+    assert sum(words) <= 4_500 * 1.2
+    assert len(calls) <= 17
+
+
+def test_cost_limit_counts_the_scenes_that_come(tmp_path: Path) -> None:
+    """A story that it cannot pay for is refused before its outline is paid."""
+    telling, calls = _told(
+        tmp_path, _answerer(_THOUSAND), length_minutes=30, model="openai/gpt-4o-mini", max_cost_usd=0.003
+    )
+
+    assert isinstance(telling.error, DomainError)
+    assert "COST_LIMIT" == telling.error.reason
+    assert [] == calls
+
+
+def test_embedded_writer_continues_a_story_of_scenes(tmp_path: Path) -> None:
+    """To a calm end, where the model fails in the middle of a scene."""
+
+    async def scene(service: VirtualService) -> Telling:
+        count = 0
+
+        def answers(call: Call) -> Answer:
+            nonlocal count
+            count += 1
+            return error(401) if count > 3 else story(written(_prompt(call), _THOUSAND), size=200)
+
+        service.upstream.default = answers
+        return await service.tell(length_minutes=10, fallback_models=["offline"])
+
+    async def all_of_it() -> Telling:
+        async with virtual_service(tmp_path) as service:
+            return await scene(service)
+
+    telling = run_virtually(all_of_it())
+
+    assert telling.whole.embedded
+    assert "offline" == telling.whole.model
+    assert 0.8 <= _words(telling) / 1_500 <= 1.2
