@@ -1,8 +1,8 @@
 """The cast of a story: the child, the companion, the place, the moral, and the slots that they fill."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import replace
+from typing import NamedTuple
 
 from offline_writer.bands import band_of
 from offline_writer.brief import OfflineBrief, clean, clean_name, closed, random_for
@@ -23,7 +23,7 @@ from offline_writer.russian.grammar import (
     years,
 )
 from offline_writer.russian.interests import InterestReader
-from offline_writer.russian.names import Child, HeroCast, cast_hero, child, lead
+from offline_writer.russian.names import Child, as_companion, child, described, hero
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
 from offline_writer.stock import Realiser, Section, by_key, capitalised
@@ -36,22 +36,18 @@ _TROUBLES: tuple[TroubleKind, ...] = ("sleep", "lonely", "trait")
 _GENDERS: Mapping[str, Gender] = {"m": "m", "f": "f"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """Room for the caller's own words: a story of one minute has 150 words in all."""
+class _Room(NamedTuple):
+    """Room for the caller's own words: characters, except for words and counts."""
 
-    name: int
-    name_words: int
-    phrase: int
-    wish: int
-    interests: int
+    name: int = 40
+    name_words: int = 3
+    phrase: int = 120
+    wish: int = 110
+    interests: int = 5
 
-    @classmethod
-    def of(cls, brief: OfflineBrief) -> Self:
-        """Returns the room for the requested length; characters, except for words and counts."""
-        if brief.length_minutes <= 1:
-            return cls(name=24, name_words=1, phrase=40, wish=60, interests=3)
-        return cls(name=40, name_words=3, phrase=120, wish=110, interests=5)
+
+_TIGHT = _Room(name=24, name_words=1, phrase=40, wish=60, interests=3)
+"""In a story of one minute, which has 150 words in all."""
 
 
 class RussianCastBuilder(CastBuilder[Cast]):
@@ -73,17 +69,23 @@ class RussianCastBuilder(CastBuilder[Cast]):
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
         rng = random_for(brief, "cast")
-        room = _Room.of(brief)
+        room = _TIGHT if brief.length_minutes <= 1 else _Room()
         # The story that comforts is about the child.
         brief = replace(brief, kind="child") if hard else brief
         name = " ".join(
             capitalised(part) for part in clean_name(brief.name, limit=room.name).split()[: room.name_words]
         )
         solo = brief.hero if brief.kind == "hero" else None
-        who, portrait = child(name, brief.gender, brief.age, self._morphology), {"looks": "", "qualities": ""}
-        if solo is not None:
-            who, described = lead(solo, self._morphology, room=room.name, words=room.name_words + 1)
-            portrait |= described
+        who, portrait = (
+            child(name, brief.gender, brief.age, self._morphology),
+            {"looks": "", "qualities": "", "hero": ""},
+        )
+        called_hero = None
+        if brief.hero is not None and brief.kind != "child":
+            one = hero(brief.hero, self._morphology, room=room.name, words=room.name_words + 1)
+            who, called_hero = (one, None) if solo else (who, one)
+            liked = () if solo else brief.hero.interests
+            portrait |= described(brief.hero, (*brief.hero.personality_traits, *brief.hero.strengths, *liked))
         read = self._wishes.read(brief.wish, name=name, room=room.wish)
         stock = rng.sample(self._phrases["wishes"], len(self._phrases["wishes"]))
         given = (self._wishes.read(line.text, name=name) for line in stock)
@@ -97,10 +99,12 @@ class RussianCastBuilder(CastBuilder[Cast]):
         realm, theme_quoted = self._realm(brief, picker, room)
         before = f"{brief.sequel.title} {brief.sequel.text}" if brief.sequel else ""
         met = self._met(before)
-        hero = self._hero(brief, room)
-        companion = (hero.companion if hero else met) or self._companion(
-            realm, picker, shape, avoiding=f"{who.name} {brief.wish} {told}".casefold()
-        )
+        if called_hero is not None:
+            companion = as_companion(called_hero, by_key(self._stock["heroes"])["with_child"])
+            portrait["hero"] = called_hero.name
+        else:
+            avoiding = f"{who.name} {brief.wish} {told}".casefold()
+            companion = met or self._companion(realm, picker, shape, avoiding=avoiding)
         interests = brief.interests if solo is None else solo.interests
         found = self._interests.all(interests, most=room.interests)
         slots = {
@@ -111,8 +115,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
             **self._cased("p", listed(companion.fields["name"]), _GENDERS[companion.fields["gender"]], "_p"),
             "who": companion.fields["who"],
             "pfirst": companion.fields.get("first") or listed(companion.fields["name"])["nom"],
-            "hello": self._phrases["again"][0].text if met and not hero else companion.fields["hello"],
-            **(hero.slots if hero else {"hero": "", **portrait}),
+            "hello": self._phrases["again"][0].text if met and called_hero is None else companion.fields["hello"],
+            **portrait,
             **self._wish(wish),
             **case_slots("boon", listed(moral.fields["boon"])),
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
@@ -131,8 +135,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
             titled, untitled = remembered[f"solo_{slot}" if solo else slot]
             line = (titled if previous else untitled).text if brief.sequel else ""
             slots[slot] = realiser.text(line, {"previous": previous})
-        slots["calendar"] = realiser.text(self._phrases["calendar"][0].text) if theme_quoted else ""
-        slots["calendar_tiny"] = realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else ""
+        for slot in ("calendar", "calendar_tiny"):
+            slots[slot] = realiser.text(self._phrases[slot][0].text) if theme_quoted else ""
         return Cast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
             interests=found, slots=slots, picker=picker, shape=shape,
@@ -179,13 +183,6 @@ class RussianCastBuilder(CastBuilder[Cast]):
         close = [section for section in free if section.key in realm.listed("pals")]
         return picker.one(close or free or list(known.values()), called)
 
-    def _hero(self, brief: OfflineBrief, room: _Room) -> HeroCast | None:
-        """Returns the hero in the companion's place, for a story about both."""
-        if brief.kind != "combined" or brief.hero is None:
-            return None
-        template = by_key(self._stock["heroes"])["with_child"]
-        return cast_hero(brief.hero, template, self._morphology, room=room.name, words=room.name_words + 1)
-
     def _met(self, before: str) -> Section | None:
         """Returns the companion of the earlier story, who comes along again in its sequel."""
         return next(
@@ -195,13 +192,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
     def _wish(self, wish: Wish) -> dict[str, str]:
         if isinstance(wish, Helping):
             slots = self._cased("w", wish.who.forms, wish.who.gender, "_w")
-            clause = wish.trouble.clause
-            return {
-                **slots,
-                "wclause": f", {clause}" if clause else "",
-                "vp": wish.trouble.deed,
-                "far": slots["about_w"],
-            }
+            clause = f", {wish.trouble.clause}" if wish.trouble.clause else ""
+            return {**slots, "wclause": clause, "vp": wish.trouble.deed, "far": slots["about_w"]}
         slots = {"q": wish.deed, "far": "о заветном желании"}
         if wish.seen is not None:
             slots |= self._cased("np", wish.seen.forms, wish.seen.gender, "_s")

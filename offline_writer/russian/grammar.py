@@ -166,31 +166,18 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def number(value: int) -> str:
-    """In words as far as stories need them, masculine."""
-    return _NUMBERS[value] if 0 <= value < len(_NUMBERS) else str(value)
-
-
-def counted(value: int, forms: Sequence[str]) -> str:
-    """The noun that goes with a number: counted(2, ("год", "года", "лет")) is "года"."""
-    if value % 100 not in range(11, 15):
-        if value % 10 == 1:
-            return forms[0]
-        if value % 10 in range(2, 5):
-            return forms[1]
-    return forms[2]
-
-
 def years(age: int) -> str:
-    """Шесть лет."""
-    return f"{number(age)} {counted(age, ('год', 'года', 'лет'))}"
+    """Шесть лет; in words as far as stories need them."""
+    teens = age % 100 in range(11, 15)
+    noun = "год" if age % 10 == 1 and not teens else "года" if age % 10 in {2, 3, 4} and not teens else "лет"
+    return f"{_NUMBERS[age] if 0 <= age < len(_NUMBERS) else age} {noun}"
 
 
 def was_years(age: int) -> str:
     """What comes after the dative: "было шесть лет", "был один год", "ещё не было и года"."""
     if age <= 0:
         return "ещё не было и года"
-    return f"{'был' if counted(age, ('год', '', '')) else 'было'} {years(age)}"
+    return f"{'был' if years(age).endswith('год') else 'было'} {years(age)}"
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -56,10 +56,8 @@ class InterestReader:
 
     def _accusative(self, phrase: str, category: str) -> str:
         words = phrase.split()
-        # A capital that a form or a phone put there; names of one's own keep theirs.
         named = self._morphology.word(words[-1], "Name") or self._morphology.word(words[-1], "Geox")
-        known = self._morphology.knows(words[0])
-        lowered = words[0].casefold() + phrase[len(words[0]) :] if known and named is None else phrase
+        lowered = self._nouns.lowered(phrase)
         read = self._nouns.read(lowered, "nom", somebody=None if category == "animals" else False)
         if read is None:
             # "Люблю кошек": the case that it takes here is there already.

@@ -23,11 +23,8 @@ class Child:
     name: str
     """In the nominative, as it was given."""
     gender: Gender
-    """What agrees with `subject`: "m" or "f"."""
-    subject: str
-    """What does things: the name, or a noun of common sense where nobody said whether it is a girl or a boy."""
     cases: Forms
-    """The name declined; where it cannot be, the noun. The nominative is `subject`."""
+    """The name declined, or a noun; the nominative is what does things, a noun where the gender is not known."""
     noun: Forms
     """A girl, a boy, a little one."""
     called: str
@@ -72,7 +69,7 @@ def _cast(name: str, given: str, nouns: Mapping[str, Forms], morphology: Morphol
     called = f"{noun['nom']} по имени {name}" if name else noun["nom"]
     subject = name if name and agreement else noun["nom"]
     return Child(
-        name=name or noun["nom"], gender=agreement or "m", subject=subject, cases={**(forms or noun), "nom": subject},
+        name=name or noun["nom"], gender=agreement or "m", cases={**(forms or noun), "nom": subject},
         noun=noun, called=called, first=name if name and agreement else called,
     )  # fmt: skip
 
@@ -93,50 +90,24 @@ _HERO_NOUNS: Mapping[str, Forms] = {
 _MOST_QUALITIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class HeroCast:
-    """The hero as stories need one."""
-
-    companion: Section
-    slots: Mapping[str, str]
-    """The name, the looks and the qualities, each of the latter closed as a sentence or empty."""
+def hero(told: Protagonist, morphology: Morphology, *, room: int, words: int) -> Child:
+    """Returns the hero, by a name of at most `room` characters and `words` words, or a noun in its place."""
+    name = " ".join(clean_name(told.name, limit=room).split()[:words])
+    return _cast(name, told.gender, {**_HERO_NOUNS, "": _HERO_NOUNS["m"]}, morphology, unsure=False)
 
 
-def cast_hero(hero: Protagonist, template: Section, morphology: Morphology, *, room: int, words: int) -> HeroCast:
-    """The hero as the child's companion, named in the nominative.
-
-    `room` is the number of characters and `words` the number of words that the name may take up.
-    """
-    who = _hero(hero, morphology, room=room, words=words)
-    companion = Section(
-        "hero",
-        {
-            "name": ", ".join(who.cases[case] for case in CASES),
-            "gender": who.gender,
-            "who": who.called,
-            "first": who.first,
-            "hello": "Я тот самый герой" if who.called == who.noun["nom"] else f"Я {who.name}",
-        },
-        template.bodies,
-    )
-    described = _described(hero, (*hero.personality_traits, *hero.strengths, *hero.interests))
-    return HeroCast(companion, {"hero": who.name} | described)
+def as_companion(who: Child, template: Section) -> Section:
+    """Returns the hero in the companion's place, named in the nominative."""
+    fields = {
+        "name": ", ".join(who.cases[case] for case in CASES), "gender": who.gender, "who": who.called,
+        "first": who.first, "hello": "Я тот самый герой" if who.called == who.noun["nom"] else f"Я {who.name}",
+    }  # fmt: skip
+    return Section("hero", fields, template.bodies)
 
 
-def lead(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> tuple[Child, Mapping[str, str]]:
-    """The hero as the one whom the story is about, and the slots of looks and qualities; see `cast_hero`."""
-    who = _hero(hero, morphology, room=room, words=words)
-    return who, _described(hero, (*hero.personality_traits, *hero.strengths))
-
-
-def _hero(hero: Protagonist, morphology: Morphology, *, room: int, words: int) -> Child:
-    """Returns the hero; a noun replaces a name without known cases."""
-    name = " ".join(clean_name(hero.name, limit=room).split()[:words])
-    return _cast(name, hero.gender, {**_HERO_NOUNS, "": _HERO_NOUNS["m"]}, morphology, unsure=False)
-
-
-def _described(hero: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
-    looks = clean(hero.appearance, limit=120)
+def described(told: Protagonist, qualities: Iterable[str]) -> dict[str, str]:
+    """Returns the slots of looks and qualities, each closed as a sentence or empty."""
+    looks = clean(told.appearance, limit=120)
     kept = [one for one in (clean(one, limit=40) for one in qualities) if any(char.isalnum() for char in one)]
-    listed_ = joined([one[:1].lower() + one[1:] for one in kept[:_MOST_QUALITIES]]) if kept else ""
-    return {"looks": f"{looks[:1].lower()}{looks[1:]}." if looks else "", "qualities": f"{listed_}." if kept else ""}
+    few = joined([one[:1].lower() + one[1:] for one in kept[:_MOST_QUALITIES]]) if kept else ""
+    return {"looks": f"{looks[:1].lower()}{looks[1:]}." if looks else "", "qualities": f"{few}." if kept else ""}

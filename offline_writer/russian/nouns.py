@@ -30,11 +30,6 @@ class NounPhrase:
     lemma: str = ""
     """Dictionary form of the noun, "" for a name."""
 
-    @property
-    def plural(self) -> bool:
-        """Whether it takes the plural."""
-        return self.gender == "pl"
-
 
 class NounReader:
     """Reads noun phrases with one dictionary."""
@@ -56,13 +51,21 @@ class NounReader:
             for word in words
         )
 
+    def lowered(self, text: str) -> str:
+        """Returns the text without a capital that a form or a phone put there; names of one's own keep theirs."""
+        first, _, rest = text.strip().partition(" ")
+        names = self._morphology.word(first, "Name") or self._morphology.word(first, "Geox")
+        if first.isupper() or names is not None or not self._morphology.knows(first):
+            return text.strip()
+        return f"{first.casefold()} {rest}".rstrip()
+
     def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
         """Returns the phrase "маленького дракона без хвоста" given as an accusative; None where it cannot be read so.
 
         With `somebody` True a word is rather an animate noun than a thing (stories are about mice, not armpits: мышка
         is both), with False the other way round, with None the commonest.
         """
-        parts = re.split(r"\s+и\s+", text.strip())
+        parts = re.split(r"\s+и\s+", self.lowered(text))
         read = [self._one(part.split(), case, somebody=somebody) for part in parts]
         known = [one for one in read if one is not None]
         if len(known) < len(parts) or not 1 <= len(known) <= 2:

@@ -96,7 +96,7 @@ class WishReader:
 
     def _about(self, text: str, cases: tuple[Case, ...], name: str) -> Wish | None:
         named, *clause = _WHO.split(text, maxsplit=1)
-        found = ((self._nouns.read(self._lowered(named), case), case) for case in cases)
+        found = ((self._nouns.read(named, case), case) for case in cases)
         who, case = next(((one, case) for one, case in found if one is not None), (None, "nom"))
         if who is None or who.forms["nom"].casefold() == name.casefold() or (clause and _OPEN.search(clause[0])):
             return None
@@ -121,7 +121,7 @@ class WishReader:
         own = "1per" in verb or not _I.isdisjoint(word.casefold() for word in subject)
         if own or " ".join(subject).casefold() == name.casefold():
             return None if denied else Quest(f"{verb.lemma} {_own(' '.join(words[at + 1 :]))}".strip(), None)
-        who = self._nouns.read(self._lowered(" ".join(subject)), "nom") if subject else None
+        who = self._nouns.read(" ".join(subject), "nom") if subject else None
         if who is None:
             return None
         return Helping(who, self._trouble(f"{self._agreement.slots(who.gender)['который']} {told}"))
@@ -139,13 +139,6 @@ class WishReader:
         more = "," in body or any("VERB" in verb for word in rest if (verb := self._morphology.word(word)) is not None)
         deed = "" if more or len(rest) > _LONGEST_DEED else next(deeds, "")
         return Trouble("wants", clause, " ".join([deed, *rest])) if deed else Trouble("trait", clause)
-
-    def _lowered(self, text: str) -> str:
-        first = text.split(maxsplit=1)[0] if text.split() else ""
-        names = self._morphology.word(first, "Name") or self._morphology.word(first, "Geox")
-        if first.isupper() or names is not None or not self._morphology.knows(first):
-            return text
-        return first.casefold() + text[len(first) :]
 
 
 def _own(text: str) -> str:
