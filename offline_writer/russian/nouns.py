@@ -212,7 +212,7 @@ class NounReader:
     def _may_follow(self, word: str) -> bool:
         """Modifiers stay as they are, but a verb among them means that this was no noun phrase."""
         reading = self._morphology.word(word.strip(","))
-        return reading is None or not any(one in reading for one in ("VERB", "INFN", "NPRO", "CONJ"))
+        return reading is None or not any(one in reading for one in ("VERB", "INFN", "NPRO", "CONJ", "PRED"))
 
     def _proper(self, words: list[str], case: Case) -> NounPhrase | None:
         """A name that the dictionary does not have keeps its form in all cases, unless that may be another one."""

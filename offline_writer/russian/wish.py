@@ -39,7 +39,7 @@ _LEAD: Final = re.compile(
     re.IGNORECASE,
 )
 _DROPPED: Final = re.compile(r" и (?:меня|мне|мной|мною)$|\bкак\w+-(?:нибудь|то) ", re.IGNORECASE)
-_WHO: Final = re.compile(r",? (?=(?:\w{1,3} )?котор(?:ый|ая|ое|ые|ого|ой|ому|ым|ых|ую|ом|ыми?)\b)", re.IGNORECASE)
+_WHO: Final = re.compile(r",? (?=(?:\w{1,3} )?котор(?:ый|ая|ое|ые|ого|ой|ому|ым|ых|ую|ом|ыми?)\b|где\b)", re.IGNORECASE)
 _MINE: Final = re.compile(r"\b(?:мо|наш)(й|ю|ё|его|ей|ему|им|их|ими|я|и|ём|у|а|е)\b", re.IGNORECASE)
 _OPEN: Final = re.compile(r"[!?:;]|\. |\b(?:чтобы|потому|почему|если)\b", re.IGNORECASE)
 _ONCE: Final = re.compile(r"\b(?:однажды|вдруг|как-то|один раз|тоже|всегда|наконец|сам[аи]?) ", re.IGNORECASE)
