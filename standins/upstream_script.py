@@ -19,6 +19,10 @@ class Script(BaseModel):
 
     words: int = 750
     """Words of a story."""
+    most_words: int = 0
+    """Words of an answer at most, of a model that writes what it is asked for (`standins.scene_writer`); 0: each story
+    is the made-up one of `words`.
+    """
     events: int = 75
     """Events in which a story comes."""
     first_token: float = 0.0

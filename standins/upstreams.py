@@ -21,6 +21,7 @@ from aiohttp import web
 
 from standins.made_up import blocks, made_up_frames, made_up_silence, made_up_speech, made_up_story
 from standins.pace import Pace
+from standins.scene_writer import Habits, written
 from standins.timed_lines import timed_lines
 from standins.upstream_lists import FIXED
 from standins.upstream_script import MOST_CALLS, Journal, Script, Spoken, Told, TurnedAway
@@ -117,7 +118,11 @@ class Upstreams:
         if call.fault.isdigit():
             return self._refused(call.fault, {"error": {"code": int(call.fault), "message": "refused"}})
         story = made_up_story(call.seed, script.words)
-        text = story.answer(story.told_in("\n".join(message["content"] for message in body["messages"])))
+        prompt = "\n".join(message["content"] for message in body["messages"])
+        if script.most_words:
+            text = written(prompt, Habits(most_words=script.most_words))
+        else:
+            text = story.answer(story.told_in(prompt))
         size = -(-len(text) // script.events)
         pieces = [text[start : start + size] for start in range(0, len(text), size)]
         breaks_at = self._random.randrange(1, len(pieces)) if call.fault else len(pieces)
