@@ -37,6 +37,7 @@ from story_service.providers.offline import EmbeddedWriter
 from story_service.providers.openrouter.dialect import ProviderRouting, openrouter
 from story_service.safety.checked_writer import CheckedWriter
 from story_service.safety.checks import Checks
+from story_service.safety.critic import CRITIC, CRITIC_SECONDS, CriticWriter
 from story_service.safety.judge import Judge
 from story_service.safety.model import PURPOSE, ModelCheck
 from story_service.safety.moderation import ENDPOINT as MODERATION
@@ -177,8 +178,16 @@ def build(
         )
         for each in upstreams.values()
     }
+    judging = _Judging(settings=settings, breakers=breakers, audit=audit, clock=clock)
+    if settings.critic == "model":
+        critic = judging.judge(upstreams[provider_of(settings.critic_judge)], settings.critic_judge, CRITIC)
+        labels.add(id_at_provider(settings.critic_judge))
+        writers = {
+            provider: CriticWriter(writer, critic, threshold=settings.critic_threshold, metrics=story_metrics)
+            for provider, writer in writers.items()
+        }
     writers[OFFLINE] = _embedded_writer(engine, settings)
-    safety = _safety(settings, paced, breakers=breakers, audit=audit, clock=clock)
+    safety = judging.safety(paced)
     checks = None if safety is None else Checks(safety, metrics=story_metrics)
     if safety is not None and checks is not None:
         writers = {provider: CheckedWriter(writer, checks) for provider, writer in writers.items()}
@@ -246,38 +255,53 @@ def _safety_server(settings: StorySettings) -> _Upstream | None:
     return _upstream(settings, dialect, settings.safety_key())
 
 
-def _safety(
-    settings: StorySettings,
-    upstreams: Mapping[str, _Upstream],
-    *,
-    breakers: BreakerManager,
-    audit: AuditLog,
-    clock: Callable[[], float],
-) -> SafetyCheck | None:
-    if settings.safety == "off":
-        return None
-    moderated = settings.safety == "moderation"
-    provider = CHAT if moderated else provider_of(settings.safety_judge)
-    upstream = upstreams.get(SAFETY) or upstreams[provider]
-    timeout = settings.safety_timeout_seconds or upstream.pace.check
-    # Its own: a story that waits for its check holds a place among those that write.
-    limits = ProviderLimits(upstream.concurrency, settings.requests_per_minute, upstream.server.provider, clock=clock)
-    if moderated:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judging:
+    """What judges texts is made of."""
+
+    settings: StorySettings
+    breakers: BreakerManager
+    audit: AuditLog
+    clock: Callable[[], float]
+
+    def safety(self, upstreams: Mapping[str, _Upstream]) -> SafetyCheck | None:
+        """Returns the safety check, None where it is off."""
+        settings = self.settings
+        if settings.safety == "off":
+            return None
+        provider = CHAT if settings.safety == "moderation" else provider_of(settings.safety_judge)
+        upstream = upstreams.get(SAFETY) or upstreams[provider]
+        timeout = settings.safety_timeout_seconds or upstream.pace.check
+        if settings.safety == "model":
+            return ModelCheck(self.judge(upstream, settings.safety_judge, PURPOSE, timeout=timeout))
         return ModerationCheck(
-            upstream.chat, model=settings.safety_model, breakers=breakers, limits=limits, audit=audit, timeout=timeout
+            upstream.chat,
+            model=settings.safety_model,
+            breakers=self.breakers,
+            limits=self._limits(upstream),
+            audit=self.audit,
+            timeout=timeout,
         )
-    judge = Judge(
-        upstream.chat,
-        model=id_at_provider(settings.safety_judge),
-        purpose=PURPOSE,
-        breakers=breakers,
-        limits=limits,
-        audit=audit,
-        catalogue=upstream.catalogue,
-        timeout=timeout,
-        free=upstream.server.is_free,
-    )
-    return ModelCheck(judge)
+
+    def judge(self, upstream: _Upstream, model: str, purpose: str, *, timeout: float = CRITIC_SECONDS) -> Judge:
+        """Returns what asks `model` for judgements; `timeout` in seconds for a call."""
+        return Judge(
+            upstream.chat,
+            model=id_at_provider(model),
+            purpose=purpose,
+            breakers=self.breakers,
+            limits=self._limits(upstream),
+            audit=self.audit,
+            catalogue=upstream.catalogue,
+            timeout=timeout,
+            free=upstream.server.is_free,
+        )
+
+    def _limits(self, upstream: _Upstream) -> ProviderLimits:
+        # Its own: a story that waits for a judgement holds a place among those that write.
+        return ProviderLimits(
+            upstream.concurrency, self.settings.requests_per_minute, upstream.server.provider, clock=self.clock
+        )
 
 
 def _upstream(settings: StorySettings, dialect: Dialect, key: SecretSource) -> _Upstream:

@@ -148,6 +148,13 @@ AttemptItem: TypeAlias = (
 )
 
 
+class RequestCheck(Protocol):
+    """Checks what people wrote, before a model is called for it."""
+
+    def request(self, assignment: Assignment) -> AsyncGenerator[Notice | ModelCall, None]:
+        """Yields the calls that it makes, and a notice while it waits. Raises DomainError where it does not pass."""
+
+
 class ModelWriter(Protocol):
     """Writes one attempt: the outline, a scene, or the story from where it stands to its end, with one model."""
 

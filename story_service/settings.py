@@ -105,6 +105,14 @@ class StorySettings(SharingSettings):
     """What checks names, wish and notes before a story is written, and each passage before it is released: nothing, a
     moderation endpoint, or a model. What cannot be checked is not released
     """
+    critic_model: str = ""
+    """Model that judges scenes; unset: that of STORY_MODEL"""
+    critic_threshold: int = Field(3, ge=2, le=5)
+    """Score from 1 to 5 below which an aspect of a scene is weak, and the scene is written once more"""
+    critic: Literal["off", "model"] = "off"
+    """model: has each scene but the first of a story of six minutes or more judged (wish, age, arc, moral, coherence)
+    before it is released, while the one before is heard
+    """
     openrouter_data_collection: Literal["deny", "allow"] = "deny"
     """deny: OpenRouter calls only companies that do not store prompts; allow: also companies that store what is written
     about a child
@@ -150,6 +158,13 @@ class StorySettings(SharingSettings):
             return tuple(_resolved(name, info) for name in value)
         return _resolved(value, info) if value else value
 
+    @field_validator("critic")
+    @classmethod
+    def _check_critic(cls, value: str, info: ValidationInfo) -> str:
+        if value == "model":
+            _check_judge("STORY_CRITIC_MODEL", str(info.data.get("critic_model")), info, named=False)
+        return value
+
     @field_validator("safety")
     @classmethod
     def _check_safety(cls, value: str, info: ValidationInfo) -> str:
@@ -180,6 +195,11 @@ class StorySettings(SharingSettings):
     def safety_judge(self) -> str:
         """The model that checks, as it is named inside the service; at STORY_SAFETY_BASE_URL its id there."""
         return self.safety_model if self.safety_base_url else self._judge(self.safety_model)
+
+    @property
+    def critic_judge(self) -> str:
+        """The model that judges scenes, as it is named inside the service."""
+        return self._judge(self.critic_model)
 
     def _judge(self, model: str) -> str:
         return ModelNames(self.providers).resolve(model or self.default_model)

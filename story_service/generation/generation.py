@@ -13,8 +13,7 @@ from story_service.generation.content import Content, Delta, Title
 from story_service.generation.cost_ledger import CostLedger, Generations
 from story_service.generation.fallback import ModelFallback, Writing
 from story_service.generation.selection import ModelSelector, avoid_notice
-from story_service.ports import AttemptStarted, ModelCall, Notice, Spending
-from story_service.safety.checks import Checks
+from story_service.ports import AttemptStarted, ModelCall, Notice, RequestCheck, Spending
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 _NOTICE_SECONDS: Final = 10.0
@@ -49,7 +48,7 @@ class StoryGenerator(Writing):
     selector: ModelSelector
     generations: Generations | None = None
     generation_info_wait: float = 3.0
-    safety: Checks | None = None
+    safety: RequestCheck | None = None
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None

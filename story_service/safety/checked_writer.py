@@ -141,6 +141,7 @@ class _Attempt:
                 self._planned = plan
                 await self._check((item,), plan, "outline")
             case AttemptEnded() if item.ending:
+                # It may be released later.
                 await self._close_passage()
                 await self._check((item,), item.ending.strip(), "text")
             case _:
@@ -208,5 +209,6 @@ class _Attempt:
 
 
 def _plan(outline: Outline) -> str:
-    scenes = (scene.purpose for scene in outline.scenes)
-    return "\n".join(filter(None, (outline.title, outline.setting, outline.companion, outline.gift, *scenes)))
+    """Returns what a writer made up of a plan, "" where all of it was drawn from the lists of the service."""
+    written = (outline.title, outline.companion, outline.gift, *(scene.purpose for scene in outline.scenes))
+    return "\n".join(filter(None, (outline.setting, *written))) if any(written) else ""

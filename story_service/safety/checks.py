@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
+from story_service.answer.sentences import count_words
 from story_service.errors import check_failed, cost_limit_reached, cost_unknown, request_refused
+from story_service.passage import words_of
 from story_service.ports import ModelCall, Notice
 from story_service.safety.ports import Verdict
 
@@ -45,7 +47,7 @@ class Checks:
         limit = assignment.max_cost_usd
         if limit is None:
             return assignment
-        words = assignment.passage.left
+        words = max(0, words_of(assignment.length_minutes) - count_words(assignment.written_so_far))
         most = self._check.most_usd(checks=_FIRST_CHECKS + words // LEAST_WORDS, words=words)
         if most is None:
             raise cost_unknown("of the safety check")

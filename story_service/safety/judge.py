@@ -12,24 +12,16 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from servicekit.ids import new_id
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.outgoing import OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
-from story_service.answer.tokens import RESTART, Tokens
-from story_service.chat import (
-    ChatDelta,
-    ChatEnded,
-    ChatRequest,
-    ChatStarted,
-    ChatTimers,
-    EndMark,
-    Message,
-    about_tokens,
-)
-from story_service.errors import UnfitError, why
+from story_service.answer.stream_text import read_text
+from story_service.chat import ChatRequest, ChatTimers, EndMark, Message, about_tokens
+from story_service.errors import UnfitError
+from story_service.generation.attempt_request import prompt_tokens
+from story_service.generation.model_answer import ModelAnswer
 from story_service.models.states import circuit_of
-from story_service.ports import PURPOSE, ModelCall, Spending
+from story_service.ports import PURPOSE
 from tale.common.v1.common_pb2 import (
     ATTEMPT_OUTCOME_CANCELLED,
     ATTEMPT_OUTCOME_FAILED,
@@ -44,9 +36,11 @@ if TYPE_CHECKING:
     from servicekit.resilience.limits import ProviderLimits
     from servicekit.resilience.manager import BreakerManager
     from servicekit.resilience.outgoing import AuditLog
-    from story_service.chat import ChatModel
+    from story_service.chat import ChatEvent, ChatModel
     from story_service.models.catalogue import Catalogue
+    from story_service.ports import AttemptTitle, ModelCall
     from story_service.safety.ports import Note
+    from tale.common.v1.common_pb2 import AttemptOutcome
 
 T = TypeVar("T")
 
@@ -126,87 +120,65 @@ class Judge:
         return price.cost(checks * about_tokens(self._system) + _TOKENS_PER_WORD * words, checks * _ANSWER_TOKENS)
 
     async def _once(self, request: ChatRequest, read: Callable[[str], T | None], note: Note, ids: dict[str, str]) -> T:
+        answer = _Judgement(model=self._model, provider=self._chat.provider, start_time=self._now(), free=self._free)
         ids["model"] = self._model
-        call = ModelCall(
-            call_id=new_id(),
-            provider=self._chat.provider,
-            model=self._model,
-            outcome=ATTEMPT_OUTCOME_STARTED,
-            start_time=self._now(),
-            metadata={PURPOSE: self._purpose},
-        )
-        note(call)
-        pieces: list[str] = []
-        ended: ChatEnded | None = None
+        note(self._line(answer, request, ATTEMPT_OUTCOME_STARTED))
         timers = ChatTimers(total=self._timeout, first_token=self._timeout, idle=self._timeout)
         try:
-            async with asyncio.timeout(self._timeout), aclosing(self._chat.stream(request, timers)) as events:
+            async with aclosing(self._chat.stream(request, timers)) as events:
                 async for event in events:
-                    if isinstance(event, ChatStarted):
-                        ids["generation_id"] = event.generation_id
-                        call = replace(call, generation_id=event.generation_id)
-                    elif isinstance(event, ChatDelta):
-                        pieces.append(event.text)
-                    elif isinstance(event, ChatEnded):
-                        ended = event
-            value = self._read("".join(pieces), ended, read)
-        except TimeoutError:
-            late = ProviderError(ProviderErrorKind.TIMEOUT, "it took too long", provider=self._chat.provider)
-            note(self._ended(call, request, pieces, ended, late))
-            raise late from None
+                    # Nothing of it is released.
+                    tuple(answer.take(event))
+            ids["generation_id"] = answer.generation_id
+            value = answer.judgement(read)
         except ProviderError as error:
-            note(self._ended(call, request, pieces, ended, error))
+            note(self._line(answer, request, ATTEMPT_OUTCOME_FAILED, error))
             raise
         except asyncio.CancelledError:
-            note(replace(self._ended(call, request, pieces, ended), outcome=ATTEMPT_OUTCOME_CANCELLED))
+            note(self._line(answer, request, ATTEMPT_OUTCOME_CANCELLED))
             raise
-        note(self._ended(call, request, pieces, ended))
+        note(self._line(answer, request, ATTEMPT_OUTCOME_SUCCEEDED))
         return value
 
-    def _read(self, answer: str, ended: ChatEnded | None, read: Callable[[str], T | None]) -> T:
-        request_id = ended.generation_id if ended is not None else ""
-        if ended is not None and ended.mark is EndMark.FILTERED:
-            raise ProviderError(
-                ProviderErrorKind.CONTENT_POLICY,
-                "a content filter refused it",
-                provider=self._chat.provider,
-                request_id=request_id,
-            )
-        value = read(_without_thoughts(answer))
-        if value is None:
-            raise UnfitError("its judgement cannot be read", provider=self._chat.provider, request_id=request_id)
-        return value
-
-    def _ended(
+    def _line(
         self,
-        call: ModelCall,
+        answer: _Judgement,
         request: ChatRequest,
-        pieces: list[str],
-        ended: ChatEnded | None,
+        outcome: AttemptOutcome.ValueType,
         error: ProviderError | None = None,
     ) -> ModelCall:
-        billed = error is None or error.billed
-        spending = ended.spending if ended is not None else Spending(cost_known=not billed)
-        if not spending.cost_known:
-            price = self._catalogue.price_of(self._model)
-            prompt = sum(about_tokens(message.content) for message in request.messages)
-            cost = 0.0 if price is None else price.cost(prompt, about_tokens("".join(pieces)))
-            spending = replace(spending, cost_usd=cost, cost_known=self._free)
+        price = self._catalogue.price_of(self._model)
+        call = answer.call(
+            outcome,
+            end_time=None if outcome == ATTEMPT_OUTCOME_STARTED else self._now(),
+            error=error,
+            estimate=price.cost(prompt_tokens(request), about_tokens(answer.raw_text)) if price is not None else 0.0,
+        )
         return replace(
             call,
+            metadata={**call.metadata, PURPOSE: self._purpose},
             # Nothing more is to be learnt of a call whose cost is known.
-            generation_id="" if spending.cost_known else call.generation_id,
-            outcome=ATTEMPT_OUTCOME_SUCCEEDED if error is None else ATTEMPT_OUTCOME_FAILED,
-            end_time=self._now(),
-            reason="" if error is None else why(error),
-            spending=spending,
-            metadata={**call.metadata, **({} if billed else {"billed": "false"})},
+            generation_id="" if call.spending.cost_known else call.generation_id,
+            completion={},
         )
 
 
-def _without_thoughts(answer: str) -> str:
-    tokens = Tokens()
-    return (tokens.feed(answer) + tokens.finish()).rpartition(RESTART)[2]
+class _Judgement(ModelAnswer):
+    """The answer of a judge, which writes nothing."""
+
+    def judgement(self, read: Callable[[str], T | None]) -> T:
+        """Returns what `read` makes of the answer. Raises ProviderError for a filtered one, and for None."""
+        if self._ended is not None and self._ended.mark is EndMark.FILTERED:
+            kind = ProviderErrorKind.CONTENT_POLICY
+            raise ProviderError(kind, "a content filter refused it", provider=self._provider)
+        value = read(read_text(self.raw_text, structured=False))
+        if value is None:
+            raise UnfitError("its judgement cannot be read", provider=self._provider, request_id=self.generation_id)
+        return value
+
+    def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle]:
+        del event
+        yield from ()
 
 
 def objects(answer: str) -> Iterator[Mapping[str, Any]]:

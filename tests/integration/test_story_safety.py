@@ -24,8 +24,19 @@ from support.openrouter_fake import (
     story,
     stream,
 )
-from support.story_models import SENTENCES, TEXT, TITLE, WHOLE, VirtualService, goes_on, virtual_service
+from support.story_models import (
+    SENTENCES,
+    TEXT,
+    TITLE,
+    WHOLE,
+    VirtualService,
+    goes_on,
+    joined,
+    told_before,
+    virtual_service,
+)
 
+from standins.scene_writer import Habits, written
 from standins.virtual_time import loop_time, run_virtually
 
 WILD = SENTENCES[2].strip()
@@ -61,7 +72,7 @@ def _rewrites(call: Call, *, pause: float = 0.0) -> Answer:
     prompt = "".join(message["content"] for message in call.body["messages"])
     if "taken out" not in prompt:
         return stream(*(step for piece in pieces(WHOLE) for step in (piece, Pause(pause))), Finish(), Usage(None), DONE)
-    return story(TEXT[len(BEFORE) :].replace(WILD, MILD).lstrip())
+    return story(TEXT[len(joined(told_before(call))) :].replace(WILD, MILD).lstrip())
 
 
 async def test_nothing_is_checked_while_it_is_off(tmp_path: Path) -> None:
@@ -138,9 +149,9 @@ def test_refused_passage_is_rewritten_once(tmp_path: Path, pause: float) -> None
         # A call that is refused while it writes is ended, and the ledger says why.
         assert upstream.calls[0].left
         assert ["CONTENT_POLICY", ""] == [reason for _, reason in told.outcomes]
-    assert [len(BEFORE.rstrip()), len(told.text) - len(BEFORE.rstrip())] == [
-        attempt.characters for attempt in told.attempts.values()
-    ]
+    first, second = (attempt.characters for attempt in told.attempts.values())
+    assert 0 < first <= len(BEFORE)
+    assert first + second == len(told.text)
     assert WILD not in str(lines)
 
 
@@ -424,3 +435,61 @@ def test_many_checks_use_up_no_calls_of_the_story(tmp_path: Path) -> None:
 
     assert TEXT == told.text
     assert len(upstream.calls) > 5
+
+
+def _long(call: Call) -> Answer:
+    """A model that plans and writes scenes."""
+    return story(written(call.body["messages"][1]["content"], Habits()))
+
+
+def test_outline_of_a_long_story_is_checked_and_made_again(tmp_path: Path) -> None:
+    """What the model plans is neither stored nor told where it is refused."""
+
+    async def scene(service: VirtualService) -> Any:
+        service.upstream.default = _long
+        plans: list[str] = []
+
+        async def moderate(text: str) -> web.Response:
+            planned = "a shell" in text
+            plans.extend([text] * planned)
+            return await moderation(text, category="violence" if planned and len(plans) == 1 else "")
+
+        service.upstream.moderate = moderate
+        return await service.tell(length_minutes=6, seed=1), plans, service.upstream
+
+    told, plans, upstream = _told(tmp_path, scene)
+
+    assert told.error is None
+    assert 2 == len(plans)
+    assert plans[0] != plans[1]
+    assert "taken out" in upstream.calls[1].body["messages"][1]["content"]
+    assert 765 <= len(told.text.split()) <= 1080
+
+
+def test_weak_scene_of_a_long_story_is_written_once_more(tmp_path: Path) -> None:
+    """With safety off and on; the calls of the critic and of the draft count for no budget of calls."""
+
+    async def scene(service: VirtualService) -> Any:
+        judged: list[str] = []
+
+        def answer(call: Call) -> Answer:
+            if call.body["messages"][0]["content"].startswith("You are the editor"):
+                judged.append(call.body["messages"][1]["content"])
+                low = 1 if len(judged) == 1 else 4
+                return story(json.dumps({"wish": low, "age": 5, "arc": low, "moral": 5, "coherence": 3}))
+            return _long(call)
+
+        service.upstream.default = answer
+        return await service.tell(length_minutes=10, seed=1), judged, service.upstream
+
+    settings: dict[str, Any] = {"critic": "model", "safety": "off", "chat": False, "model": "openai/gpt-4o-mini"}
+    told, judged, upstream = _told(tmp_path, scene, **settings)
+    purposes = [line.metadata.get("purpose", "") for line in told.attempts.values()]
+    rewritten = [call for call in upstream.calls if "An earlier version" in call.body["messages"][1]["content"]]
+
+    assert told.error is None
+    assert told.whole.content_length == len(told.text)
+    assert purposes.count("critic") == len(judged)
+    assert 1 == purposes.count("draft") == len(rewritten)
+    assert "What was wished for is at the heart of it." in rewritten[0].body["messages"][1]["content"]
+    assert 1275 <= len(told.text.split()) <= 1800

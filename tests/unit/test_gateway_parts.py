@@ -90,13 +90,14 @@ def test_ledger_gives_each_change_once_and_sums_the_calls() -> None:
 def test_calls_are_counted_from_the_last_request_on() -> None:
     """Of each model, those in a row that may have been billed and released nothing; embedded ones are none."""
     ledger = Ledger()
+    failed = {"outcome": common_pb2.ATTEMPT_OUTCOME_FAILED}
     lines: list[tuple[str, dict[str, Any]]] = [
         ("a", {"characters": 10}),
-        ("a", {}),
+        ("a", failed),
         ("a", {"outcome": common_pb2.ATTEMPT_OUTCOME_STARTED}),
-        ("a", {"metadata": {"billed": "false"}}),
-        ("a", {"metadata": {"billed": "false", "probe": "true"}}),
-        ("b", {}),
+        ("a", {**failed, "metadata": {"billed": "false"}}),
+        ("a", {**failed, "metadata": {"billed": "false", "probe": "true"}}),
+        ("b", failed),
         ("b", {"characters": 5, "metadata": {"probe": "true"}}),
         ("a", {"metadata": {"purpose": "safety"}}),
     ]

@@ -30,8 +30,8 @@ ARROWS: Mapping[str, Mapping[str, Collection[str]]] = {
     },
     "story_service": {
         "wire": {"generation", "answer", "models"},
-        "generation": {"answer", "prompting", "models", "providers", "safety"},
-        "safety": {"answer", "prompting", "models"},
+        "generation": {"answer", "prompting", "models", "providers"},
+        "safety": {"generation", "answer", "prompting", "models"},
         "models": (),
         "answer": (),
         "prompting": {"answer"},

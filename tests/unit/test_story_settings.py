@@ -10,6 +10,7 @@ from story_service.assignment import Assignment, Listener
 from story_service.bootstrap import _LOCAL_PACE, _breaker, _requests, _upstreams, _warnings, build
 from story_service.prompting.builder import PromptBuilder
 from story_service.safety.checked_writer import CheckedWriter
+from story_service.safety.critic import CriticWriter
 from story_service.settings import StorySettings
 
 
@@ -240,6 +241,10 @@ _OPENAI = "https://api.openai.com/v1"
         ({"STORY_SAFETY_BASE_URL": "http://models.example.org/v1"}, "STORY_SAFETY_BASE_URL must be https"),
         ({"STORY_SAFETY_BASE_URL": _OPENAI, "STORY_SAFETY_API_KEY": "two words"}, "must be one word"),
         ({"STORY_SAFETY_TIMEOUT_SECONDS": "0"}, "must be greater than 0"),
+        ({"STORY_CRITIC": "yes"}, "STORY_CRITIC must be 'off' or 'model'"),
+        ({"STORY_CRITIC": "model"}, "STORY_CRITIC needs a model: set OPENROUTER_API_KEY or CHAT_BASE_URL"),
+        ({"STORY_CRITIC": "model", "CHAT_BASE_URL": _OPENAI}, "STORY_CRITIC needs STORY_CRITIC_MODEL"),
+        ({"STORY_CRITIC_THRESHOLD": "6"}, "must be less than or equal to 5"),
     ],
 )
 def test_safety_that_is_on_and_not_configured_stops_the_start(
@@ -304,7 +309,25 @@ def test_without_safety_no_writer_is_wrapped(monkeypatch: pytest.MonkeyPatch) ->
     generator = build(load(StorySettings)).servicer._generator
 
     assert generator.safety is None
-    assert not any(isinstance(writer, CheckedWriter) for writer in generator.writers.values())
+    assert not any(isinstance(writer, CheckedWriter | CriticWriter) for writer in generator.writers.values())
+
+
+def test_critic_judges_what_models_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside the safety check, and never the embedded writer."""
+    for variable, value in {
+        "OPENROUTER_API_KEY": "sk-or-v1-a",
+        "STORY_SAFETY": "model",
+        "STORY_CRITIC": "model",
+        "STORY_CRITIC_MODEL": "GPT_4O",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    writers = build(load(StorySettings)).servicer._generator.writers
+    checked = {provider: writer._writer for provider, writer in writers.items() if isinstance(writer, CheckedWriter)}
+
+    assert {"openrouter", "offline"} == set(checked)
+    assert isinstance(checked["openrouter"], CriticWriter)
+    assert "openrouter:openai/gpt-4o" == checked["openrouter"]._judge.circuit.name
+    assert not isinstance(checked["offline"], CriticWriter)
 
 
 def test_settings_of_a_check_that_is_off_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -876,7 +876,8 @@ class Attempt(_message.Message):
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Details from the provider, such as its request id. Of a call to a model: `billed` is "false" where it cost nothing, and
-        `probe` "true" where it followed a wait. Of a writing attempt: `requested` is "true" for the first after a request.
+        `probe` "true" where it followed a wait; `purpose` is "safety" or "critic" for one that judged a text, and "draft" for
+        one whose text another version replaced. Of a writing attempt: `requested` is "true" for the first after a request.
         """
 
     @_builtins.property
