@@ -12,7 +12,7 @@ CODE := servicekit offline_writer story_service voice_service storage_service ga
 export PYTHONDONTWRITEBYTECODE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench evaluate clean
+.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench evaluate examples clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -100,6 +100,9 @@ bench: setup ## Prints the benchmark table
 
 evaluate: setup ## Measures the stories of the writers; ARGS="--help" shows the options
 	$(BIN)/python -m benchmarks.evaluate $(ARGS)
+
+examples: setup ## Writes docs/examples/stories with the embedded writer
+	$(BIN)/python -m benchmarks.story_examples
 
 clean: ## Removes environments and caches
 	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis
