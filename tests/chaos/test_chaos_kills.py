@@ -8,13 +8,16 @@ import pytest
 import pytest_asyncio
 
 from standins.processes import MODULES, Cluster, cluster
-from standins.watcher import Watcher, gateway_stub, spec
+from standins.watcher import Watcher, gateway_stub
+from standins.watcher import spec as wish_of
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 
 WRITING, NARRATING = common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING
 CASES = [(name, state) for state in (WRITING, NARRATING) for name in MODULES]
 SEEDS = {case: 100 + index for index, case in enumerate(CASES)}
+
+NAMES = ("Ada", "Bea", "Cleo", "Dora", "Edda", "Fay", "Gwen", "Hope", "Iris", "June")
 
 QUICK = {"DEFAULT_VOICE_PROVIDER": "mock"}
 SLOW = {
@@ -26,6 +29,13 @@ SLOW = {
     "LEASE_SECONDS": "1",
     "PICKUP_INTERVAL_SECONDS": "0.2",
 }
+
+
+def spec(seed: int) -> common_pb2.StorySpec:
+    """Returns a request for a child of its own: a story depends on what its child heard before."""
+    wish = wish_of(seed)
+    wish.child.name = NAMES[seed - 100]
+    return wish
 
 
 @pytest_asyncio.fixture(scope="module")
