@@ -168,10 +168,11 @@ def _request(
     provider_wait: int = 0,
     outline: common_pb2.StoryOutline | None = None,
     calls_made: int = 0,
+    story_id: str = "",
     **spec: Any,
 ) -> story_pb2.GenerateStoryRequest:
     return story_pb2.GenerateStoryRequest(
-        story_id=new_id(),
+        story_id=story_id or new_id(),
         child=common_pb2.Child(name="Mia", age=6),
         spec=common_pb2.StorySpec(**{"child_id": new_id(), "length_minutes": 1, **spec}),
         title_so_far=title or (TITLE if written else ""),
