@@ -93,6 +93,8 @@ class Cast:
     """Whether the wish is told."""
     wished: bool = True
     """Whether the brief has one that may be told."""
+    own_scenes: int = 99
+    """Most scenes of the shape's own place, before the story goes on to the theme's."""
 
     @property
     def plot(self) -> str:
@@ -120,6 +122,10 @@ def called(companion: Section) -> str:
 def gift(moral: Section) -> str:
     """Returns what the main character has at the end, as an outline has it."""
     return moral.fields["boon"].partition(",")[0]
+
+
+_THEMED_MINUTES = 5
+"""From so many minutes on there is room to go to the theme's place from anywhere."""
 
 
 class CastBuilder(ABC, Generic[CastT]):
@@ -174,13 +180,9 @@ class CastBuilder(ABC, Generic[CastT]):
             and all(value in (shape.listed(field) or (value,)) for field, value in wanted.items())
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip
-        # Where the brief has a theme, or an earlier story, the way leads through the theme's place.
-        if (
-            told := [shape for shape in shapes if "beginning" in shape.listed("parts")]
-            if brief.theme or brief.sequel
-            else []
-        ):
-            shapes = told
+        # A theme is where the story goes, and an earlier story is remembered at the beginning.
+        if (brief.theme and brief.length_minutes < _THEMED_MINUTES) or brief.sequel:
+            shapes = [shape for shape in shapes if "beginning" in shape.listed("parts")] or shapes
         return picker.one(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
 
     def _moral(

@@ -134,6 +134,7 @@ class _Slot:
 
     def __post_init__(self) -> None:
         self.words = count_words(self.unit.text)
+        self.kept = bool(self.words)
 
 
 def _words(paragraphs: Paragraphs, *, most: bool) -> int:

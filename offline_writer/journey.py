@@ -136,7 +136,9 @@ class Journey(Generic[CastT]):
             heard += [Scene(place, one) for one in own + anywhere if picker.heard(one.id)]
             own = [one for one in own if not picker.heard(one.id)]
             spread = [one for one in anywhere if not picker.heard(one.id)]
-            if not place.fields.get("scenes"):
+            if place.fields.get("scenes"):
+                del own[self._cast.own_scenes :]
+            else:
                 del spread[max(0, self._SCENES_TO_A_REALM - len(own)) :]
             for number, section in enumerate(own):
                 spread.insert(min(2 * number, len(spread)), section)
@@ -165,7 +167,8 @@ class Journey(Generic[CastT]):
 
     def _between(self) -> list[Unit]:
         if "scenes" in self._cast.shape.fields:
-            links = [self._realiser.unit(line) for line in self._cast.companion.lines()]
+            talk = self._cast.companion.lines() if self._cast.band.readers != "youngest" else ()
+            links = [self._realiser.unit(line) for line in talk]
             self._rng.shuffle(links)
             return links
         sections = by_key(self._stock["links"])

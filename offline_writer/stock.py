@@ -184,17 +184,14 @@ class Realiser:
         return suits(line.readers, self._readers)
 
     def unit(self, line: Line, extra: Mapping[str, str] | None = None) -> Unit:
-        """Returns one line as a unit."""
-        return Unit(self.text(line.text, extra), line.level)
+        """Returns one line as a unit, empty where it has what is avoided."""
+        text = self.text(line.text, extra)
+        return Unit("" if self._avoided(text) else text, line.level)
 
     def paragraphs(self, body: Body, extra: Mapping[str, str] | None = None) -> Paragraphs:
         """Returns a body, without the lines that are not for this age or that are empty."""
         told = (
-            tuple(
-                unit
-                for line in paragraph
-                if self.suits(line) and (unit := self.unit(line, extra)).text and not self._avoided(unit.text)
-            )
+            tuple(unit for line in paragraph if self.suits(line) and (unit := self.unit(line, extra)).text)
             for paragraph in body
         )
         return tuple(paragraph for paragraph in told if paragraph)

@@ -138,7 +138,11 @@ def for_children(brief: OfflineBrief, reader: TopicReader) -> OfflineBrief:
 
     hero, sequel = brief.hero, brief.sequel
     wish = brief.wish
-    if hard_topic(brief, reader) or reader.unsafe(wish) or reader.mentions(wish, brief.avoid):
+    if (
+        hard_topic(replace(brief, audience_note=""), reader)
+        or reader.unsafe(wish)
+        or reader.mentions(wish, brief.avoid)
+    ):
         wish = ""
     return replace(
         brief,

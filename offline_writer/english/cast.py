@@ -57,10 +57,6 @@ def _lemmas(word: str) -> tuple[str, ...]:
     return (lemma(word),)
 
 
-def _known(word: str) -> bool:
-    return simplemma.is_known(word, "en")
-
-
 def _place(realm: Section) -> str:
     return realm.fields["place"]
 
@@ -81,7 +77,9 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
     """Builds casts from one stock."""
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
-        super().__init__(stock, TopicReader(stock["topics"], lemmas=_lemmas, known=_known))
+        super().__init__(
+            stock, TopicReader(stock["topics"], lemmas=_lemmas, known=lambda word: simplemma.is_known(word, "en"))
+        )
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
 
@@ -126,6 +124,9 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         for field in ("glow", "echo"):
             slots[field] = realiser.text(lesson.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
+        if brief.theme and "place" in shape.fields:
+            drawn = slots["calendar"] or f"All week long {people.lead} had been drawing {realm.fields['place']}."
+            slots["loves"] = f"{slots['loves']} {drawn}".strip()
         if not room.asides:
             slots["calendar_tiny"] = ""
         if room.tight and (theme_quoted or not room.asides or brief.kind == "combined"):
@@ -143,7 +144,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
             kind=brief.kind, band=band, wish=wish, moral=lesson, realm=realm, companion=companion, interests=found,
             slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
             remembers=bool(memory.title or memory.detail), picker=picker, understood=understood,
-            shape=shape,
+            shape=shape, own_scenes=brief.length_minutes // 4 if brief.theme else 99,
         )  # fmt: skip
 
     def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
@@ -175,8 +176,9 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         wish = self._wishes.read(brief.wish, names=names, person=people.person, default=default, room=room.wish)
         if wish is not None and not blank:
             return wish, True
-        fresh = [line.text for line in self._phrases["wishes"] if not memory.has(line.text)]
-        picked = rng.choice(fresh or [line.text for line in self._phrases["wishes"]])
+        lines = [line.text for line in self._phrases["wishes"]]
+        lines = [line for line in lines if not self._topics.mentions(line, brief.avoid)] or lines
+        picked = rng.choice([line for line in lines if not memory.has(line)] or lines)
         stock = self._wishes.read(picked, names=names, person=people.person, default=default)
         if stock is None:
             msg = f"the stock's own wish is not understood: {picked}"
@@ -219,6 +221,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         return {
             "loves": realiser.text(rng.choice(self._phrases[many]).text, loved) if found else "",
             "loves_tiny": realiser.text(self._phrases["loves_tiny"][0].text, loved) if found else "",
+            "loves_little": realiser.text(self._phrases["loves_little"][0].text, loved) if found else "",
             "calendar": realiser.text(self._phrases["calendar"][0].text) if theme_quoted else "",
             "calendar_tiny": realiser.text(self._phrases["calendar_tiny"][0].text) if theme_quoted else "",
         }
@@ -256,6 +259,7 @@ def wish_slots(wish: Wish, person: Person) -> dict[str, str]:
     if wish.seen is not None:
         slots |= {
             "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
+            "npis": "are" if wish.seen.plural else "is",
             "Npit": "They" if wish.seen.plural else "It", "npobj": "them" if wish.seen.plural else "it",
             "far": wish.seen.later,
         }  # fmt: skip
@@ -270,7 +274,9 @@ def _helping(wish: Helping[Subject, Trouble]) -> dict[str, str]:
         "I": "I", "my": "my", "me": "me", "myself": "myself", "am": "am"}  # fmt: skip
     return {
         "w": who.later, "W": capitalised(who.later), "wit": it, "wits": its,
-        "wwas": "were" if who.plural else "was", "wfullis": f"{who.first}{comma} who {trouble.now}",
+        "wwas": "were" if who.plural else "was",
+        "wis": "are" if who.plural else "is", "whas": "have" if who.plural else "has",
+        "wfullis": f"{who.first}{comma} who {trouble.now}",
         "wbare": who.later, "far": who.later,
         "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",
         "vp": trouble.detail, "vpme": as_said_by_its_owner(trouble.detail, plural=who.plural),

