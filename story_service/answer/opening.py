@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from servicekit.sentences import sentence_ends
-from story_service.answer.lines import LineKind, is_item, like_title, read_line
+from story_service.answer.lines import LineKind, is_item, like_title, read_line, without_emphasis
 from story_service.answer.titles import is_title_key, normalise_title, titled
 from story_service.answer.wording import ABOUT_LENGTH, CLOSING, wording
 
@@ -41,6 +42,8 @@ _CHAPTER: Final = wording("chapter")
 _PERHAPS: Final = wording("perhaps")
 _PLAN: Final = wording("plan")
 _RESUMING: Final = wording("resuming")
+_SCENE_LABEL: Final = wording("scene_label")
+_SCENE_NUMBER: Final = wording("scene_number")
 _STORY_LABEL: Final = wording("story_label")
 _TASK: Final = wording("task")
 _THOUGHT: Final = wording("thought")
@@ -337,6 +340,18 @@ def without_story_label(line: str) -> str:
     """Returns a first line of text without the label of the story in front of it."""
     label = _STORY_LABEL.match(line)
     return line[label.end() :] if label is not None else line
+
+
+def without_scene_heading(line: str, *, first: bool, whole: bool) -> str:
+    """Returns a line of a scene without the heading in front of it: "" for a `whole` line that is nothing else.
+
+    The `first` one of the scene can be a number or a title alone.
+    """
+    label = _SCENE_LABEL.match(line) or (_SCENE_NUMBER.match(line) if first else None)
+    rest = line[label.end() :] if label is not None else line
+    title = whole and (first or label is not None) and like_title(rest, stopped=False)
+    end = without_emphasis(rest).rstrip()[-1:]
+    return "" if title and not unicodedata.category(end or "L").startswith("P") else rest
 
 
 def _without_speaker(line: str) -> str:

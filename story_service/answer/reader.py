@@ -28,6 +28,7 @@ from story_service.answer.opening import (
     Resumption,
     introduces_text,
     is_frame,
+    without_scene_heading,
     without_story_label,
 )
 from story_service.answer.sentences import SentenceCutter, count_words
@@ -77,17 +78,27 @@ class AnswerReader:
     """
 
     def __init__(
-        self, title_wanted: bool, *, title: str = "", language_code: str = "en", words_asked: int | None = None
+        self,
+        title_wanted: bool,
+        *,
+        title: str = "",
+        language_code: str = "en",
+        words_asked: int | None = None,
+        scene: bool = False,
+        last: bool = True,
     ) -> None:
         """`title` is the title that is released already, where the answer continues a story.
 
         `words_asked` is the requested length of the text, None where it is not known: only behind a text of about
-        that length can a rule separate what is not the story.
+        that length can a rule separate what is not the story. `scene`: the text is one of several, whose headings
+        are left out; before the `last` a farewell is, too.
         """
         self._stream = StreamText(title_wanted=title_wanted)
         self._title_wanted = title_wanted
         self._language_code = language_code
         self._words_asked = words_asked
+        self._scene = scene
+        self._last = last
         self._cutter = SentenceCutter(language_code)
         self._part = _Part.TITLE
         self._opening = Opening() if title_wanted else Resumption(title)
@@ -139,7 +150,7 @@ class AnswerReader:
         if added is not None and (added.is_story or (early and added.is_chapter) or only):
             self._release()
         self._close_paragraph()
-        if not self._parted:
+        if not self._parted and self._last:
             self._let_out()
         given, self._given = self._given, []
         return ReadAnswer(tuple(given), "".join(self._text))
@@ -214,6 +225,8 @@ class AnswerReader:
         """Reads a line: text, a break, or the first of an addition."""
         if self._title_wanted and not self._text:
             self._head = without_story_label(self._head)
+        if self._scene:
+            self._head = without_scene_heading(self._head, first=not self._text, whole=whole)
         line = read_line(self._head)
         if line.kind in {LineKind.BREAK, LineKind.RULE, LineKind.FENCE}:
             self._perhaps = ""

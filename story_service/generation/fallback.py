@@ -202,7 +202,7 @@ class ModelFallback:
             except (ProviderError, DomainError) as error:
                 failure = error
                 self._note(model, error)
-                for item in self._without_more() if isinstance(error, USELESS) else ():
+                for item in self._without_more() if isinstance(error, (*USELESS, DomainError)) else ():
                     yield item
                     failure = None
             if failure is None:

@@ -53,6 +53,8 @@ class WritingAttempt(ModelAnswer):
             title=assignment.title_so_far,
             language_code=assignment.language_code,
             words_asked=passage.left,
+            scene=passage.scene is not None,
+            last=passage.last,
         )
         self._opening = OpeningGuard(assignment, languages)
         self._guard = OutputGuard(assignment, self._opening)

@@ -295,3 +295,70 @@ def test_embedded_writer_continues_a_story_of_scenes(tmp_path: Path) -> None:
     assert telling.whole.embedded
     assert "offline" == telling.whole.model
     assert 0.8 <= _words(telling) / 1_500 <= 1.2
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("Scene {}: The Boat\n\n", ""),
+        ("## Scene {}\n\n", ""),
+        ("**Scene Two – The Boat**\n\n", ""),
+        ("Chapter {} of 3\n\n", ""),
+        ("第{}场 —\n\n", ""),
+        ("The Boat on the Lake\n\n", ""),
+        ("{}. ", ""),
+        ("Scene {}: ", ""),
+        ("", "\n\n(End of scene {})"),
+        ("", "\n\n*To be continued in the next scene…*"),
+        ("", "\n\nThe End"),
+        ("", "\n\nGood night, sleep tight."),
+    ],
+)
+def test_nothing_of_how_scenes_are_told_apart_is_heard(tmp_path: Path, before: str, behind: str) -> None:
+    """No heading, no number, and no farewell before the last scene."""
+
+    def framed(call: Call) -> Answer:
+        prompt = _prompt(call)
+        text = written(prompt, _OWN)
+        number = next((number for number in (1, 2, 3) if f"Write scene {number} of 3" in prompt), 0)
+        if not number:
+            return story(text, size=200)
+        last = "" if number == 3 and "night" in behind else behind.format(number)
+        return story(f"{before.format(number)}{text}{last}", size=200)
+
+    telling, calls = _told(tmp_path, framed, length_minutes=10)
+
+    assert 4 == len(calls)
+    assert [] == telling.warnings
+    assert not any(heard in telling.text.casefold() for heard in ("scene", "chapter", "第", "boat on", "the end"))
+    assert not any(f"{number}." in telling.text for number in (1, 2, 3))
+    assert 1 == telling.text.casefold().count("good night")
+    assert telling.text.endswith(ENDING)
+
+
+def test_letter_at_the_start_of_a_scene_has_its_greeting(tmp_path: Path) -> None:
+    """A line that ends with a mark is no heading."""
+
+    def letter(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        return story(f"Dear Mia,\n\n{text}" if "Write scene 2" in _prompt(call) else text, size=200)
+
+    telling, _ = _told(tmp_path, letter, length_minutes=10)
+
+    assert "\n\nDear Mia," in telling.text
+
+
+def test_extension_that_cannot_be_paid_is_left_out(tmp_path: Path) -> None:
+    """The scene has its own ending then, and the other scenes are written."""
+    telling, calls = _told(
+        tmp_path,
+        lambda call: story(written(_prompt(call), _THREE_HUNDRED), size=200, cost=0.001),
+        length_minutes=10,
+        model="openai/gpt-4o-mini",
+        max_cost_usd=0.0053,
+    )
+
+    assert telling.whole.content_length == len(telling.text)
+    assert 4 == len(calls)
+    assert [_SHORTER] == _reasons(telling)
+    assert telling.text.endswith(ENDING)
