@@ -50,6 +50,8 @@ class Content:
         self.broke_off = False
         """True once an answer ended without an ending (BrokenOffError)."""
         self._gentle = False
+        self._refused_at: int | None = None
+        """Code points before what the safety check refused, until more of the story is there."""
 
     @property
     def can_end(self) -> bool:
@@ -106,9 +108,9 @@ class Content:
 
         Raises FAILED_PRECONDITION / CONTENT_REFUSED where that was the second version.
         """
-        if self._gentle and not self.attempt_has_text:
+        if self._refused_at == self.length:
             raise passage_refused(category)
-        self._gentle = True
+        self._gentle, self._refused_at = True, self.length
 
     @property
     def attempt_has_text(self) -> bool:
@@ -150,7 +152,7 @@ class Content:
     def close_passage(self, missing: Missing = Missing.SCENE, *, ending: str = "") -> Outline | None:
         """Notes what the story lacks; returns the outline where a scene has ended."""
         self._extended = missing is Missing.WORDS or (self._extended and missing is Missing.ENDING)
-        self._ending = ending
+        self._ending, self._refused_at = ending, None
         self.broke_off = self.broke_off or missing is Missing.ENDING
         scene = self.passage.scene
         if scene is None or self.outline is None or missing in {Missing.WORDS, Missing.ENDING}:

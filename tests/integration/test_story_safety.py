@@ -174,6 +174,33 @@ def test_passage_that_is_refused_twice_ends_the_story(tmp_path: Path) -> None:
     assert 2 == len(upstream.calls)
 
 
+def test_each_scene_is_rewritten_once(tmp_path: Path) -> None:
+    """The plan too; what was refused before is no reason to give up a later scene."""
+    seen = set[str]()
+
+    def answers(call: Call) -> Answer:
+        prompt = "".join(message["content"] for message in call.body["messages"])
+        part = next(
+            part for part in ("plan it", *(f"Write scene {number} of" for number in (1, 2, 3))) if part in prompt
+        )
+        answer = written(prompt, Habits())
+        if part not in seen:
+            answer = answer.replace('"scenes": ["', f'"scenes": ["{WILD} ') if part == "plan it" else f"{WILD} {answer}"
+        seen.add(part)
+        return story(answer, size=200)
+
+    async def scene(service: VirtualService) -> Any:
+        service.upstream.moderate = _flagging(WILD)
+        service.upstream.default = answers
+        return await service.tell(length_minutes=10), service.upstream
+
+    told, upstream = _told(tmp_path, scene)
+
+    assert told.whole.content_length == len(told.text)
+    assert WILD not in told.text
+    assert 8 == len(upstream.calls)
+
+
 def test_refused_title_is_rewritten(tmp_path: Path) -> None:
     """Nothing of the first answer is released."""
 
