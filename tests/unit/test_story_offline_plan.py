@@ -1,11 +1,14 @@
 """What the embedded writer plans, follows and does not tell again."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from support.offline_briefs import HERO, brief
 
 from offline_writer import OfflineBrief, OfflineWriter, Outline
+from servicekit.validation import violations
+from story_service.wire.responses import story_response
 
 WRITER = OfflineWriter()
 
@@ -72,3 +75,14 @@ def test_companion_and_place_change_from_night_to_night() -> None:
     assert 5 == len({outline.setting for outline in heard})
     assert 5 == len({outline.companion for outline in heard})
     assert 5 == len({outline.gift for outline in heard})
+
+
+@pytest.mark.parametrize("age", [2, 5, 12])
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_plan_of_the_longest_story_fits_the_record(language: str, age: int) -> None:
+    """And a page of a hundred stories with it a message."""
+    asked = brief(language_code=language, age=age, length_minutes=30, seed=3)
+    outline = story_response(WRITER.plan(asked).outline, lambda: datetime.now(UTC)).outline
+
+    assert [] == violations(outline)
+    assert 100 * outline.ByteSize() < 2**20
