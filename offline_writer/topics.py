@@ -1,9 +1,10 @@
 """Topics of what people wrote: what is not for children, what needs comfort, and what is to be avoided."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import product
 from typing import Final
 
 from offline_writer.brief import OfflineBrief, Parent, Protagonist
@@ -14,6 +15,8 @@ UNSAFE: Final = frozenset({"violence", "weapons", "danger", "bodily", "adult"})
 HARD: Final = ("despair", "death", "illness", "parting", "bullying", "fear")
 """Topics that a story comforts, the heaviest first."""
 _WORD = re.compile(r"\w+(?:[-\u2019']\w+)*")
+_SETS = ("people", "whom", "family", "harm", "stops")
+"""Sections of words: ~people in an entry stands for each of them; over a stop no entry reaches."""
 _GAP = 4
 """Words within which the next word of an entry follows."""
 _SHORTEST = 3
@@ -41,21 +44,25 @@ class TopicReader:
         self._known = known
         entries: dict[str, list[tuple[str, ...]]] = {}
         for section in sections:
-            listed = (entry for line in section.lines() for entry in line.text.split(","))
+            listed = (entry for line in section.lines() for entry in _plain(line.text).split(","))
             entries[section.key] = [tuple(entry.split()) for entry in listed if entry.strip()]
         self._harmless = entries.pop("harmless", [])
-        self._self = frozenset(word for phrase in entries.pop("self", []) for word in phrase)
+        sets = {key: [word for phrase in entries.pop(key, []) for word in phrase] for key in ("self", *_SETS)}
+        self._self, self._stops = frozenset(sets["self"]), frozenset(sets["stops"])
         # By the first word, "x*" by its stem.
         self._by_first: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for topic, phrases in entries.items():
-            for first, *rest in phrases:
+            for first, *rest in (one for phrase in phrases for one in product(*(_any(word, sets) for word in phrase))):
                 self._by_first.setdefault(first, []).append((topic, tuple(rest)))
         self._stems = tuple(first.removesuffix("*") for first in self._by_first if first.endswith("*"))
 
     def words(self, text: str) -> list[frozenset[str]]:
         """Returns each word of the text as the forms that it can be an instance of."""
-        found = (word.replace("\u2019", "'").casefold() for word in _WORD.findall(text))
-        return [frozenset({word, *self._lemmas(word)}) for word in found]
+        found = (word.casefold() for word in _WORD.findall(_plain(text)))
+        return [
+            frozenset(form for part in {word, *word.split("-")} for form in (part, *self._lemmas(part)))
+            for word in found
+        ]
 
     def topics(self, text: str, *, misspelled: bool = True) -> frozenset[str]:
         """Returns the topics of the text; a name is read without `misspelled`."""
@@ -67,7 +74,7 @@ class TopicReader:
             for at, word in enumerate(words)
             for first in (*word, *(f"{stem}*" for stem in self._stems if any(form.startswith(stem) for form in word)))
             for topic, rest in self._by_first.get(first, ())
-            if _follows(rest, words[at + 1 :])
+            if self._follows(rest, words[at + 1 :])
         )
 
     def unsafe(self, text: str, *, misspelled: bool = True) -> bool:
@@ -94,6 +101,16 @@ class TopicReader:
         own = self._self | frozenset().union(*self.words(name))
         return any(not own.isdisjoint(word) for word in self.words(text))
 
+    def _follows(self, phrase: tuple[str, ...] | list[str], words: list[frozenset[str]]) -> bool:
+        if not phrase:
+            return True
+        for at, word in enumerate(words[:_GAP]):
+            if phrase[0] in word and self._follows(phrase[1:], words[at + 1 :]):
+                return True
+            if not self._stops.isdisjoint(word):
+                return False
+        return False
+
     def _without_harmless(self, words: list[frozenset[str]]) -> list[frozenset[str]]:
         for phrase in self._harmless:
             for at in range(len(words) - len(phrase) + 1):
@@ -108,10 +125,12 @@ class TopicReader:
         return frozenset(match for form, firsts in near for match in get_close_matches(form, firsts, 1, _ALIKE))
 
 
-def _follows(phrase: tuple[str, ...], words: list[frozenset[str]]) -> bool:
-    if not phrase:
-        return True
-    return any(phrase[0] in word and _follows(phrase[1:], words[at + 1 :]) for at, word in enumerate(words[:_GAP]))
+def _plain(text: str) -> str:
+    return text.replace("\u2019", "'")
+
+
+def _any(word: str, sets: Mapping[str, list[str]]) -> list[str]:
+    return sets[word[1:]] if word.startswith("~") else [word]
 
 
 def hard_topic(brief: OfflineBrief, reader: TopicReader) -> str:

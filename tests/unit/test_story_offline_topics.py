@@ -1,0 +1,92 @@
+"""What the embedded writer refuses, comforts and lets through, in words that no list has word for word."""
+
+from itertools import chain
+
+import pytest
+
+from offline_writer import OfflineBrief, OfflineWriter, Protagonist
+
+WRITER = OfflineWriter()
+NAMES = {"en": "Mia", "ru": "Маша"}
+UNSAFE = {
+    "en": (
+        "throw my baby sister in the river|feed my sister to the crocodiles|drive daddy's car|touch the stove"
+        "|look under girls' skirts|pull down his pants|hang the witch|pull the wings off a fly"
+        "|push grandma down the stairs|make my sister disappear forever|a wolf that rips the pig apart"
+        "|kick the dog|whack my teacher|roast my cousin"
+        "|don't tell mum and go with a stranger|be in bed with my girlfriend|a killer-clown"
+    ),
+    "ru": (
+        "бросить сестрёнку в реку|засунуть кота в стиральную машину|пират, который режет глотки"
+        "|переломать брату все кости|скормить сестру крокодилам|крокодил съел моего братика"
+        "|биться на мечах насмерть|разбить соседу окно"
+        "|играть со спичками|выпить отбеливатель|прыгнуть с балкона|вылезти ночью из окна|убежать из дома"
+        "|сесть в машину к незнакомцу|пойти с чужим дядей за конфетами|водить папину машину|засунуть пальцы в розетку"
+        "|гулять по рельсам|выпить мамины таблетки|принцесса без одежды|целоваться с учительницей|снять штаны"
+        "|украсть конфеты в магазине|повесить ведьму|клоун-убийца|сатана|оторвать мухе крылья|давить жуков|граната"
+        "|сразить дракона|отшлёпать мальчика|ведьма варит детей|людоед|отрезать ногу|мочить гадов|порвать всех"
+        "|сестру ударить|матерные слова"
+    ),
+}
+HARD = {
+    "en": (
+        "I'm afraid of thunder|she is scared of the dark|bad dreams every night|our hamster didn't wake up"
+        "|Grandma is not here any more|Daddy isn't coming back|my cat got run over|I have to have my tonsils out"
+        "|going to the dentist|mummy and daddy shout at each other|I'm sad|I feel so lonely"
+        "|papa has gone to the stars"
+    ),
+    "ru": (
+        "хомячок больше не проснулся|мы потеряли бабушку|папа не вернётся|мне будут вырезать гланды|идём к зубному"
+        "|плохие сны|мама с папой ссорятся|мама в тюрьме|мне грустно|мне одиноко|собаку усыпили|у друга лейкоз"
+        "|первый раз в школу"
+    ),
+}
+HARMLESS = {
+    "en": (
+        "a dragonfly|a sword in the stone|to kick a ball with dad|to cook soup with grandma"
+        "|to eat pancakes with my brother|a frog who eats flies|to throw a party for my sister"
+        "|to hang pictures with mum|a swallow|a cat on the roof"
+    ),
+    "ru": (
+        "стрекоза|падающая звезда|кит-касатка|забить гол|бить в барабан|повесить картину для мамы|бросить мяч собаке"
+        "|сварить суп с бабушкой|кот, который варит компот|съесть весь торт|гранатовый сок|накормить кота|сломать лёд"
+    ),
+}
+
+
+def brief(language: str, **changes: object) -> OfflineBrief:
+    fields: dict[str, object] = {
+        "name": NAMES[language], "age": 6, "gender": "female", "interests": (), "wish": "", "moral": "", "theme": "",
+        "language_code": language, "length_minutes": 2, "seed": 1,
+    }  # fmt: skip
+    return OfflineBrief(**(fields | changes))  # type: ignore[arg-type]
+
+
+def rows(wishes: dict[str, str]) -> list[tuple[str, str]]:
+    return list(chain(*([(language, wish) for wish in some.split("|")] for language, some in wishes.items())))
+
+
+@pytest.mark.parametrize(("language", "wish"), rows(UNSAFE))
+def test_an_unsafe_wish_is_refused_in_every_field(language: str, wish: str) -> None:
+    plain = WRITER.plan(brief(language))
+    asked = WRITER.plan(brief(language, wish=wish))
+    assert not asked.understood
+    hero = Protagonist(
+        name="Bo", gender="male", appearance=wish, personality_traits=(wish,), strengths=(wish,), interests=(wish,)
+    )
+    for changes in ({"interests": (wish,)}, {"theme": wish}, {"moral": wish}):
+        assert WRITER.plan(brief(language, **changes)).outline.title == plain.outline.title
+        assert wish not in "".join(piece.text for piece in WRITER.write(brief(language, **changes)))
+    told = "".join(piece.text for piece in WRITER.write(brief(language, kind="hero", hero=hero)))
+    assert wish.casefold() not in told.casefold()
+
+
+@pytest.mark.parametrize(("language", "wish"), rows(HARD))
+def test_a_hard_night_is_comforted(language: str, wish: str) -> None:
+    topics = {"death", "illness", "parting", "bullying", "fear", "despair"}
+    assert WRITER.plan(brief(language, wish=wish)).outline.plot_shape.removeprefix("comfort_") in topics
+
+
+@pytest.mark.parametrize(("language", "wish"), rows(HARMLESS))
+def test_a_harmless_wish_is_told(language: str, wish: str) -> None:
+    assert WRITER.plan(brief(language, wish=wish)).understood
