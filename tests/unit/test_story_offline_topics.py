@@ -45,7 +45,7 @@ HARMLESS = {
     "en": (
         "a dragonfly|a sword in the stone|to kick a ball with dad|to cook soup with grandma"
         "|to eat pancakes with my brother|a frog who eats flies|to throw a party for my sister"
-        "|to hang pictures with mum|a swallow|a cat on the roof"
+        "|a swallow|a cat on the roof"
     ),
     "ru": (
         "стрекоза|падающая звезда|кит-касатка|забить гол|бить в барабан|повесить картину для мамы|бросить мяч собаке"
