@@ -4,7 +4,7 @@ from itertools import chain
 
 import pytest
 
-from offline_writer import OfflineBrief, OfflineWriter, Protagonist
+from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist
 
 WRITER = OfflineWriter()
 NAMES = {"en": "Mia", "ru": "Маша"}
@@ -15,6 +15,7 @@ UNSAFE = {
         "|push grandma down the stairs|make my sister disappear forever|a wolf that rips the pig apart"
         "|kick the dog|whack my teacher|roast my cousin"
         "|don't tell mum and go with a stranger|be in bed with my girlfriend|a killer-clown"
+        "|get into a stranger's van|zombies that eat brains|lynch mob|9/11|k1ll my sister"
     ),
     "ru": (
         "бросить сестрёнку в реку|засунуть кота в стиральную машину|пират, который режет глотки"
@@ -25,7 +26,7 @@ UNSAFE = {
         "|гулять по рельсам|выпить мамины таблетки|принцесса без одежды|целоваться с учительницей|снять штаны"
         "|украсть конфеты в магазине|повесить ведьму|клоун-убийца|сатана|оторвать мухе крылья|давить жуков|граната"
         "|сразить дракона|отшлёпать мальчика|ведьма варит детей|людоед|отрезать ногу|мочить гадов|порвать всех"
-        "|сестру ударить|матерные слова"
+        "|сестру ударить|матерные слова|ракетой по городу|уб1ть сестру"
     ),
 }
 HARD = {
@@ -68,15 +69,14 @@ def rows(wishes: dict[str, str]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("language", "wish"), rows(UNSAFE))
 def test_an_unsafe_wish_is_refused_in_every_field(language: str, wish: str) -> None:
-    plain = WRITER.plan(brief(language))
-    asked = WRITER.plan(brief(language, wish=wish))
-    assert not asked.understood
+    assert not WRITER.plan(brief(language, wish=wish)).understood
     hero = Protagonist(
         name="Bo", gender="male", appearance=wish, personality_traits=(wish,), strengths=(wish,), interests=(wish,)
     )
-    for changes in ({"interests": (wish,)}, {"theme": wish}, {"moral": wish}):
-        assert WRITER.plan(brief(language, **changes)).outline.title == plain.outline.title
-        assert wish not in "".join(piece.text for piece in WRITER.write(brief(language, **changes)))
+    sequel = Parent(title=wish, text=f"{wish}. {wish}")
+    for changes in ({"sequel": sequel}, {"name": wish}, {"interests": (wish,)}, {"theme": wish}, {"moral": wish}):
+        told = "".join(piece.text for piece in WRITER.write(brief(language, **changes)))
+        assert wish.casefold() not in told.casefold().replace("\u2019", "'")
     told = "".join(piece.text for piece in WRITER.write(brief(language, kind="hero", hero=hero)))
     assert wish.casefold() not in told.casefold()
 
