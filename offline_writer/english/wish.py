@@ -41,6 +41,7 @@ _FORMS = {
     "wants": rf"{_BE}(?:wants?|wanted|would like|longs?|longed|wish(?:es)?|wished|tr(?:y|ies|ied)|trying|hop(?:e|es|ed)"
     r"|dreams?|dreamed|wanting|hoping|decides?|decided|needs?|needed|has|had|gets?|got|going|sets? out|loves?|loved"
     r"|likes?|liked) to (.+)",
+    "not": rf"(?:does|do|did){_NOT} (.+)",
     "able": r"(?:can|could) (.+)",
     "dreams": rf"{_BE}dream(?:s|ed|t|ing) (?:of|about) (.+)",
     "has": r"(?:has|have|had) (.+)",
@@ -190,7 +191,7 @@ class WishReader:
         verb = self._lexicon.verb(told[0].casefold())
         text = in_person(" ".join(told), person)
         deed = in_person(" ".join([verb, *told[1:]]), person) if verb else ""
-        if kind in {"", "cannot", "wants", "learns", "able", "dreams"}:
+        if kind in {"", "cannot", "wants", "learns", "not", "able", "dreams"}:
             return self._deed(kind, deed, who) if deed else None
         if kind == "state":
             return self._state(told, text, deed, who)
@@ -208,6 +209,8 @@ class WishReader:
         if kind == "cannot":
             sleep = re.match(r"(?:fall a|(?:get to |go to )?)sleep\b", deed)
             return Trouble("sleep" if sleep else kind, f"could not {deed}", f"cannot {deed}", deed)
+        if kind == "not":
+            return Trouble("trait", f"did not {deed}", f"{'do' if who.plural else 'does'} not {deed}", deed)
         if kind == "able":
             return Trouble("trait", f"could {deed}", f"can {deed}", deed)
         state = next((state for mishap, state in _MISHAPS.items() if deed.startswith(mishap)), "")

@@ -44,7 +44,8 @@ HARD = {
 }
 HARMLESS = {
     "en": (
-        "a dragonfly|a sword in the stone|to kick a ball with dad|to cook soup with grandma"
+        "a dragonfly|a shooting star|a treasure hunt|a snowman who does not want to melt|a sword in the stone"
+        "|to kick a ball with dad|to cook soup with grandma"
         "|to eat pancakes with my brother|a frog who eats flies|to throw a party for my sister"
         "|a swallow|a cat on the roof"
     ),
@@ -90,3 +91,15 @@ def test_a_hard_night_is_comforted(language: str, wish: str) -> None:
 @pytest.mark.parametrize(("language", "wish"), rows(HARMLESS))
 def test_a_harmless_wish_is_told(language: str, wish: str) -> None:
     assert WRITER.plan(brief(language, wish=wish)).understood
+
+
+def test_what_a_character_does_not_want_is_told() -> None:
+    title = WRITER.plan(brief("en", wish="a snowman who does not want to melt")).outline.title
+    assert title == "Mia and the Snowman Who Did Not Want to Melt"
+
+
+@pytest.mark.parametrize(
+    ("language", "wish"), [("en", "an owl who is scared of the night"), ("ru", "сова, которая боится ночи")]
+)
+def test_the_fear_of_a_character_is_told_as_its_own(language: str, wish: str) -> None:
+    assert "fear" not in WRITER.plan(brief(language, wish=wish)).outline.plot_shape
