@@ -25,6 +25,7 @@ class Picker:
         self._salt = random_for(brief, "picks").random()
         self.avoided = avoided
         self._readers = band_of(brief.age).readers
+        self._minutes = brief.length_minutes
         outline = brief.outline
         self.pinned = tuple(scene.key for scene in outline.scenes if scene.key) if outline is not None else ()
         self._places = {key.partition("@")[0]: at for at, key in enumerate(self.pinned)}
@@ -44,10 +45,11 @@ class Picker:
     ) -> list[Section]:
         """Returns those for listeners of this age without anything to be avoided, the best first.
 
-        Bodies of their own come before those for everybody, for the youngest even where they were heard lately.
+        Those with a field `most` are for stories of at most so many minutes. Bodies of their own come before those for
+        everybody, for the youngest even where they were heard lately.
         `called` gives the names of sections in an outline.
         """
-        given = list(sections)
+        given = [one for one in sections if self._minutes <= int(one.fields.get("most", self._minutes))]
         every = [section for section in given if suits(section.fields.get("readers", ""), self._readers)] or given
         allowed = [section for section in every if not self._has_avoided(section)]
 

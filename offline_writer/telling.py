@@ -151,7 +151,7 @@ class Teller(ABC, Generic[CastT]):
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
-        told = tiny if cast.picker.in_short(ending) else realiser.paragraphs(long)
+        told = tiny if cast.picker.in_short(ending) or not ending.body() else realiser.paragraphs(long)
         return Block(key="ending", paragraphs=told, short=tiny, shorten=2, scene=cast.picker.key(ending))
 
     def _block(
@@ -161,7 +161,7 @@ class Teller(ABC, Generic[CastT]):
         tiny: Paragraphs | None = realiser.paragraphs(section.body("tiny")) or None
         if tiny is not None and tiny_extra and (text := realiser.text(f"{{{tiny_extra}}}")):
             tiny = (*tiny[:-1], (*tiny[-1], Unit(text)))
-        brief = key in cast.shape.listed("brief") or cast.picker.in_short(section)
+        brief = key in cast.shape.listed("brief") or cast.picker.in_short(section) or not section.body()
         told = tiny if tiny is not None and brief else realiser.paragraphs(section.body())
         return Block(
             key=key or section.key, paragraphs=told, short=tiny, shorten=shorten, homeward=homeward, spare=spare,

@@ -45,7 +45,8 @@ class TopicReader:
         entries: dict[str, list[tuple[str, ...]]] = {}
         for section in sections:
             listed = (entry for line in section.lines() for entry in _plain(line.text).split(","))
-            entries[section.key] = [tuple(entry.split()) for entry in listed if entry.strip()]
+            either = ([part.split("/") for part in entry.split()] for entry in listed if entry.strip())
+            entries[section.key] = [one for parts in either for one in product(*parts)]
         self._harmless = entries.pop("harmless", [])
         sets = {key: [word for phrase in entries.pop(key, []) for word in phrase] for key in ("self", *_SETS)}
         self._self, self._stops = frozenset(sets["self"]), frozenset(sets["stops"])

@@ -23,7 +23,7 @@ from offline_writer.russian.grammar import (
     years,
 )
 from offline_writer.russian.interests import InterestReader
-from offline_writer.russian.names import Child, as_companion, child, described, hero
+from offline_writer.russian.names import Child, as_companion, child, described, hero, plausible
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
 from offline_writer.stock import Realiser, Section, by_key, capitalised
@@ -69,6 +69,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
         rng = random_for(brief, "cast")
+        brief, garbled = self._meant(brief)
         room = _TIGHT if brief.length_minutes <= 1 else _Room()
         # The story that comforts is about the child.
         brief = replace(brief, kind="child") if hard else brief
@@ -140,8 +141,16 @@ class RussianCastBuilder(CastBuilder[Cast]):
         return Cast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
             interests=found, slots=slots, picker=picker, shape=shape,
-            understood=read is not None or not clean(brief.wish, limit=240),
+            understood=not garbled and (read is not None or not clean(brief.wish, limit=240)),
         )  # fmt: skip
+
+    def _meant(self, brief: OfflineBrief) -> tuple[OfflineBrief, bool]:
+        """Returns the brief without interests and a name that say nothing, and whether there were some."""
+        interests = tuple(one for one in brief.interests if plausible(one, self._morphology))
+        meant = replace(
+            brief, interests=interests, name=brief.name if plausible(brief.name, self._morphology) else ""
+        )  # fmt: skip
+        return meant, meant != brief
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
         prepositions = {
