@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from offline_writer.stock import Section, capitalised
 
@@ -58,13 +58,16 @@ class Word:
         return None if None in found.values() else {case: str(form) for case, form in found.items()}
 
 
+_CYRILLIC: Final = re.compile(r"[а-яё]", re.IGNORECASE)
+
+
 class Morphology:
     """Readings of words. The dictionary (about 30 MB, a tenth of a second) is loaded at first use."""
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
         self._analyzer: Any = None
-        self._parsed = lru_cache(_REMEMBERED)(lambda text: self._loaded().parse(text))
+        self._parsed = lru_cache(_REMEMBERED)(self._readings)
 
     def words(self, text: str, *grammemes: str) -> Iterable[Word]:
         """Readings that the dictionary knows, the likeliest first, with all of these grammemes."""
@@ -90,6 +93,10 @@ class Morphology:
     def knows(self, text: str) -> bool:
         """Whether the dictionary has the word."""
         return all(self._loaded().word_is_known(part) for part in text.split("-"))
+
+    def _readings(self, text: str) -> Any:
+        # pymorphy3 raises ValueError for letters without a name in Unicode, such as Tangut.
+        return self._loaded().parse(text) if _CYRILLIC.search(text) else []
 
     def _loaded(self) -> Any:
         with self._loading:

@@ -282,6 +282,11 @@ def test_age_that_nobody_said_is_not_told() -> None:
     assert not re.search(r"\bбыло? \w+ (?:год|лет)", text(brief(age=None)))
 
 
+def test_letters_without_a_name_in_unicode_are_taken() -> None:
+    """Tangut, of which the dictionary's library raises an error."""
+    assert text(brief(wish="\U00017000 летит", theme="\U00017000", interests=("\U00017000\U00017001",)))
+
+
 @quick
 @given(
     st.builds(
