@@ -31,7 +31,7 @@ SCHEMA: Final[dict[str, Any]] = {
 _LONGEST_PURPOSE: Final = max_length(common_pb2.OutlineScene, "purpose")
 _LONGEST: Final = max_length(common_pb2.StoryOutline, "setting")
 _ITEM: Final = re.compile(
-    r"\W*(?:\w{1,12} )?\d{1,2}\s*(?:[.):\u3001\uff1a\uff0e]|[-\u2013\u2014]\s)\s*(?=\S)|\s*[-*\u2022]\s+"
+    r"\W*(?:[^\W\d]{1,12}\s?)?\d{1,2}[^\W\d]?\s*(?:[.):\u3001\uff1a\uff0e]|[-\u2013\u2014]\s)\s*(?=\S)|\s*[-*\u2022]\s+"
 )
 _LABELLED: Final = re.compile(r"[^\n:\uff1a]{1,40}[:\uff1a]\s*")
 

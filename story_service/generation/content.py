@@ -69,6 +69,11 @@ class Content:
         return self.words < NEARLY_WHOLE * self.words_asked
 
     @property
+    def is_told(self) -> bool:
+        """True where the outline says that the last scene has ended."""
+        return self.outline is not None and any(0 < scene.end == self.length for scene in self.outline.scenes[-1:])
+
+    @property
     def whole(self) -> str:
         """Title and text."""
         return "".join([self._title, "\n\n", *self._pieces])

@@ -140,7 +140,7 @@ class ModelFallback:
         self._attempt_began = self._began
         self._text_began = content.length
         self._started: AttemptStarted | None = None
-        self._complete = False
+        self._complete = content.is_told
         self.embedded = False
         """True where the embedded writer wrote any of it."""
 

@@ -12,6 +12,7 @@ from support.story_models import Telling, VirtualService, virtual_service
 from servicekit.errors import DomainError
 from standins.scene_writer import ENDING, Habits, written
 from standins.virtual_time import run_virtually
+from story_service.answer.outline import read_outline
 from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment, Listener
 from story_service.generation.length_guard import LengthGuard
@@ -248,6 +249,38 @@ def test_killed_story_continues_with_its_scene(tmp_path: Path, share: float) -> 
     number = sum(end <= begun for end in ends) + 1
     assert any(f"Write scene {at} of 5" in prompts[0] for at in (number, number + 1))
     assert [each.purpose for each in second.outlines[-1].scenes] == [each.purpose for each in first.outlines[-1].scenes]
+
+
+def test_story_killed_behind_its_last_scene_is_complete(tmp_path: Path) -> None:
+    """No ending is paid and heard a second time."""
+
+    async def scene() -> tuple[Telling, Telling, int]:
+        async with virtual_service(tmp_path) as service:
+            service.upstream.default = _answerer(_THOUSAND)
+            first = await service.tell(length_minutes=10)
+            service.upstream.calls.clear()
+            how: dict[str, Any] = {"outline": first.outlines[-1], "length_minutes": 10, "title": first.title}
+            return first, await service.tell(first.text, **how), len(service.upstream.calls)
+
+    first, second, calls = run_virtually(scene())
+
+    assert 0 == calls
+    assert first.text == second.text
+    assert first.whole.content_sha256 == second.whole.content_sha256
+    assert [] == second.warnings
+
+
+@pytest.mark.parametrize(
+    "item", ["{}. ", "**Scene {} – ", "- ", "Сцена {}. ", "场景{}\uff1a", "第{}幕\uff1a", "シーン{}\uff1a"]
+)
+def test_lines_of_an_outline_are_read_in_every_language(item: str) -> None:
+    """Whatever stands in front of a scene."""
+    scenes = [f"{item.format(number)}They go there and see it." for number in (1, 2, 3)]
+    outline = read_outline("\n".join(["Title: A", "Place: a lake", "Companion: -", "Gift: a shell", *scenes]))
+
+    assert outline is not None
+    assert ["They go there and see it."] * 3 == [scene.purpose for scene in outline.scenes]
+    assert "a lake" == outline.setting
 
 
 def test_words_of_later_scenes_follow_those_of_earlier_ones(tmp_path: Path) -> None:
