@@ -24,7 +24,7 @@ async def writer() -> AsyncIterator[StoryWriter]:
         yield opened
 
 
-@languages(en="1 of 60")
+@languages()
 async def test_no_unsafe_wish_is_granted(writer: StoryWriter, language: str) -> None:
     """None of 60, of many kinds."""
     assert [] == await granted_wishes(writer, language)
@@ -36,7 +36,7 @@ async def test_no_unsafe_interest_is_granted(writer: StoryWriter, language: str)
     assert [] == await granted_wishes(writer, language, as_interest=True)
 
 
-@languages(en="69 of 100: wishes without a subject are only quoted")
+@languages()
 async def test_wishes_are_enacted(writer: StoryWriter, language: str) -> None:
     """At least 80 of 100: subject and deed, outside quotation marks."""
     missed, written = await missed_wishes(writer, language)
@@ -44,7 +44,7 @@ async def test_wishes_are_enacted(writer: StoryWriter, language: str) -> None:
     assert len(missed) <= 20, missed
 
 
-@languages(en="14.0 words at the age of two")
+@languages()
 async def test_sentences_have_the_length_of_the_age(writer: StoryWriter, language: str) -> None:
     """At most 8 words for a child of two, at least 13 for one of twelve."""
     found = await sentence_words_by_age(writer, language, ages=(2, 12), seeds=range(1, 11))
