@@ -127,6 +127,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         if brief.theme and "place" in shape.fields:
             drawn = slots["calendar"] or f"All week long {people.lead} had been drawing {realm.fields['place']}."
             slots["loves"] = f"{slots['loves']} {drawn}".strip()
+            slots["loves_little"] = f"{slots['loves_little']} {people.lead} dreams of {realm.fields['place']}.".strip()
         if not room.asides:
             slots["calendar_tiny"] = ""
         if room.tight and (theme_quoted or not room.asides or brief.kind == "combined"):
@@ -140,11 +141,13 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         if brief.kind == "combined" and brief.hero is not None:
             liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
             slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
+        # Scenes of a theme's place are long for the youngest: a few minutes have no room for a second one.
+        own_scenes = brief.length_minutes * 4 if band.readers == "youngest" else brief.length_minutes // 4
         return EnglishCast(
             kind=brief.kind, band=band, wish=wish, moral=lesson, realm=realm, companion=companion, interests=found,
             slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
             remembers=bool(memory.title or memory.detail), picker=picker, understood=understood,
-            shape=shape, own_scenes=brief.length_minutes // 4 if brief.theme else 99,
+            shape=shape, own_scenes=own_scenes if brief.theme else 99,
         )  # fmt: skip
 
     def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:

@@ -142,7 +142,7 @@ class Lexicon:
 
 def lemma(word: str) -> str:
     """Returns the dictionary form of a word in small letters."""
-    return simplemma.lemmatize(word, "en").casefold()
+    return simplemma.lemmatize(word, "en").casefold() if word else ""
 
 
 Person = Literal["me", "you", "her", "him", "them"]
