@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 from support.offline_briefs import HERO, brief
 
-from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist
+from offline_writer import OfflineBrief, OfflineWriter, Outline, Parent, Protagonist
 from offline_writer.english.grammar import lemma
 from offline_writer.stock import load
 from offline_writer.topics import HARD
@@ -240,22 +240,23 @@ def test_month_of_one_brief_stays_new(minutes: int) -> None:
         words = re.findall(r"\w+", text.casefold())
         return set(zip(*(words[at:] for at in range(5)), strict=False))
 
-    heard, before, share = (), set(), 0.0
+    heard: tuple[Outline, ...] = ()
+    before, share = set[tuple[str, ...]](), 0.0
     for seed in range(10):
         asked = brief(seed=seed, theme="", length_minutes=minutes, heard=heard)
         new = runs(told(asked))
         share = len(new - before) / len(new)
         before |= new
-        heard = (WRITER.plan(asked).outline, *heard)  # type: ignore[assignment] # grows from an empty tuple
+        heard = (WRITER.plan(asked).outline, *heard)
 
     assert share >= 0.7
 
 
 def test_plots_have_at_least_five_shapes() -> None:
     """In one week of one child."""
-    heard = ()
+    heard: tuple[Outline, ...] = ()
     for seed in range(7):
         asked = brief(seed=seed, theme="", moral="", heard=heard)
-        heard = (WRITER.plan(asked).outline, *heard)  # type: ignore[assignment] # grows from an empty tuple
+        heard = (WRITER.plan(asked).outline, *heard)
 
     assert len({outline.plot_shape for outline in heard}) >= 5
