@@ -40,7 +40,7 @@ def full(story_id: str) -> storage_pb2.GetStoryRequest:
 @pytest.mark.parametrize("during", ["writing", "narration"])
 async def test_storage_away_longer_than_the_leases_costs_no_second_call(tmp_path: Path, during: str) -> None:
     """Texts and segments go on arriving meanwhile; each is written and spoken once, and all of it is stored."""
-    stories = [made_up_story(seed, 120) for seed in range(STORIES)]
+    stories = [made_up_story(seed, 150) for seed in range(STORIES)]
     settings: dict[str, Any] = {"lease_seconds": LEASE, "pickup_interval_seconds": 0.1}
     async with paid_house(tmp_path, gate=True, **settings) as paid:
         home, gate = paid.home, paid.home.proxies["storage"]
