@@ -4,6 +4,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
 from offline_writer.bands import Band, band_of
@@ -124,6 +125,8 @@ def gift(moral: Section) -> str:
     return moral.fields["boon"].partition(",")[0]
 
 
+_REMEMBERED = 8
+"""Casts of the last briefs."""
 _THEMED_MINUTES = 5
 """From so many minutes on there is room to go to the theme's place from anywhere."""
 
@@ -138,9 +141,14 @@ class CastBuilder(ABC, Generic[CastT]):
         # Plainer words for the youngest.
         simpler = (line.text.partition("=") for line in self._phrases.get("simple", ()))
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
+        # A story asks for its cast up to four times: for its plan, for its text, and for the title of each.
+        self._remembered = lru_cache(_REMEMBERED)(self._made)
 
     def cast(self, brief: OfflineBrief, *, told: str = "") -> CastT:
         """Returns the cast, the same for the same brief. A companion whose name is in `told` is replaced there."""
+        return self._remembered(brief, told)
+
+    def _made(self, brief: OfflineBrief, told: str) -> CastT:
         hard = hard_topic(brief, self._topics)
         careful = for_children(brief, self._topics)
         if hard:

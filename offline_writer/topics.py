@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import product
 from typing import Final
 
@@ -21,6 +22,8 @@ _GAP = 4
 """Words within which the next word of an entry follows."""
 _SHORTEST = 3
 """Letters of a word that may be misspelled."""
+_REMEMBERED = 32_768
+"""Words, more than a stock has."""
 _READ = 2_000
 """Characters of a text that are read."""
 _ALIKE = 0.8
@@ -41,6 +44,8 @@ class TopicReader:
     ) -> None:
         """`lemmas` returns the dictionary forms of a word, `known` whether the language has it; in small letters."""
         self._lemmas = lemmas
+        # With something to be avoided, all of the stock is read for each story.
+        self._forms = lru_cache(_REMEMBERED)(self._all_forms)
         self._known = known
         entries: dict[str, list[tuple[str, ...]]] = {}
         for section in sections:
@@ -59,11 +64,10 @@ class TopicReader:
 
     def words(self, text: str) -> list[frozenset[str]]:
         """Returns each word of the text as the forms that it can be an instance of."""
-        found = (word.casefold() for word in _WORD.findall(_plain(text)))
-        return [
-            frozenset(form for part in {word, *word.split("-")} for form in (part, *self._lemmas(part)))
-            for word in found
-        ]
+        return [self._forms(word.casefold()) for word in _WORD.findall(_plain(text))]
+
+    def _all_forms(self, word: str) -> frozenset[str]:
+        return frozenset(form for part in {word, *word.split("-")} for form in (part, *self._lemmas(part)))
 
     def topics(self, text: str, *, misspelled: bool = True) -> frozenset[str]:
         """Returns the topics of the text; a name is read without `misspelled`."""

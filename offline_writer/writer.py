@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 from offline_writer.brief import (
@@ -18,6 +19,8 @@ from offline_writer.english.language import English
 from offline_writer.fitting import Arc, Fitted, Language, count_words, fit, sentence_keys
 from offline_writer.russian.language import Russian
 
+_REMEMBERED = 8
+"""Stories of the last briefs."""
 _SENTENCE_ENDS = (".", "!", "?", "\u2026", ":", '"', "\u201d", "\u2019", "\u00bb", ")")
 
 _SPEECH = "\u2014 "
@@ -64,6 +67,8 @@ class OfflineWriter:
         """Uses all languages, or those given."""
         known = (English(), Russian()) if languages is None else languages
         self._languages: dict[str, Language] = {language.code: language for language in known}
+        # Once for the plan, and once for the text.
+        self._fitted = lru_cache(_REMEMBERED)(self._fit)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -77,7 +82,7 @@ class OfflineWriter:
         LanguageUnsupported or StoryUnsupported.
         """
         language = self._language(brief)
-        arc, fitted = self._fitted(language, brief)
+        arc, fitted = self._fitted(language.code, brief)
         scenes = tuple(Scene(key=key) for key in fitted.scenes)
         return Plan(replace(arc.outline, title=language.title(brief), scenes=scenes), arc.understood)
 
@@ -105,7 +110,7 @@ class OfflineWriter:
             yield Piece("text", text)
 
     def _rest(self, language: Language, brief: OfflineBrief, written: str) -> Iterator[str]:
-        story = _laid_out(self._fitted(language, brief)[1].paragraphs)
+        story = _laid_out(self._fitted(language.code, brief)[1].paragraphs)
         trimmed = written.rstrip()
         if story.whole.startswith(written):
             return story.after(len(written))
@@ -117,8 +122,8 @@ class OfflineWriter:
                 return continued.after(len(written) - offset)
         return self._continuation(language, brief, written).after(0)
 
-    def _fitted(self, language: Language, brief: OfflineBrief) -> tuple[Arc, Fitted]:
-        arc = language.story(brief)
+    def _fit(self, language_code: str, brief: OfflineBrief) -> tuple[Arc, Fitted]:
+        arc = self._languages[language_code].story(brief)
         return arc, fit(arc, brief.length_minutes * WORDS_PER_MINUTE, random_for(brief, "fit"))
 
     def _continuation(self, language: Language, brief: OfflineBrief, written: str) -> _Text:
