@@ -17,7 +17,7 @@ from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
 from tale.gateway.v1 import gateway_pb2
 
-STATUS_SECONDS: Final = 2.0
+STATUS_SECONDS: Final = 5.0
 
 _SEVERITY: Final = (
     status_pb2.CIRCUIT_STATE_UNSPECIFIED,
