@@ -88,7 +88,8 @@ class RequestBuilder:
         price = self._catalogue.highest_price_of(request.model)
         if price is None:
             raise cost_unknown(request.model)
-        prompt, most = prompt_tokens(request), price.cost(prompt_tokens(request), request.max_tokens or 0)
+        prompt = prompt_tokens(request)
+        most = price.cost(prompt, request.max_tokens or 0)
         if (calls := later_calls(assignment)) > 0:
             # Half a story that costs all of the limit is of no use.
             words = words_of(assignment.length_minutes)

@@ -1,6 +1,7 @@
 """One call to a chat model: what it answers, and its line in the ledger."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tale.common.v1.common_pb2 import AttemptOutcome
 
 
-class ModelAnswer:
+class ModelAnswer(ABC):
     """Records an answer for the ledger; what is read of it is for a subclass to say."""
 
     def __init__(self, *, model: str, provider: str, start_time: datetime, free: bool = False) -> None:
@@ -116,8 +117,9 @@ class ModelAnswer:
             raise ValueError("the attempt has not ended")
         return self._end
 
+    @abstractmethod
     def _taken(self, event: ChatEvent) -> Iterator[AttemptTitle | AttemptText | Outline]:
-        raise NotImplementedError
+        """Yields what a subclass reads of `event`."""
 
     def _spending(self, error: ProviderError | None, estimate: float) -> Spending:
         if self._ended is not None:
