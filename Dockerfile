@@ -33,8 +33,8 @@ RUN python -m compileall -q /app
 FROM ${PYTHON_IMAGE}
 ARG SERVICE
 ENV SERVICE=${SERVICE} PATH=/venv/bin:${PATH} PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp TALE_DATA_DIR=/data
-# A new volume that is mounted here inherits owner and mode.
-RUN install -d -m 0700 -o 10001 -g 10001 /data
+# New volumes that are mounted here inherit owner and mode.
+RUN install -d -m 0700 -o 10001 -g 10001 /data /run/tale
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

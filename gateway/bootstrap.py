@@ -14,7 +14,7 @@ from gateway.watch.audio import AudioBuffer, AudioReader
 from gateway.watch.follower import Follower
 from gateway.watch.watcher import Sources
 from servicekit.addresses import is_loopback
-from servicekit.channel import open_channel
+from servicekit.channel import PeerChannel, open_channel
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
@@ -22,12 +22,16 @@ from tale.voice.v1 import voice_pb2_grpc
 
 def build(settings: GatewaySettings) -> GatewayApp:
     """Returns the gateway. Its channels connect when they are first used."""
-    storage = open_channel(settings.storage_target)
-    story = open_channel(settings.story_target)
-    voice = open_channel(settings.voice_target)
+    token = settings.peer_token
+    storage, story, voice = (
+        PeerChannel(open_channel(target), token)
+        for target in (settings.storage_target, settings.story_target, settings.voice_target)
+    )
     # Without health checks, since the status of a service that is starting or draining counts as well.
     targets = {"story": settings.story_target, "voice": settings.voice_target, "storage": settings.storage_target}
-    status_channels = {name: open_channel(target, health_checked=False) for name, target in targets.items()}
+    status_channels = {
+        name: PeerChannel(open_channel(target, health_checked=False), token) for name, target in targets.items()
+    }
     peers = Peers(
         storage_pb2_grpc.StorageServiceStub(storage),
         story_pb2_grpc.StoryServiceStub(story),
@@ -43,7 +47,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
     servicer = GatewayServicer(
         Sources(runs, claimer, followed, peers.storage, buffer),
         reader,
-        System(status_channels, targets=targets),
+        System(status_channels, targets=targets, token=token),
         peers.voice,
     )
     warning = "Every caller that reaches this address can use the gateway: there is no authentication."

@@ -1,10 +1,7 @@
 """Every setting of the gateway."""
 
-from typing import Self
+from pydantic import Field
 
-from pydantic import Field, model_validator
-
-from servicekit.addresses import is_loopback
 from servicekit.settings import Listen, ServiceSettings, variables
 
 
@@ -42,11 +39,12 @@ class GatewaySettings(ServiceSettings):
     provider_wait_seconds: float = Field(600.0, ge=0, le=86_400)
     """Seconds for which a story waits for a provider that is down or asked for a pause; 0: it fails at once"""
 
-    @model_validator(mode="after")
-    def _check_anonymous(self) -> Self:
-        if not is_loopback(self.listen) and not self.allow_anonymous:
-            raise ValueError(
-                "GATEWAY_LISTEN must be a loopback address while there is no authentication"
-                " (or set GATEWAY_ALLOW_ANONYMOUS=1)"
-            )
-        return self
+    def unguarded(self, *, guarded: bool) -> str | None:
+        """Returns why the gateway must not listen beyond this machine, and the remedy; None if it may."""
+        del guarded
+        if self.allow_anonymous:
+            return None
+        return (
+            "GATEWAY_LISTEN must be a loopback address while there is no authentication"
+            " (or set GATEWAY_ALLOW_ANONYMOUS=1)"
+        )

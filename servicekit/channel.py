@@ -1,12 +1,13 @@
 """Opens channels to peer services, and passes deadline, request id and owner on in calls to them."""
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
 
 import grpc
 
-from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, current
+from servicekit.authentication import ServiceToken
+from servicekit.context import OWNER_KEY, PEER_KEY, REQUEST_ID_KEY, current
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
@@ -32,7 +33,7 @@ def open_channel(
     With `health_checked` it watches the health of each address and sends no call to one that is starting or draining,
     so that replicas come and go unnoticed; where none is left calls fail with UNAVAILABLE, or wait with
     `wait_for_ready`. Give False to read the health of such a server. Nothing is retried here: the caller knows what may
-    be repeated. Each call brings its own `timeout` (`remaining`) and `metadata=call_metadata()`.
+    be repeated. Each call brings its own `timeout` (`remaining`); a PeerChannel adds the metadata.
     """
     merged = (*_OPTIONS, ("grpc.service_config", _service_config(health_checked=health_checked)), *options)
     return grpc.aio.insecure_channel(target, options=merged)
@@ -46,10 +47,64 @@ def _service_config(*, health_checked: bool) -> str:
     return json.dumps(config)
 
 
-def call_metadata(*extra: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:
-    """Returns metadata for a call to a peer service: request id and owner of the context, then `extra`."""
-    context = current()
-    return ((REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner), *extra)
+class PeerChannel(grpc.aio.Channel):
+    """A channel whose calls carry the request id and the owner of the context, and the token of the cluster.
+
+    Calls raise LookupError where no request context is bound.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, token: ServiceToken | None = None) -> None:
+        """Takes a channel, and the token that its calls carry."""
+        self._channel = channel
+        self._token = token
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Closes the channel."""
+        await self._channel.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Returns the state of the connection."""
+        return self._channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Returns when the state is another one."""
+        await self._channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Returns when calls can be made."""
+        await self._channel.channel_ready()
+
+    def unary_unary(self, *args: Any, **options: Any) -> Any:
+        """Returns the callable of an RPC, as gRPC's channel does."""
+        return self._carrying(self._channel.unary_unary(*args, **options))
+
+    def unary_stream(self, *args: Any, **options: Any) -> Any:
+        """Returns the callable of an RPC, as gRPC's channel does."""
+        return self._carrying(self._channel.unary_stream(*args, **options))
+
+    def stream_unary(self, *args: Any, **options: Any) -> Any:
+        """Returns the callable of an RPC, as gRPC's channel does."""
+        return self._carrying(self._channel.stream_unary(*args, **options))
+
+    def stream_stream(self, *args: Any, **options: Any) -> Any:
+        """Returns the callable of an RPC, as gRPC's channel does."""
+        return self._carrying(self._channel.stream_stream(*args, **options))
+
+    def _carrying(self, call: Any) -> Callable[..., Any]:
+        def begin(*args: Any, metadata: Sequence[tuple[str, str | bytes]] = (), **options: Any) -> Any:
+            context = current()
+            carried = [*metadata, (REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner)]
+            if self._token is not None:
+                carried.append((PEER_KEY, str(self._token)))
+            return call(*args, metadata=tuple(carried), **options)
+
+        return begin
 
 
 def remaining(context: grpc.aio.ServicerContext[Any, Any], *, reserve: float = 0.2, default: float) -> float:

@@ -8,6 +8,7 @@ from typing import Final
 
 REQUEST_ID_KEY: Final = "x-request-id"
 OWNER_KEY: Final = "x-tale-owner"
+PEER_KEY: Final = "x-tale-service-token"
 LOCAL_OWNER: Final = "local"
 """The owner of everything where there is no authentication."""
 
@@ -20,6 +21,10 @@ class RequestContext:
     owner: str
     deadline: float | None = field(default=None, compare=False)
     """When the caller stops waiting, on the loop's clock; None where it set no deadline."""
+    operator: bool = False
+    """Whether the caller may see and change the state of the cluster."""
+    children: frozenset[str] | None = None
+    """Ids of the children that the caller is bound to; None: all of the owner."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -225,9 +225,8 @@ class CallRunner:
         if call.refused is not None:
             raise call.refused
         await self._tracker.admitted()
-        owner = await self._authenticator.authenticate(call.method, call.metadata)
-        if owner != LOCAL_OWNER:
-            bind(replace(current(), owner=owner))
+        caller = await self._authenticator.authenticate(call.method, call.metadata)
+        bind(replace(current(), owner=caller.owner, operator=caller.operator, children=caller.children))
 
 
 async def _refuse(context: Context, failure: DomainError) -> None:

@@ -74,7 +74,7 @@ class Server:
         self._shared = _shared(settings, self._circuits, service)
         self._ops = OpsServer(self._is_healthy, metrics, self._circuits)
         self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self._tracker, authenticator or TrustedCaller(), metrics)],
+            interceptors=[CallInterceptor(self._tracker, authenticator or TrustedCaller(settings.peer_token), metrics)],
             options=_OPTIONS,
         )
         self._bound = ""

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
@@ -16,11 +17,13 @@ from pydantic import (
     SecretStr,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from servicekit.addresses import CorrectedUrl, check_address, check_api_url
+from servicekit.addresses import CorrectedUrl, check_address, check_api_url, is_loopback
+from servicekit.authentication import ServiceToken
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
 _DATABASE: Final = re.compile(r"/?|/\d{1,5}")
@@ -138,6 +141,42 @@ class ServiceSettings(BaseSettings):
     """Minimum log levels of single loggers: name=LEVEL,name=LEVEL"""
     log_format: Literal["auto", "console", "json"] = Field("auto", validation_alias="LOG_FORMAT")
     """Format of the log lines; auto is console on a terminal, else json"""
+    service_token: SecretStr = Field(SecretStr(""), validation_alias="SERVICE_TOKEN")
+    """Secret with which the services of the cluster call each other, the same for all. A service behind the gateway then
+    answers health checks, and calls that carry it, alone. Of several, separated by commas, the first is sent and each is
+    accepted"""
+    service_token_file: Path | None = Field(None, validation_alias="SERVICE_TOKEN_FILE")
+    """File with that secret, before SERVICE_TOKEN. It is read again when it changes, and made if there is none"""
+    service_allow_anonymous: bool = Field(default=False, validation_alias="SERVICE_ALLOW_ANONYMOUS")
+    """1 lets a service behind the gateway listen without SERVICE_TOKEN on an address other than loopback"""
+
+    @model_validator(mode="after")
+    def _check_reach(self) -> Self:
+        # A secret that is too short is refused on every address.
+        guarded = self.peer_token is not None
+        if not is_loopback(self.listen) and (refused := self.unguarded(guarded=guarded)):
+            raise ValueError(refused)
+        return self
+
+    @property
+    def peer_token(self) -> "ServiceToken | None":
+        """The secret of the services; None where none is set."""
+        if self.service_token_file is None and not self.service_token.get_secret_value().strip():
+            return None
+        return ServiceToken(self.service_token, self.service_token_file)
+
+    def unguarded(self, *, guarded: bool) -> str | None:
+        """Returns why the service must not listen beyond this machine, and the remedy; None if it may.
+
+        `guarded` says that its callers need the secret of the services.
+        """
+        if self.service_allow_anonymous or guarded:
+            return None
+        listen = env_name(type(self), "listen")
+        return (
+            f"{listen} must be a loopback address while SERVICE_TOKEN is not set: all that reaches the port could"
+            " read and change what belongs to others (or set SERVICE_ALLOW_ANONYMOUS=1)"
+        )
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

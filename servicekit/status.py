@@ -78,6 +78,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DomainError:
     """
     with suppress(DecodeError):
         rich = _from_status(status_pb2.Status.FromString(_details(error) or b""))
+        if rich is not None and error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            # The credentials of this service are wrong, not those of its caller.
+            return DomainError("INVALID_CONFIGURATION", "The services of the cluster need the same SERVICE_TOKEN.")
         if rich is not None:
             return rich
     code = error.code()

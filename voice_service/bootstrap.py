@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from servicekit.channel import open_channel
+from servicekit.channel import PeerChannel, open_channel
 from servicekit.languages import LanguageDetector
 from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
@@ -183,7 +183,7 @@ def assemble(
 def _store(settings: VoiceServiceSettings) -> SegmentStore:
     if not settings.storage_target:
         return MemorySegments()
-    return RemoteSegments(open_channel(settings.storage_target))
+    return RemoteSegments(PeerChannel(open_channel(settings.storage_target), settings.peer_token))
 
 
 def _registry(

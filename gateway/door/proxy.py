@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from servicekit.channel import call_metadata, remaining
+from servicekit.channel import remaining
 from servicekit.errors import unavailable
 from servicekit.runner import read_away
 from tale.profile.v1 import profile_pb2
@@ -58,7 +58,7 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
     async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UNARY_SECONDS)
         await _connected(channel, timeout)
-        response: bytes = await forward(request, timeout=timeout, metadata=call_metadata())
+        response: bytes = await forward(request, timeout=timeout)
         return response
 
     return grpc.unary_unary_rpc_method_handler(handle)
@@ -70,7 +70,7 @@ def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any,
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
         timeout = remaining(context, default=UPLOAD_SECONDS)
         await _connected(channel, timeout)
-        call = forward(timeout=timeout, metadata=call_metadata())
+        call = forward(timeout=timeout)
         async with _Forwarder(requests, call) as forwarder:
             try:
                 response: bytes = await call

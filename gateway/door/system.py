@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from servicekit.channel import call_metadata, open_channel
+from servicekit.authentication import ServiceToken
+from servicekit.channel import PeerChannel, open_channel
 from servicekit.errors import FieldViolation, not_found, unavailable, validation_failed
 from servicekit.version import VERSION
 from tale.common.v1 import status_pb2, status_pb2_grpc
@@ -34,9 +35,12 @@ class System:
     circuit breaker among all replicas.
     """
 
-    def __init__(self, channels: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str]) -> None:
-        """Takes channels and targets of the peer services, by service."""
+    def __init__(
+        self, channels: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str], token: ServiceToken | None = None
+    ) -> None:
+        """Takes channels and targets of the peer services, by service, and the token of the cluster."""
         self._targets = targets
+        self._token = token
         self._stubs: dict[str, Any] = {
             name: status_pb2_grpc.StatusServiceStub(channel) for name, channel in channels.items()
         }
@@ -66,14 +70,12 @@ class System:
 
         async def reset(stub: Any) -> status_pb2.CircuitStatus | grpc.aio.AioRpcError:
             try:
-                response: status_pb2.ResetCircuitResponse = await stub.ResetCircuit(
-                    request, timeout=timeout, metadata=call_metadata()
-                )
+                response: status_pb2.ResetCircuitResponse = await stub.ResetCircuit(request, timeout=timeout)
             except grpc.aio.AioRpcError as error:
                 return error
             return response.circuit
 
-        async with each_replica(self._targets[service]) as replicas:
+        async with each_replica(self._targets[service], self._token) as replicas:
             stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas] or [self._stubs[service]]
             results = await asyncio.gather(*map(reset, stubs))
         closed = [each for each in results if isinstance(each, status_pb2.CircuitStatus)]
@@ -111,14 +113,14 @@ class System:
         return status
 
     async def _replica_statuses(self, name: str) -> Sequence[status_pb2.ServiceStatus]:
-        async with each_replica(self._targets[name]) as replicas:
+        async with each_replica(self._targets[name], self._token) as replicas:
             stubs = [status_pb2_grpc.StatusServiceStub(each) for each in replicas]
             return await asyncio.gather(*(self._one_status(name, stub) for stub in stubs))
 
     async def _one_status(self, name: str, stub: Any) -> status_pb2.ServiceStatus:
         try:
             response: status_pb2.GetStatusResponse = await stub.GetStatus(
-                status_pb2.GetStatusRequest(), timeout=STATUS_SECONDS, metadata=call_metadata()
+                status_pb2.GetStatusRequest(), timeout=STATUS_SECONDS
             )
         except grpc.aio.AioRpcError as error:
             warning = f"The {name} service did not respond ({error.code().name})."
@@ -159,11 +161,13 @@ MAX_REPLICAS: Final = 32
 
 
 @asynccontextmanager
-async def each_replica(target: str) -> AsyncGenerator[Sequence[grpc.aio.Channel], None]:
+async def each_replica(target: str, token: ServiceToken | None) -> AsyncGenerator[Sequence[grpc.aio.Channel], None]:
     """Yields a channel to each address of `target`, open as long as the block; none for a single address."""
     async with AsyncExitStack() as stack:
         found = await addresses(target)
-        channels = [open_channel(each, health_checked=False) for each in (found if len(found) > 1 else ())]
+        channels = [
+            PeerChannel(open_channel(each, health_checked=False), token) for each in (found if len(found) > 1 else ())
+        ]
         for channel in channels:
             stack.push_async_callback(channel.close)
         yield channels

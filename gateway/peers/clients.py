@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import grpc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay, wait_random_exponential
 
-from servicekit.channel import call_metadata
 from servicekit.errors import DomainError, unavailable
 from servicekit.status import connection_broke, from_rpc_error
 from servicekit.validation import max_length
@@ -79,7 +78,7 @@ async def invoke(
         async for attempt in attempts:
             with attempt:
                 left = max(0.0, deadline - loop.time())
-                return await call(request, timeout=left, metadata=call_metadata(), wait_for_ready=wait)
+                return await call(request, timeout=left, wait_for_ready=wait)
     except grpc.aio.AioRpcError as error:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise unavailable("UPSTREAM_UNAVAILABLE", "A service that this call needs does not respond.") from error
@@ -163,7 +162,7 @@ async def refuse_unreadable(voice: VoiceStub, story: common_pb2.Story, wanted: c
     text = f"{story.title}\n{story.content}".strip()[:BEGINNING]
     request = voice_pb2.ListProvidersRequest(voice=wanted, language_code=story.language_code, text=text)
     try:
-        await voice.ListProviders(request, timeout=READABLE_SECONDS, metadata=call_metadata())
+        await voice.ListProviders(request, timeout=READABLE_SECONDS)
     except grpc.aio.AioRpcError as error:
         known = from_rpc_error(error)
         if known.reason in _REFUSED:

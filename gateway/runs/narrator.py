@@ -17,7 +17,6 @@ from gateway.peers.clients import STREAM_SECONDS, broken, invoke, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import ENOUGH_CHARACTERS, RunContext, placed
-from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -177,7 +176,7 @@ class Narrator:
 
     async def _attempt(self, attempt_id: str) -> None:
         begun = asyncio.Event()
-        call: Any = self._context.peers.voice.SynthesizeSpeech(timeout=STREAM_SECONDS, metadata=call_metadata())
+        call: Any = self._context.peers.voice.SynthesizeSpeech(timeout=STREAM_SECONDS)
         intake = SegmentIntake(self._spoken[-1] if self._spoken else None)
         feeder = asyncio.create_task(self._feed(call, attempt_id, begun))
         reader = asyncio.create_task(self._read(call, intake, attempt_id, begun))

@@ -17,7 +17,6 @@ import structlog
 from gateway.peers.clients import STREAM_SECONDS, broken, read_alive, read_heard, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.context import RunContext, placed
-from servicekit.channel import call_metadata
 from servicekit.errors import DomainError
 from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
@@ -145,7 +144,7 @@ class Writer:
         )
         self._context.ledger.fill_calls(request)
         self._context.writing.fill(request.provider_wait)
-        call = self._context.peers.story.GenerateStory(request, timeout=STREAM_SECONDS, metadata=call_metadata())
+        call = self._context.peers.story.GenerateStory(request, timeout=STREAM_SECONDS)
         inbox = _Inbox()
         reader = asyncio.create_task(self._read(call, inbox, attempt_id))
         try:

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from gateway.peers.clients import CALL_SECONDS, StorageStub, broken, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, classify
-from servicekit.channel import call_metadata
 from tale.storage.v1 import storage_pb2
 
 WAIT_SECONDS: Final = 60.0
@@ -35,7 +34,7 @@ class AudioReader:
         wanted.CopyFrom(request)
         while not (begun and wanted.limit <= 0):
             left = None if until is None else max(0.0, until - loop.time())
-            call = self._storage.ReadAudio(wanted, timeout=left, metadata=call_metadata(), wait_for_ready=True)
+            call = self._storage.ReadAudio(wanted, timeout=left, wait_for_ready=True)
             try:
                 async with aclosing(read_alive(call, idle_seconds=CALL_SECONDS)) as responses:
                     async for response in responses:

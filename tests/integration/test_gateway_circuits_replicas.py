@@ -10,7 +10,7 @@ from support.servers import running
 
 import gateway.door.system
 from gateway.door.system import System
-from servicekit.channel import open_channel
+from servicekit.channel import PeerChannel, open_channel
 from servicekit.context import RequestContext, bind
 from servicekit.errors import DomainError
 from tale.common.v1 import status_pb2
@@ -26,7 +26,7 @@ async def replicas(*circuits: Sequence[str], silent: int = 0) -> AsyncIterator[t
         channel = open_channel(target, health_checked=False)
         stack.push_async_callback(channel.close)
         bind(RequestContext("request", "owner"))
-        yield System({"story": channel}, targets={"story": target}), apps
+        yield System({"story": PeerChannel(channel)}, targets={"story": target}), apps
 
 
 @pytest.mark.parametrize("service", ["", "story"])

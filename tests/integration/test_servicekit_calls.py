@@ -3,19 +3,22 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import structlog
+from pydantic import SecretStr
 from support.rpcs import KINDS, SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
-from servicekit.authentication import Anonymous
-from servicekit.channel import call_metadata, open_channel
+from servicekit.authentication import Anonymous, Caller
+from servicekit.channel import PeerChannel, open_channel
 from servicekit.context import current
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable, validation_failed
 from servicekit.ids import is_id
+from servicekit.settings import ServiceSettings
 from servicekit.status import from_rpc_error
 from tale.common.v1 import status_pb2
 
@@ -407,7 +410,7 @@ async def test_an_unusable_request_id_is_replaced(unusable: str) -> None:
 
 
 async def test_request_id_and_owner_go_across_services() -> None:
-    """What a handler passes on by `call_metadata` is what its sibling is bound to."""
+    """What a handler is bound to is what the service that it calls is bound to."""
 
     async def inner(_: Context) -> bytes:
         return f"{current().request_id} {current().owner}".encode()
@@ -415,7 +418,7 @@ async def test_request_id_and_owner_go_across_services() -> None:
     async with running(RawApp(inner)) as sibling:
 
         async def outer(_: Context) -> bytes:
-            return await answer(sibling.channel, "UnaryUnary", metadata=call_metadata())
+            return await answer(PeerChannel(sibling.channel), "UnaryUnary")
 
         async with running(RawApp(outer)) as service:
             given = await answer(
@@ -437,6 +440,72 @@ async def test_an_inner_service_takes_no_impossible_owner() -> None:
     assert ("VALIDATION_FAILED", "x-tale-owner") == (seen.reason, seen.violations[0].field)
 
 
+TOKENS = "the-present-secret-1,the-former-secret-2"
+
+
+@pytest.mark.parametrize(
+    ("sent", "refusal"),
+    [
+        (None, "callers use the gateway"),
+        ("", "callers use the gateway"),
+        ("the-present-secret", "different values of SERVICE_TOKEN"),
+        ("the-present-secret-1,the-former-secret-2", "different values of SERVICE_TOKEN"),
+        ("the-present-secret-1", ""),
+        ("the-former-secret-2", ""),
+    ],
+)
+async def test_a_guarded_port_answers_health_alone(sent: str | None, refusal: str) -> None:
+    """Without the token of the cluster there is no call, no status and no list of what there is."""
+
+    async def behaviour(_: Context) -> bytes:
+        return current().owner.encode()
+
+    metadata = [("x-tale-owner", "mia"), *([] if sent is None else [("x-tale-service-token", sent)])]
+    paths = ("/tale.common.v1.StatusService/GetStatus", "/grpc.reflection.v1alpha.ServerReflection/None")
+    async with running(RawApp(behaviour), settings=ServiceSettings(service_token=SecretStr(TOKENS))) as service:
+        health = await raw(service.channel.unary_unary, "/grpc.health.v1.Health/Check")(b"", timeout=10)
+        if not refusal:
+            assert b"mia" == await answer(service.channel, "UnaryUnary", metadata=metadata)
+            return
+        refused = [await failure(service.channel, kind, metadata=metadata) for kind in KINDS]
+        for path in paths:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await raw(service.channel.unary_unary, path)(b"", timeout=10, metadata=metadata)
+            refused.append(caught.value)
+
+    assert b"\x08\x01" == health
+    assert {grpc.StatusCode.UNAUTHENTICATED} == {each.code() for each in refused}
+    assert all(refusal in (each.details() or "") for each in refused)
+
+
+async def test_services_call_each_other_with_the_token(tmp_path: Path) -> None:
+    """The present one is sent; a caller with another one learns that the set-up is wrong, not its own credentials."""
+    file = tmp_path / "token"
+    file.write_text(TOKENS)
+    settings = ServiceSettings(service_token_file=file)
+
+    async def inner(_: Context) -> bytes:
+        return current().owner.encode()
+
+    async with running(RawApp(inner), settings=settings) as peer:
+        tokens = (settings.peer_token, ServiceSettings(service_token=SecretStr("quite-another-secret")).peer_token)
+        channels = iter(PeerChannel(peer.channel, token) for token in tokens)
+
+        async def outer(_: Context) -> bytes:
+            return await answer(next(channels), "UnaryUnary")
+
+        async with running(RawApp(outer)) as service:
+            given = await answer(service.channel, "UnaryUnary", metadata=[("x-tale-owner", "mia")])
+            error = await failure(service.channel, "UnaryUnary")
+
+    assert b"mia" == given
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "INVALID_CONFIGURATION") == (
+        error.code(),
+        from_rpc_error(error).reason,
+    )
+    assert "SERVICE_TOKEN" in (error.details() or "")
+
+
 async def test_an_anonymous_gateway_believes_nobody() -> None:
     """Without authentication everybody is "local", whatever metadata they send."""
 
@@ -453,7 +522,7 @@ async def test_an_authenticator_refuses(kind: str) -> None:
     reached = []
 
     class Nobody:
-        async def authenticate(self, _method: str, _metadata: object) -> str:
+        async def authenticate(self, _method: str, _metadata: object) -> Caller:
             raise DomainError("TOKEN_MISSING", "No token was sent.")
 
     async def behaviour(_: Context) -> bytes:

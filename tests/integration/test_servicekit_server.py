@@ -195,8 +195,9 @@ async def test_a_port_taken_at_the_last_moment_is_not_shared(monkeypatch: pytest
 
 async def test_an_address_of_another_machine_is_one_clear_line() -> None:
     """An address that cannot be bound is told from one that is in use."""
+    settings = ServiceSettings(listen="192.0.2.1:50051", service_allow_anonymous=True)
     with pytest.raises(ConfigurationError, match=r"^SERVICE_LISTEN: cannot listen on 192\.0\.2\.1:50051 \(.+\); set"):
-        await Server(RawApp(fine), ServiceSettings(listen="192.0.2.1:50051"), service="test").start()
+        await Server(RawApp(fine), settings, service="test").start()
 
 
 async def test_reflection_lists_every_service() -> None:

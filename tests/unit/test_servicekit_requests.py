@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from servicekit.channel import call_metadata, remaining
+from servicekit.channel import remaining
 from servicekit.context import RequestContext, bound, current, current_or_none
 from servicekit.ids import is_id, is_token, new_id
 
@@ -66,14 +66,6 @@ async def test_tasks_inherit_the_context_they_are_started_in() -> None:
     go.set()
 
     assert (MIA, None) == (await task, current_or_none())
-
-
-def test_the_context_travels_as_metadata() -> None:
-    """Request id and owner go to siblings, with whatever else a call brings."""
-    with bound(MIA):
-        own = (("x-request-id", "r-1"), ("x-tale-owner", "mia"))
-        assert own == call_metadata()
-        assert (*own, ("x-more", "1")) == call_metadata(("x-more", "1"))
 
 
 @dataclass

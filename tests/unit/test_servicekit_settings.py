@@ -1,5 +1,6 @@
 """Settings from the environment."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -315,3 +316,45 @@ def test_variable_that_was_replaced_stops_the_start(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DEMO_ENDPOINT", "http://secret")
     with pytest.raises(ConfigurationError, match=r"^DEMO_ENDPOINT is not a setting any more: set OTHER_ENDPOINT inst"):
         load(FamilySettings)
+
+
+LONG = "a-secret-of-the-cluster"
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"listen": "0.0.0.0:0"}, "SERVICE_TOKEN is not set"),
+        ({"listen": "[::]:0"}, "SERVICE_ALLOW_ANONYMOUS=1"),
+        ({"listen": "0.0.0.0:0", "service_token": "  "}, "SERVICE_TOKEN is not set"),
+        ({"service_token": "short"}, "at least 16 characters"),
+        ({"service_token": f"{LONG},short"}, "at least 16 characters"),
+        ({"listen": "0.0.0.0:0", "service_token": LONG}, ""),
+        ({"listen": "0.0.0.0:0", "service_allow_anonymous": True}, ""),
+        ({"listen": "127.0.0.1:0"}, ""),
+    ],
+)
+def test_a_port_beyond_this_machine_needs_the_secret(settings: dict[str, object], refused: str) -> None:
+    """A secret that could be guessed is refused wherever the service listens, and is in no error text."""
+    if not refused:
+        ServiceSettings.model_validate(settings)
+        return
+    with pytest.raises(ValueError, match=refused) as caught:
+        ServiceSettings.model_validate(settings)
+    assert LONG not in str(caught.value)
+
+
+def test_the_first_service_makes_the_secret(tmp_path: Path) -> None:
+    """All that share the folder have the same one, whoever was first; one that cannot be made is refused."""
+    file = tmp_path / "token"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: str(ServiceSettings(service_token_file=file).peer_token), range(8)))
+
+    assert {file.read_text()} == set(made)
+    assert 32 <= len(made[0])
+    assert (0o600, [file]) == (file.stat().st_mode & 0o777, list(tmp_path.iterdir()))
+    with pytest.raises(ValueError, match="SERVICE_TOKEN_FILE cannot be made"):
+        ServiceSettings(service_token_file=tmp_path / "missing" / "token")
+    file.write_text("short")
+    with pytest.raises(ValueError, match="at least 16 characters"):
+        ServiceSettings(service_token_file=file)

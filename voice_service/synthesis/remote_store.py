@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import grpc
 import structlog
 
-from servicekit.channel import call_metadata
 from servicekit.status import from_rpc_error
 from tale.storage.v1 import segment_pb2, segment_pb2_grpc
 from tale.storage.v1.segment_pb2 import StoredSegment
@@ -140,7 +139,7 @@ class RemoteSegments:
 
         async def send(seconds: float) -> segment_pb2.FindSegmentsResponse:
             response: segment_pb2.FindSegmentsResponse = await self._stub.FindSegments(
-                request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
+                request, timeout=seconds, wait_for_ready=True
             )
             return response
 
@@ -154,16 +153,14 @@ class RemoteSegments:
         async with self._putting:
             # Not waited for where storage is away: the place is for those that it takes.
             response: segment_pb2.PutSegmentResponse = await self._stub.PutSegment(
-                put_requests(segment, audio, story_id), timeout=seconds, metadata=call_metadata()
+                put_requests(segment, audio, story_id), timeout=seconds
             )
         return response.segment
 
     async def _read(self, key: str, seconds: float) -> tuple[StoredSegment, bytes]:
         header, chunks = StoredSegment(), []
         request = segment_pb2.ReadSegmentRequest(key=key)
-        async for piece in self._stub.ReadSegment(
-            request, timeout=seconds, metadata=call_metadata(), wait_for_ready=True
-        ):
+        async for piece in self._stub.ReadSegment(request, timeout=seconds, wait_for_ready=True):
             if piece.HasField("header"):
                 header = piece.header
             else:
