@@ -1,6 +1,8 @@
 """Builds the gateway from its settings."""
 
 from gateway.app import GatewayApp
+from gateway.door.authentication import authenticator_for
+from gateway.door.certificate import Certificate
 from gateway.door.proxy import ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
@@ -51,12 +53,16 @@ def build(settings: GatewaySettings) -> GatewayApp:
         peers.voice,
     )
     warning = "Every caller that reaches this address can use the gateway: there is no authentication."
-    return GatewayApp(
+    app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         runs,
         (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *status_channels.values()),
-        warnings=() if is_loopback(settings.listen) else (warning,),
+        warnings=(warning,) if settings.auth == "none" and not is_loopback(settings.listen) else (),
     )
+    app.authenticator = authenticator_for(settings)
+    if settings.tls_cert_file is not None and settings.tls_key_file is not None:
+        app.credentials = Certificate(settings.tls_cert_file, settings.tls_key_file).credentials()
+    return app

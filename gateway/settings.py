@@ -1,8 +1,20 @@
 """Every setting of the gateway."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
-from servicekit.settings import Listen, ServiceSettings, variables
+from pydantic import Field, SecretStr, model_validator
+
+from servicekit.addresses import is_loopback_host
+from servicekit.secrets import SecretSource
+from servicekit.settings import CommaList, Listen, ServiceSettings, variables
+
+SYMMETRIC: Final = ("HS256",)
+ASYMMETRIC: Final = ("ES256", "RS256")
+_SECRET_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
+_PUBLIC_ALGORITHMS: Final = frozenset({"ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256", "RS384", "RS512"})
+_SHORTEST_SECRET: Final = 32
 
 
 class GatewaySettings(ServiceSettings):
@@ -24,6 +36,27 @@ class GatewaySettings(ServiceSettings):
     """Address of the voice service"""
     storage_target: str = "dns:///127.0.0.1:50054"
     """Address of the storage service"""
+    auth: Literal["none", "api_key", "jwt"] = "none"
+    """Who may call: everyone that reaches the port, holders of API keys (`tale keys`), or of JSON Web Tokens"""
+    api_keys_file: Path = Path("./data/api-keys.json")
+    """File with the hashes of the API keys; it is read again when it changes"""
+    jwt_secret: SecretStr = SecretStr("")
+    """Secret with which tokens are signed (HS256), of 32 characters or more"""
+    jwt_secret_file: Path | None = None
+    """File with that secret"""
+    jwt_jwks_url: str = ""
+    """URL of the public keys with which tokens are checked (RFC 7517), in place of a secret; Supabase:
+    https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json"""
+    jwt_algorithms: CommaList = ()
+    """Algorithms of signatures that are accepted; unset: ES256 and RS256 with GATEWAY_JWT_JWKS_URL, else HS256"""
+    jwt_issuer: str = ""
+    """Issuer of the tokens; unset: any that signs with the secret or key"""
+    jwt_audience: str = "authenticated"
+    """Audience that tokens must name; `authenticated` is that of Supabase"""
+    tls_cert_file: Path | None = None
+    """Certificate chain (PEM) of the gateway's port, read again when it changes; unset: no TLS"""
+    tls_key_file: Path | None = None
+    """Private key of that certificate (PEM)"""
     allow_anonymous: bool = False
     """The gateway has no authentication. 1 lets it listen on an address other than loopback all the same"""
     lease_seconds: float = Field(6.0, ge=0.5, le=3600)
@@ -39,12 +72,41 @@ class GatewaySettings(ServiceSettings):
     provider_wait_seconds: float = Field(600.0, ge=0, le=86_400)
     """Seconds for which a story waits for a provider that is down or asked for a pause; 0: it fails at once"""
 
+    @model_validator(mode="after")
+    def _check_authentication(self) -> Self:
+        if self.auth == "jwt":
+            self._check_tokens()
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE must both be set, or none of them")
+        return self
+
+    def _check_tokens(self) -> None:
+        secret = SecretSource(self.jwt_secret, self.jwt_secret_file, name="GATEWAY_JWT_SECRET").get()
+        if bool(secret) == bool(self.jwt_jwks_url):
+            raise ValueError("GATEWAY_AUTH=jwt needs GATEWAY_JWT_SECRET or GATEWAY_JWT_JWKS_URL, and not both")
+        if secret and len(secret) < _SHORTEST_SECRET:
+            raise ValueError(f"GATEWAY_JWT_SECRET must have at least {_SHORTEST_SECRET} characters")
+        if self.jwt_jwks_url and not _is_safe(self.jwt_jwks_url):
+            raise ValueError("GATEWAY_JWT_JWKS_URL must be an https URL, or http on this machine")
+        # A public key must never be taken for the secret of an HMAC.
+        known = _PUBLIC_ALGORITHMS if self.jwt_jwks_url else _SECRET_ALGORITHMS
+        if wrong := [each for each in self.jwt_algorithms if each not in known]:
+            raise ValueError(f"GATEWAY_JWT_ALGORITHMS must be of {', '.join(sorted(known))}, not {', '.join(wrong)}")
+        if not self.jwt_audience:
+            raise ValueError("GATEWAY_JWT_AUDIENCE must be set: a token for another program would be accepted")
+
     def unguarded(self, *, guarded: bool) -> str | None:
         """Returns why the gateway must not listen beyond this machine, and the remedy; None if it may."""
         del guarded
-        if self.allow_anonymous:
+        if self.auth != "none" or self.allow_anonymous:
             return None
         return (
-            "GATEWAY_LISTEN must be a loopback address while there is no authentication"
-            " (or set GATEWAY_ALLOW_ANONYMOUS=1)"
+            "GATEWAY_LISTEN must be a loopback address while there is no authentication: set GATEWAY_AUTH"
+            " (or GATEWAY_ALLOW_ANONYMOUS=1)"
         )
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host)))

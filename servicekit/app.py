@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from servicekit.authentication import Authenticator
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from tale.common.v1 import status_pb2
@@ -45,6 +46,10 @@ class App:
     """What it counts; None: the server makes the object for what every server counts. Read once, at first."""
     circuits: BreakerManager | None = None
     """Its circuit breakers, if it has any. Read once, at first."""
+    authenticator: Authenticator | None = None
+    """Finds for whom calls are made; None: callers are services of the cluster. Read once, at first."""
+    credentials: grpc.ServerCredentials | None = None
+    """TLS of its port; None: plain text. Read once, at the start."""
     sound: bool = True
     """False once only a person can repair what it needs. It takes calls and answers them with what is wrong, and is
     NOT_SERVING to operators (`/readyz`, StatusService)."""

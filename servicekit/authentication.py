@@ -19,7 +19,7 @@ from servicekit.secrets import SecretSource
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 """Invocation metadata: keys in lower case, possibly repeated; bytes under keys that end in "-bin"."""
 
-_OWNER: Final = re.compile(r"[A-Za-z0-9._:@|+=-]{1,128}")
+OWNER: Final = re.compile(r"[A-Za-z0-9._:@|+=-]{1,128}")
 
 
 _SHORTEST: Final = 16
@@ -101,7 +101,7 @@ class TrustedCaller:
         if self._token is not None:
             _check_token(self._token, given.get(PEER_KEY, ""))
         owner = given.get(OWNER_KEY, LOCAL_OWNER)
-        if not isinstance(owner, str) or not _OWNER.fullmatch(owner):
+        if not isinstance(owner, str) or not OWNER.fullmatch(owner):
             raise validation_failed([FieldViolation(OWNER_KEY, "must be 1 to 128 characters of A-Za-z0-9._:@|+=-")])
         return Caller(owner)
 

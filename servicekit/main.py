@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from servicekit.app import App
-from servicekit.authentication import Authenticator
 from servicekit.environment import check_certificates, proxy_warnings
 from servicekit.logging import configure, described
 from servicekit.server import Server
@@ -37,8 +36,6 @@ def run(
     load_settings: Callable[[], S],
     build_app: Callable[[S], App],
     service_name: str,
-    *,
-    authenticator: Authenticator | None = None,
 ) -> None:
     """Runs a service until SIGTERM or SIGINT, then drains it, then ends the process; a second signal ends the drain.
 
@@ -55,7 +52,7 @@ def run(
 
         async def serve() -> int:
             asyncio.get_running_loop().set_exception_handler(_log_stray)
-            server = Server(build_app(settings), settings, service=service_name, authenticator=authenticator)
+            server = Server(build_app(settings), settings, service=service_name)
             return await _Life(server).live()
 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -12,7 +12,7 @@ import structlog
 
 from servicekit.addresses import check_free
 from servicekit.app import App
-from servicekit.authentication import Authenticator, TrustedCaller
+from servicekit.authentication import TrustedCaller
 from servicekit.health import NAME, Health, StatusServicer
 from servicekit.interceptor import CallInterceptor
 from servicekit.metrics import Metrics
@@ -61,7 +61,6 @@ class Server:
         settings: ServiceSettings,
         *,
         service: str,
-        authenticator: Authenticator | None = None,
         most_calls: int = MOST_CALLS,
     ) -> None:
         self._app = app
@@ -74,7 +73,9 @@ class Server:
         self._shared = _shared(settings, self._circuits, service)
         self._ops = OpsServer(self._is_healthy, metrics, self._circuits)
         self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self._tracker, authenticator or TrustedCaller(settings.peer_token), metrics)],
+            interceptors=[
+                CallInterceptor(self._tracker, app.authenticator or TrustedCaller(settings.peer_token), metrics)
+            ],
             options=_OPTIONS,
         )
         self._bound = ""
@@ -186,7 +187,8 @@ class Server:
         try:
             # gRPC would print why it cannot bind on standard error, in lines of its own.
             await check_free(listen)
-            port = self._grpc.add_insecure_port(listen)
+            secret = self._app.credentials
+            port = self._grpc.add_secure_port(listen, secret) if secret else self._grpc.add_insecure_port(listen)
         except (OSError, RuntimeError) as error:
             raise self._unbindable("listen", listen, error) from None
         self._bound = f"{listen.rpartition(':')[0]}:{port}"

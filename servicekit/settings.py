@@ -142,9 +142,9 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field("auto", validation_alias="LOG_FORMAT")
     """Format of the log lines; auto is console on a terminal, else json"""
     service_token: SecretStr = Field(SecretStr(""), validation_alias="SERVICE_TOKEN")
-    """Secret with which the services of the cluster call each other, the same for all. A service behind the gateway then
-    answers health checks, and calls that carry it, alone. Of several, separated by commas, the first is sent and each is
-    accepted"""
+    """Secret with which the services of the cluster call each other, the same for all. A service behind the gateway
+    then answers health checks, and calls that carry it, alone. Of several, separated by commas, the first is sent and
+    each is accepted"""
     service_token_file: Path | None = Field(None, validation_alias="SERVICE_TOKEN_FILE")
     """File with that secret, before SERVICE_TOKEN. It is read again when it changes, and made if there is none"""
     service_allow_anonymous: bool = Field(default=False, validation_alias="SERVICE_ALLOW_ANONYMOUS")

@@ -8,7 +8,6 @@ from typing import Any
 import gateway.bootstrap
 from gateway.settings import GatewaySettings
 from servicekit.app import App
-from servicekit.authentication import Anonymous
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from standins.watcher import gateway_stub
@@ -58,7 +57,5 @@ async def circuit_cluster(
         targets: dict[str, Any] = {f"{name}_target": f"dns:///{server.address}" for name, server in servers.items()}
         settings = GatewaySettings(listen="127.0.0.1:0", ops_listen="127.0.0.1:0", **targets)
         app = gateway.bootstrap.build(settings)
-        door = await stack.enter_async_context(
-            running(app, service="gateway", settings=settings, authenticator=Anonymous())
-        )
+        door = await stack.enter_async_context(running(app, service="gateway", settings=settings))
         yield CircuitCluster(door.address, gateway_stub(door.channel), apps, {**servers, "gateway": door})

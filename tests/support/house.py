@@ -15,7 +15,6 @@ import storage_service.bootstrap
 import story_service.bootstrap
 from gateway.settings import GatewaySettings
 from servicekit.app import App
-from servicekit.authentication import Anonymous
 from standins.watcher import Watcher, gateway_stub
 from storage_service.settings import StorageSettings
 from story_service.settings import StorySettings
@@ -123,9 +122,7 @@ def _free(folder: Path) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _gateway(settings: GatewaySettings) -> AsyncIterator[Running]:
-    async with running(
-        gateway.bootstrap.build(settings), service="gateway", settings=settings, authenticator=Anonymous()
-    ) as door:
+    async with running(gateway.bootstrap.build(settings), service="gateway", settings=settings) as door:
         yield door
 
 

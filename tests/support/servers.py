@@ -38,7 +38,8 @@ async def running(
     Without `settings` it gets free loopback ports. A test that ends with calls open waits `drain_seconds` for them.
     """
     settings = settings or ServiceSettings(drain_seconds=drain_seconds)
-    server = Server(app, settings, service=service, authenticator=authenticator, most_calls=most_calls)
+    app.authenticator = authenticator or app.authenticator
+    server = Server(app, settings, service=service, most_calls=most_calls)
     await server.start()
     try:
         async with open_channel(server.address, health_checked=False) as channel:

@@ -1,0 +1,74 @@
+"""The certificate of the gateway's port, which may change while it runs."""
+
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import structlog
+
+from servicekit.settings import ConfigurationError
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+
+
+class Certificate:
+    """A certificate chain and its private key, in two files that are read again when they change.
+
+    While they cannot be read, or one does not belong to the other, the last good ones stay.
+    """
+
+    def __init__(self, chain: Path, key: Path) -> None:
+        """Raises ConfigurationError if the files cannot be used."""
+        self._chain = chain
+        self._key = key
+        self._seen = self._state()
+        try:
+            self._present = self._read()
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE must be a PEM chain and its key ({error})"
+            ) from None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Returns credentials for a server, which asks for the present certificate at each handshake."""
+        changed: Any = self._changed  # the stubs do not know None, which leaves the present one
+        return grpc.dynamic_ssl_server_credentials(self._present, changed, require_client_authentication=False)
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Returns the certificate if it is another one; gRPC calls it in a thread of its own."""
+        state = self._state()
+        if state == self._seen:
+            return None
+        self._seen = state
+        try:
+            self._present = self._read()
+        except (OSError, ValueError) as error:
+            _log.warning("certificate cannot be read", why=type(error).__name__)
+            return None
+        _log.info("certificate was read again")
+        return self._present
+
+    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_stat(each) for each in (self._chain, self._key))
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        chain, key = self._chain.read_bytes(), self._key.read_bytes()
+        _check(self._chain, self._key)
+        return grpc.ssl_server_certificate_configuration([(key, chain)])
+
+
+def _stat(file: Path) -> tuple[int, int, int] | None:
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_ino
+
+
+def _check(chain: Path, key: Path) -> None:
+    """Raises ValueError unless the key belongs to the certificate: gRPC would serve no one, without a word."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+    except ssl.SSLError as error:
+        raise ValueError(error.reason) from None
