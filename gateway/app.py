@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 import grpc
+from google.protobuf.message import Message
 
+from gateway.door.access import Access
 from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.runs.active import Runs
@@ -20,6 +22,7 @@ class GatewayApp(App):
         self,
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
+        access: Access,
         runs: Runs,
         loops: Sequence[Callable[[], Coroutine[None, None, None]]],
         buffer: AudioBuffer,
@@ -29,6 +32,7 @@ class GatewayApp(App):
     ) -> None:
         self._servicer = servicer
         self._proxy = proxy
+        self._access = access
         self._runs = runs
         self._loops = loops
         self._background: list[asyncio.Task[None]] = []
@@ -41,6 +45,10 @@ class GatewayApp(App):
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(self._servicer, server)
         server.add_generic_rpc_handlers((self._proxy,))
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
+
+    async def admit(self, method: str, request: Message | bytes) -> None:
+        """Refuses what the caller may not do."""
+        await self._access.check(method, request)
 
     async def start(self) -> None:
         """Starts the background loops. Does not wait for other services."""

@@ -1,6 +1,7 @@
 """Builds the gateway from its settings."""
 
 from gateway.app import GatewayApp
+from gateway.door.access import Access
 from gateway.door.authentication import authenticator_for
 from gateway.door.certificate import Certificate
 from gateway.door.proxy import ForwardingHandler
@@ -56,6 +57,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
     app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
+        Access(peers.storage),
         runs,
         (checkpointer.run, claimer.run, follower.run),
         buffer,

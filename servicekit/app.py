@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import grpc
+    from google.protobuf.message import Message
 
     from servicekit.authentication import Authenticator
     from servicekit.metrics import Metrics
@@ -58,6 +59,12 @@ class App:
         """Adds the servicers and returns the full names of their services, for health and reflection."""
         del server
         return ()
+
+    async def admit(self, method: str, request: Message | bytes) -> None:
+        """Raises DomainError where the caller may not send this (a message, or bytes that are only passed on).
+
+        Called for each request that is no stream, once the caller is known and the request valid.
+        """
 
     async def start(self) -> None:
         """Opens what the service needs. The port is bound; calls wait until this returns."""

@@ -75,6 +75,11 @@ def not_found(reason: str, message: str, **metadata: str) -> DomainError:
     return DomainError(reason, message, metadata=metadata)
 
 
+def resource_not_found(noun: str, resource_id: str) -> DomainError:
+    """Returns STORY_, CHILD_ or HERO_NOT_FOUND: unknown, or of another owner; the error does not say which."""
+    return not_found(f"{noun.upper()}_NOT_FOUND", f"There is no {noun} of that id.", **{f"{noun}_id": resource_id})
+
+
 def wrong_state(message: str, **metadata: str) -> DomainError:
     """Returns FAILED_PRECONDITION / WRONG_STATE."""
     return DomainError("WRONG_STATE", message, metadata=metadata)

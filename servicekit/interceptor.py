@@ -19,6 +19,7 @@ from servicekit.waiting import IdleTimeout
 
 # In quotes: the class is generic for type checkers alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Admit: TypeAlias = Callable[[str, Any], Awaitable[None]]
 
 # A caller that reads nothing for this long holds a call, and a drain, for nothing; it can come back by offset.
 _STALL_SECONDS: Final = 120.0
@@ -33,8 +34,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     without serializers. An unknown method is UNIMPLEMENTED with a rich status like any other failure.
     """
 
-    def __init__(self, tracker: CallTracker, authenticator: Authenticator, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        tracker: CallTracker,
+        authenticator: Authenticator,
+        metrics: Metrics | None = None,
+        *,
+        admit: Admit | None = None,
+    ) -> None:
+        """`admit` refuses requests by what they ask for."""
         self._runner = CallRunner(tracker, authenticator, metrics)
+        self._admit = admit or _admit_all
 
     async def intercept_service(
         self,
@@ -49,7 +59,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler, known = _failing(error), False
         if handler is None:
             handler, known = _failing(DomainError("UNIMPLEMENTED", "This server has no such method.")), False
-        return _wrapped(handler, handler_call_details.method, self._runner, known=known)
+        return _wrapped(handler, handler_call_details.method, self._runner, self._admit, known=known)
 
 
 def _failing(error: Exception) -> Handler:
@@ -62,20 +72,38 @@ def _failing(error: Exception) -> Handler:
     return grpc.stream_stream_rpc_method_handler(fail)
 
 
-def _wrapped(handler: Handler, method: str, runner: CallRunner, *, known: bool) -> Handler:
+async def _admit_all(method: str, request: Any) -> None:
+    del method, request
+
+
+async def _passed(requests: Any) -> Any:
+    return requests
+
+
+def _admitting(method: str, decode: Callable[[bytes], Any], admit: Admit) -> Callable[[bytes], Awaitable[Any]]:
+    async def admitted(raw: bytes) -> Any:
+        request = decode(raw)
+        await admit(method, request)
+        return request
+
+    return admitted
+
+
+def _wrapped(handler: Handler, method: str, runner: CallRunner, admit: Admit, *, known: bool) -> Handler:
     decode = _checked(handler.request_deserializer)
     encode = handler.response_serializer
+    admitted = _passed if handler.request_streaming else _admitting(method, decode, admit)
 
     async def unary(request: Any, context: Context) -> Any:
         async def body() -> Any:
-            response = await behaviour(request if handler.request_streaming else decode(request), context)
+            response = await behaviour(await admitted(request), context)
             return response if encode is None else encode(response)
 
         return await runner.run(method, context, body, streamed=handler.request_streaming, known=known)
 
     async def stream(request: Any, context: Context) -> None:
         async def body() -> None:
-            await _send(behaviour(request if handler.request_streaming else decode(request), context), context)
+            await _send(behaviour(await admitted(request), context), context)
 
         streamed = handler.request_streaming
         await runner.run(method, context, body, streamed=streamed, answers_stream=True, known=known)

@@ -74,7 +74,9 @@ class Server:
         self._ops = OpsServer(self._is_healthy, metrics, self._circuits)
         self._grpc = grpc.aio.server(
             interceptors=[
-                CallInterceptor(self._tracker, app.authenticator or TrustedCaller(settings.peer_token), metrics)
+                CallInterceptor(
+                    self._tracker, app.authenticator or TrustedCaller(settings.peer_token), metrics, admit=app.admit
+                )
             ],
             options=_OPTIONS,
         )

@@ -1,12 +1,7 @@
 """The errors of the domain."""
 
-from servicekit.errors import DomainError, FieldViolation, not_found, unavailable
+from servicekit.errors import DomainError, FieldViolation, not_found, resource_not_found, unavailable
 from storage_service.records import Digest
-
-
-def resource_not_found(noun: str, resource_id: str) -> DomainError:
-    """NOT_FOUND / STORY_, CHILD_ or HERO_NOT_FOUND: unknown, or of another owner; the error does not say which."""
-    return not_found(f"{noun.upper()}_NOT_FOUND", f"There is no {noun} of that id.", **{f"{noun}_id": resource_id})
 
 
 def story_not_found(story_id: str) -> DomainError:

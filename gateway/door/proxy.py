@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from gateway.door.access import LIST_CHILDREN, own_children
 from servicekit.channel import remaining
 from servicekit.errors import unavailable
 from servicekit.runner import read_away
@@ -59,7 +60,7 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
         timeout = remaining(context, default=UNARY_SECONDS)
         await _connected(channel, timeout)
         response: bytes = await forward(request, timeout=timeout)
-        return response
+        return own_children(response) if path == LIST_CHILDREN else response
 
     return grpc.unary_unary_rpc_method_handler(handle)
 

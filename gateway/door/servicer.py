@@ -9,6 +9,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from gateway.door.access import without_details
 from gateway.door.system import System
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -198,17 +199,14 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def GetSystemStatus(  # noqa: N802
         self, request: gateway_pb2.GetSystemStatusRequest, context: Context
     ) -> gateway_pb2.GetSystemStatusResponse:
-        """Returns the state of all services."""
+        """Returns the state of all services; names and health alone to a caller that is no operator."""
         del request, context
-        return await self._system.status(running_stories=self._runs.count)
+        return without_details(await self._system.status(running_stories=self._runs.count))
 
     async def ResetCircuit(  # noqa: N802
         self, request: gateway_pb2.ResetCircuitRequest, context: Context
     ) -> gateway_pb2.ResetCircuitResponse:
-        """Closes a circuit breaker; without `service`, that of the service that has a circuit of that name.
-
-        It is for operators. Until there is authentication, every caller of the gateway can call it.
-        """
+        """Closes a circuit breaker; without `service`, that of the service that has a circuit of that name."""
         circuit = await self._system.reset_circuit(request.service, request.name, timeout=_seconds_left(context))
         return gateway_pb2.ResetCircuitResponse(circuit=circuit)
 

@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from servicekit.errors import resource_not_found
 from servicekit.ids import new_id
 from storage_service.embedded.database import SqliteStore, Transaction, reading, writing
 from storage_service.embedded.history import find_request, leave_tombstone, store_request
-from storage_service.errors import resource_not_found, revision_mismatch
+from storage_service.errors import revision_mismatch
 from storage_service.messages import changed_profile, profile_body
 from storage_service.records import SCAN_PAGE, OwnedProfile, Position, Profile, RepeatKey
 from tale.common.v1 import common_pb2

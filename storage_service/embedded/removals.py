@@ -4,11 +4,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from servicekit.errors import resource_not_found
 from storage_service.embedded.audio import remove_unused, to_keys
 from storage_service.embedded.database import SqliteStore, Transaction, removing
 from storage_service.embedded.history import is_deleted, leave_tombstone
 from storage_service.embedded.search import leave
-from storage_service.errors import resource_not_found, story_not_found
+from storage_service.errors import story_not_found
 from storage_service.records import ObjectKey, RemovalResult
 
 _STORY: Final = "SELECT id, owner, child_id FROM stories"

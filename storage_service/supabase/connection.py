@@ -7,14 +7,13 @@ import importlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from servicekit.errors import provider_failed, wrong_state
+from servicekit.errors import provider_failed, resource_not_found, wrong_state
 from servicekit.resilience.errors import ProviderError
 from servicekit.resilience.manager import BreakerManager
 from storage_service.errors import (
     lease_lost,
     request_id_reused,
     resource_deleted,
-    resource_not_found,
     revision_mismatch,
     storage_conflict,
 )

@@ -1,0 +1,119 @@
+"""What a caller may ask for: operators all, users their own, callers that are bound to children what is of those."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gateway.peers.clients import StorageStub, read_story
+from servicekit.context import current
+from servicekit.errors import DomainError, resource_not_found
+from tale.common.v1 import status_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+from tale.story.v1 import story_pb2
+from tale.voice.v1 import voice_pb2
+
+_GATEWAY: Final = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_PROFILE: Final = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"]
+_STATUS: Final = status_pb2.DESCRIPTOR.services_by_name["StatusService"]
+_STORY: Final = story_pb2.DESCRIPTOR.services_by_name["StoryService"]
+_VOICE: Final = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"]
+
+
+def _paths(service: ServiceDescriptor, *names: str) -> Iterable[tuple[str, MethodDescriptor]]:
+    for method in service.methods:
+        if not names or method.name in names:
+            yield f"/{service.full_name}/{method.name}", method
+
+
+_FOR_OPERATORS: Final = dict((*_paths(_GATEWAY, "ResetCircuit"), *_paths(_STATUS)))
+_FOR_BOUND: Final[Mapping[str, MethodDescriptor]] = {
+    path: method
+    for path, method in (
+        *_paths(_GATEWAY),
+        *_paths(_PROFILE, "GetChild", "ListChildren", "GetHero", "ListHeroes"),
+        *_paths(_VOICE, "ListProviders", "ListVoices", "Transcribe"),
+        *_paths(_STORY, "ListModels"),
+    )
+    if method.name != "EraseChild"
+}
+"""What a caller that is bound to children may call; the fields of a request say whose it is."""
+LIST_CHILDREN: Final = f"/{_PROFILE.full_name}/ListChildren"
+
+
+class Access:
+    """Refuses what the caller may not do. What is of another child does not exist for it."""
+
+    def __init__(self, storage: StorageStub) -> None:
+        self._storage = storage
+
+    async def check(self, method: str, request: Message | bytes) -> None:
+        """Raises OPERATOR_ONLY, CHILDREN_ONLY, STORY_NOT_FOUND or CHILD_NOT_FOUND."""
+        caller = current()
+        if method in _FOR_OPERATORS and not caller.operator:
+            raise DomainError("OPERATOR_ONLY", "Only operators may do this.")
+        if caller.children is None:
+            return
+        known = _FOR_BOUND.get(method)
+        if known is None:
+            raise DomainError("CHILDREN_ONLY", "A caller that is bound to children may not do this.")
+        asked = _decoded(known, request)
+        match asked:
+            case gateway_pb2.CreateStoryRequest() | gateway_pb2.TellStoryRequest():
+                _check_child(asked.spec.child_id, caller.children)
+                if asked.spec.parent_story_id:
+                    await self._check_story(asked.spec.parent_story_id, caller.children)
+            case gateway_pb2.ListStoriesRequest():
+                _check_child(asked.filter.child_id, caller.children)
+            case profile_pb2.GetChildRequest():
+                _check_child(asked.child_id, caller.children)
+            case _ if "story_id" in known.input_type.fields_by_name:
+                await self._check_story(asked.story_id, caller.children)
+
+    async def _check_story(self, story_id: str, children: frozenset[str]) -> None:
+        record = await read_story(self._storage, story_id)
+        if record.story.child_id not in children:
+            raise resource_not_found("story", story_id)
+
+
+def own_children(response: bytes) -> bytes:
+    """Returns a ListChildrenResponse with the children that the caller is bound to; all for any other caller."""
+    children = current().children
+    if children is None:
+        return response
+    listed = profile_pb2.ListChildrenResponse.FromString(response)
+    own = [child for child in listed.children if child.id in children]
+    del listed.children[:]
+    listed.children.extend(own)
+    return listed.SerializeToString()
+
+
+def without_details(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.GetSystemStatusResponse:
+    """Returns what a user sees of the cluster: names, health, and which parts are embedded."""
+    if current().operator:
+        return status
+    return gateway_pb2.GetSystemStatusResponse(
+        healthy=status.healthy,
+        services=[status_pb2.ServiceStatus(service=each.service, health=each.health) for each in status.services],
+        embedded_parts=status.embedded_parts,
+    )
+
+
+def _decoded(method: MethodDescriptor, request: Message | bytes) -> Any:
+    """Returns the request as a message; one that is only passed on is checked by the service that gets it."""
+    if isinstance(request, Message):
+        return request
+    try:
+        return GetMessageClass(method.input_type).FromString(request)
+    except DecodeError:
+        raise DomainError("VALIDATION_FAILED", "The request is not a message of this method.") from None
+
+
+def _check_child(child_id: str, children: frozenset[str]) -> None:
+    if not child_id:
+        raise DomainError("CHILDREN_ONLY", "The request must name one of the children that the caller is bound to.")
+    if child_id not in children:
+        raise resource_not_found("child", child_id)
