@@ -128,11 +128,12 @@ class Health:
         """Whether the health is being watched, as the channels of peer services do."""
         return self._servicer.watchers > 0
 
-    async def register(self, server: grpc.aio.Server, services: Sequence[str]) -> None:
-        """Adds health and reflection for `services` (full names) to `server`."""
+    async def register(self, server: grpc.aio.Server, services: Sequence[str], *, reflected: bool = True) -> None:
+        """Adds health and, if `reflected`, reflection for `services` (full names) to `server`."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
         names = (*services, health.SERVICE_NAME)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+        if reflected:
+            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
         self._services = (_OVERALL, *names)
         await self.set_serving(serving=False)
 

@@ -182,7 +182,8 @@ class Server:
     async def _register(self) -> None:
         status = StatusServicer(self._app, self._circuits, self._service, self._is_healthy)
         status_pb2_grpc.add_StatusServiceServicer_to_server(status, self._grpc)
-        await self._health.register(self._grpc, (*self._app.register(self._grpc), NAME))
+        services = (*self._app.register(self._grpc), NAME)
+        await self._health.register(self._grpc, services, reflected=self._settings.reflection)
 
     async def _bind(self) -> None:
         listen = self._settings.listen

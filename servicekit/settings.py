@@ -147,6 +147,8 @@ class ServiceSettings(BaseSettings):
     each is accepted"""
     service_token_file: Path | None = Field(None, validation_alias="SERVICE_TOKEN_FILE")
     """File with that secret, before SERVICE_TOKEN. It is read again when it changes, and made if there is none"""
+    reflection: bool = Field(default=True, validation_alias="SERVICE_REFLECTION")
+    """0 switches server reflection off, with which grpcurl learns what a port offers"""
     service_allow_anonymous: bool = Field(default=False, validation_alias="SERVICE_ALLOW_ANONYMOUS")
     """1 lets a service behind the gateway listen without SERVICE_TOKEN on an address other than loopback"""
 

@@ -16,6 +16,7 @@ from tale_client.transport import (
     ResponseT,
     Rpc,
     T,
+    authorization,
     silent,
     unreachable,
 )
@@ -24,8 +25,16 @@ from tale_client.transport import (
 class AioTransport:
     """A channel of grpc.aio; see Transport. It is opened and closed on the event loop that uses it."""
 
-    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None,
+        connect_timeout: float,
+        token: str | None = None,
+    ) -> None:
         self.target = target
+        self._authorization = authorization(token)
         self.offload: Offload = in_thread
         self._credentials = credentials
         self._connect_timeout = connect_timeout
@@ -74,7 +83,9 @@ class AioTransport:
         method: Callable[..., Awaitable[ResponseT]] = kind(rpc.path, **rpc.codec)
         try:
             return await method(
-                request if isinstance(request, Message) else iter(request), timeout=timeout, metadata=metadata
+                request if isinstance(request, Message) else iter(request),
+                timeout=timeout,
+                metadata=(*metadata, *self._authorization),
             )
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from None
@@ -84,7 +95,7 @@ class AioTransport:
     ) -> "AioStream[ResponseT]":
         """See Transport."""
         method = self._opened().unary_stream(rpc.path, **rpc.codec)
-        return AioStream(method(request, timeout=timeout, metadata=metadata))
+        return AioStream(method(request, timeout=timeout, metadata=(*metadata, *self._authorization)))
 
     def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:

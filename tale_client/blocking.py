@@ -17,6 +17,7 @@ from tale_client.transport import (
     ResponseT,
     Rpc,
     T,
+    authorization,
     silent,
     unreachable,
 )
@@ -38,8 +39,10 @@ class BlockingTransport:
         credentials: grpc.ChannelCredentials | None,
         connect_timeout: float,
         channel: grpc.Channel | None = None,
+        token: str | None = None,
     ) -> None:
         self.target = target
+        self._authorization = authorization(token)
         self.offload: Offload = in_place
         self._connect_timeout = connect_timeout
         self._own = channel is None
@@ -100,7 +103,9 @@ class BlockingTransport:
         method: Callable[..., ResponseT] = kind(rpc.path, **rpc.codec)
         try:
             return method(
-                request if isinstance(request, Message) else iter(request), timeout=timeout, metadata=metadata
+                request if isinstance(request, Message) else iter(request),
+                timeout=timeout,
+                metadata=(*metadata, *self._authorization),
             )
         except grpc.RpcError as error:
             raise self.failed(error) from None
@@ -110,7 +115,7 @@ class BlockingTransport:
     ) -> "BlockingStream[ResponseT]":
         """See Transport."""
         method: Callable[..., Any] = self._channel.unary_stream(rpc.path, **rpc.codec)
-        return BlockingStream(method(request, timeout=timeout, metadata=metadata), self.failed)
+        return BlockingStream(method(request, timeout=timeout, metadata=(*metadata, *self._authorization)), self.failed)
 
     def failed(self, error: grpc.RpcError) -> TaleError:
         """Returns the TaleError of `error`; after a lost connection the next call waits for the gateway again."""

@@ -22,7 +22,8 @@ class AsyncTaleClient(TaleCalls):
     """The gateway, for one event loop. Use it inside `async with`; any number of tasks may share it.
 
     `target`: a gRPC target ("host:port", "dns:///host:port", "unix:/path"); None: GATEWAY_TARGET of the environment, or
-    127.0.0.1:50051. `credentials`: None for plain text. `connect_timeout`: seconds to wait for a connection. `timeout`:
+    127.0.0.1:50051. `credentials`: None for plain text. `token`: an API key or JSON Web Token; None: TALE_TOKEN of the
+    environment. `connect_timeout`: seconds to wait for a connection. `timeout`:
     seconds for a unary call with all its repetitions. Every method raises TaleError for a failed call.
 
     Calls that create something take a `request_id`. Without one a UUIDv7 is used, so that a repetition after a lost
@@ -34,12 +35,15 @@ class AsyncTaleClient(TaleCalls):
         target: str | None = None,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         connect_timeout: float = 10.0,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         reconnect: ReconnectPolicy | None = None,
     ) -> None:
-        self._aio = AioTransport(resolve_target(target), credentials=credentials, connect_timeout=connect_timeout)
+        self._aio = AioTransport(
+            resolve_target(target), credentials=credentials, connect_timeout=connect_timeout, token=token
+        )
         super().__init__(
             self._aio, timeout=timeout, retry=retry or RetryPolicy(), reconnect=reconnect or ReconnectPolicy()
         )
@@ -86,6 +90,7 @@ class TaleClient:
         target: str | None = None,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
         connect_timeout: float = 10.0,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
@@ -93,7 +98,11 @@ class TaleClient:
         channel: grpc.Channel | None = None,
     ) -> None:
         self._blocking = BlockingTransport(
-            resolve_target(target), credentials=credentials, connect_timeout=connect_timeout, channel=channel
+            resolve_target(target),
+            credentials=credentials,
+            connect_timeout=connect_timeout,
+            channel=channel,
+            token=token,
         )
         self.calls = TaleCalls(
             self._blocking, timeout=timeout, retry=retry or RetryPolicy(), reconnect=reconnect or ReconnectPolicy()

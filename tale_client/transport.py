@@ -18,6 +18,7 @@ from tale_client.errors import TaleError, own_error
 
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
 TARGET_VARIABLE: Final = "GATEWAY_TARGET"
+TOKEN_VARIABLE: Final = "TALE_TOKEN"  # noqa: S105 - the name of a variable
 
 CHANNEL_OPTIONS: Final = (
     # The gateway is on the caller's own network; the proxy of the environment (http_proxy) seldom reaches it.
@@ -123,6 +124,12 @@ class Transport(Protocol):
 def resolve_target(target: str | None) -> str:
     """Returns `target`, else GATEWAY_TARGET of the environment, else 127.0.0.1:50051."""
     return target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
+
+
+def authorization(token: str | None) -> Metadata:
+    """Returns the metadata that carry `token`, else TALE_TOKEN of the environment; nothing without either."""
+    token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+    return (("authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
 
 
 def unreachable(target: str) -> TaleError:

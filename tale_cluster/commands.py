@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +33,21 @@ QUIET: Final = "servicekit.access=WARNING,servicekit.audit=WARNING,voice_service
 _COLOURS: Final = {GATEWAY: "cyan", STORY: "green", VOICE: "magenta", STORAGE: "yellow"}
 _MIA: Final = "Mia"
 _option: Final = partial(click.option, show_default=True, show_envvar=True)
+
+
+@click.command("keys", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def keys_command(arguments: tuple[str, ...]) -> None:
+    """Make, list and revoke API keys of the gateway.
+
+    \b
+    tale keys create OWNER [--operator] [--child ID]... [--days N]
+    tale keys list
+    tale keys revoke ID
+
+    They are in the file GATEWAY_API_KEYS_FILE (./data/api-keys.json), or in that of `tale keys --file FILE …`.
+    """  # noqa: D301 - click wants the control character itself
+    sys.exit(subprocess.call([sys.executable, "-m", "gateway.keys", *arguments]))  # noqa: S603 - its own program
 
 
 @click.command("up")

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "circuits": ("tale_client.cli.cluster", "Show the circuit breakers of all services, and reset one."),
     "up": ("tale_cluster.commands", "Run all services in this terminal."),
     "demo": ("tale_cluster.commands", "Start the services, create one story, and stop the services."),
+    "keys": ("tale_cluster.commands", "Make, list and revoke API keys of the gateway."),
     "completion": ("tale_client.cli", "Print a script for shell completion of `tale`."),
 }
 

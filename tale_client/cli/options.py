@@ -9,6 +9,7 @@ from uuid import UUID
 
 import click
 from google.protobuf.message import Message
+from grpc import ssl_channel_credentials
 
 from tale.common.v1 import common_pb2
 from tale_client.cli.player import check_player
@@ -36,14 +37,45 @@ _VALUES: Final[dict[str, Mapping[str, int]]] = {"gender": GENDERS, "audio_format
 CONNECT_SECONDS: Final = 3.0
 """Seconds to wait for a gateway before the command reports that there is none."""
 
-target_option: Final = click.option(
-    "--target",
-    envvar="GATEWAY_TARGET",
-    show_envvar=True,
-    default="127.0.0.1:50051",
-    show_default=True,
-    help="Address of the gateway.",
+
+def _remember(ctx: click.Context, param: click.Parameter, given: Any) -> None:
+    ctx.meta[f"{__name__}.{param.name}"] = given
+
+
+_THIS_MACHINE: Final = {"127.0.0.1", "localhost", "[", "unix"}
+_of_gateway: Final = partial(click.option, show_envvar=True)
+_reached_by: Final = (
+    _of_gateway(
+        "--target",
+        envvar="GATEWAY_TARGET",
+        default="127.0.0.1:50051",
+        show_default=True,
+        help="Address of the gateway.",
+    ),
+    _of_gateway(
+        "--token", envvar="TALE_TOKEN", expose_value=False, callback=_remember, help="API key or token of the caller."
+    ),
+    _of_gateway(
+        "--tls", envvar="TALE_TLS", is_flag=True, expose_value=False, callback=_remember, help="The gateway has TLS."
+    ),
+    _of_gateway(
+        "--tls-ca",
+        envvar="TALE_TLS_CA",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_remember,
+        help="Certificates (PEM) that sign the gateway's, in place of those that are known; with --tls.",
+    ),
 )
+
+
+def target_option(command: CommandT) -> CommandT:
+    """Adds what says where the gateway is, and who calls."""
+    for option in reversed(_reached_by):
+        command = option(command)
+    return command
+
+
 json_option: Final = click.option(
     "--json",
     "as_json",
@@ -75,8 +107,15 @@ story_argument: Final = click.argument("story_id", metavar="ID", callback=_story
 
 
 def client_of(target: str) -> AsyncTaleClient:
-    """Returns a client for one command."""
-    return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS)
+    """Returns a client for one command, of the caller that its options name."""
+    context = click.get_current_context(silent=True)
+    token, tls, authority = (
+        context.meta.get(f"{__name__}.{name}") if context is not None else None for name in ("token", "tls", "tls_ca")
+    )
+    if token and not (tls or authority) and target.partition(":")[0] not in _THIS_MACHINE:
+        click.echo("Warning: the token is sent in plain text. Use --tls if the gateway has a certificate.", err=True)
+    credentials = ssl_channel_credentials(authority and authority.read_bytes()) if tls or authority else None
+    return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS, credentials=credentials, token=token)
 
 
 def is_id(given: str) -> bool:

@@ -219,6 +219,16 @@ async def test_reflection_lists_every_service() -> None:
     assert found.file_descriptor_response.file_descriptor_proto
 
 
+async def test_reflection_can_be_switched_off() -> None:
+    """Then nothing lists what the port offers."""
+    async with running(RawApp(fine), settings=ServiceSettings(reflection=False)) as service:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", service.channel))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")])).read()
+
+    assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()
+
+
 class Described(RawApp):
     """Has something of everything to tell."""
 
