@@ -15,9 +15,7 @@ async def test_a_key_works_until_it_is_revoked(tmp_path: Path) -> None:
     async with house(tmp_path / "data", auth="api_key", api_keys_file=file) as it:
         target = it.servers["gateway"].address
         create = ("keys", "create", OWNER, "--operator", "--days", "30")
-        code, key, said = await tale(
-            target, tmp_path, "keys", "create", OWNER, "--operator", "--days", "30", **variables
-        )
+        code, key, said = await tale(target, tmp_path, *create, **variables)
         before = await tale(target, tmp_path, "status", TALE_TOKEN=key.strip())
         _, listed, _ = await tale(target, tmp_path, "keys", "list", **variables)
         identity = listed.splitlines()[1].split()[0]
