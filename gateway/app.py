@@ -7,6 +7,7 @@ import grpc
 from google.protobuf.message import Message
 
 from gateway.door.access import Access
+from gateway.door.audit import audit_call, note_ids
 from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.runs.active import Runs
@@ -48,7 +49,12 @@ class GatewayApp(App):
 
     async def admit(self, method: str, request: Message | bytes) -> None:
         """Refuses what the caller may not do."""
+        note_ids(method, request)
         await self._access.check(method, request)
+
+    def answered(self, method: str, code: str, reason: str | None) -> None:
+        """Writes the audit line."""
+        audit_call(method, code, reason)
 
     async def start(self) -> None:
         """Starts the background loops. Does not wait for other services."""

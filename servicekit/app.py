@@ -66,6 +66,9 @@ class App:
         Called for each request that is no stream, once the caller is known and the request valid.
         """
 
+    def answered(self, method: str, code: str, reason: str | None) -> None:
+        """Is called within the context of each call but health checks, after its end."""
+
     async def start(self) -> None:
         """Opens what the service needs. The port is bound; calls wait until this returns."""
 

@@ -35,6 +35,8 @@ class Caller:
     """Whether the caller may see and change the state of the cluster."""
     children: frozenset[str] | None = None
     """Ids of the children that the caller is bound to; None: all of the owner."""
+    credential: str = ""
+    """Names the key or kind of token; no secret."""
 
 
 class Authenticator(Protocol):

@@ -25,6 +25,10 @@ class RequestContext:
     """Whether the caller may see and change the state of the cluster."""
     children: frozenset[str] | None = None
     """Ids of the children that the caller is bound to; None: all of the owner."""
+    credential: str = ""
+    """Names the key or kind of token of the caller; no secret."""
+    named: dict[str, str] = field(default_factory=dict, compare=False)
+    """Ids of what the call is about, such as `story_id`."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from servicekit.authentication import Authenticator
 from servicekit.errors import DomainError, FieldViolation, reconnect, validation_failed
 from servicekit.metrics import Metrics
-from servicekit.runner import CallRunner, CallTracker, Context
+from servicekit.runner import Answered, CallRunner, CallTracker, Context
 from servicekit.validation import validate
 from servicekit.waiting import IdleTimeout
 
@@ -41,9 +41,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: Metrics | None = None,
         *,
         admit: Admit | None = None,
+        answered: Answered | None = None,
     ) -> None:
-        """`admit` refuses requests by what they ask for."""
-        self._runner = CallRunner(tracker, authenticator, metrics)
+        """`admit` refuses requests by what they ask for; `answered`: see CallRunner."""
+        self._runner = CallRunner(tracker, authenticator, metrics, answered=answered)
         self._admit = admit or _admit_all
 
     async def intercept_service(

@@ -102,6 +102,7 @@ _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Body: TypeAlias = Callable[[], Awaitable[Any]]
+Answered: TypeAlias = Callable[[str, str, str | None], None]
 
 
 @dataclass(slots=True)
@@ -122,7 +123,16 @@ class _Call:
 class CallRunner:
     """Runs calls so that nothing a handler raises reaches its caller but DomainErrors, as rich statuses."""
 
-    def __init__(self, tracker: CallTracker, authenticator: Authenticator, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        tracker: CallTracker,
+        authenticator: Authenticator,
+        metrics: Metrics | None = None,
+        *,
+        answered: Answered | None = None,
+    ) -> None:
+        """`answered` is called with method, code and reason of each call that was admitted, or refused its caller."""
+        self._answered = answered
         self._tracker = tracker
         self._authenticator = authenticator
         self._metrics = metrics
@@ -167,6 +177,8 @@ class CallRunner:
             seconds = time.monotonic() - began
             if self._metrics is not None:
                 self._metrics.rpc(method, call.code, seconds, known=known)
+            if self._answered is not None and not quiet:
+                self._answered(method, call.code, call.reason)
             _log.log(
                 logging.DEBUG if quiet else logging.INFO,
                 "call",
@@ -226,7 +238,15 @@ class CallRunner:
             raise call.refused
         await self._tracker.admitted()
         caller = await self._authenticator.authenticate(call.method, call.metadata)
-        bind(replace(current(), owner=caller.owner, operator=caller.operator, children=caller.children))
+        bind(
+            replace(
+                current(),
+                owner=caller.owner,
+                operator=caller.operator,
+                children=caller.children,
+                credential=caller.credential,
+            )
+        )
 
 
 async def _refuse(context: Context, failure: DomainError) -> None:

@@ -75,7 +75,11 @@ class Server:
         self._grpc = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
-                    self._tracker, app.authenticator or TrustedCaller(settings.peer_token), metrics, admit=app.admit
+                    self._tracker,
+                    app.authenticator or TrustedCaller(settings.peer_token),
+                    metrics,
+                    admit=app.admit,
+                    answered=app.answered,
                 )
             ],
             options=_OPTIONS,

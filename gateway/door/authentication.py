@@ -154,7 +154,7 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     if not OWNER.fullmatch(owner) or not (children is None or isinstance(children, list)):
         raise DomainError("TOKEN_INVALID", "The token's subject or children cannot be used.")
     bound = None if children is None else frozenset(map(str, children))
-    return Caller(owner, operator=said.get("tale_role") == "operator", children=bound)
+    return Caller(owner, operator=said.get("tale_role") == "operator", children=bound, credential="jwt")
 
 
 def _bearer(metadata: Metadata) -> str:

@@ -52,7 +52,7 @@ class ApiKey:
     def caller(self) -> Caller:
         """For whom a call with the key is made."""
         children = frozenset(self.children) if self.children else None
-        return Caller(self.owner, operator=self.role == "operator", children=children)
+        return Caller(self.owner, operator=self.role == "operator", children=children, credential=self.id)
 
     def expired(self, now: datetime) -> bool:
         """Returns whether the key is not valid any more."""

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from gateway.door.access import LIST_CHILDREN, own_children
+from gateway.door.audit import note_ids
 from servicekit.channel import remaining
 from servicekit.errors import unavailable
 from servicekit.runner import read_away
@@ -60,6 +61,7 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
         timeout = remaining(context, default=UNARY_SECONDS)
         await _connected(channel, timeout)
         response: bytes = await forward(request, timeout=timeout)
+        note_ids(path, response, response=True)
         return own_children(response) if path == LIST_CHILDREN else response
 
     return grpc.unary_unary_rpc_method_handler(handle)

@@ -10,6 +10,7 @@ import structlog
 from google.protobuf.message import Message
 
 from gateway.door.access import without_details
+from gateway.door.audit import note
 from gateway.door.system import System
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -167,8 +168,16 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         wanted, timeout = converted(storage_pb2.EraseChildRequest, request), remaining(context, default=ERASE_SECONDS)
         erased = await invoke(self._storage.EraseChild, wanted, timeout=timeout, repeatable=True)
         await self._runs.erased(request.child_id)
-        log.info("child_erased", child_id=request.child_id, stories=erased.story_count, segments=erased.segment_count)
-        return converted(gateway_pb2.EraseChildResponse, erased)
+        response = converted(gateway_pb2.EraseChildResponse, erased)
+        response.receipt_id = new_id()
+        response.erase_time.CopyFrom(now())
+        current().named.update(
+            receipt_id=response.receipt_id,
+            stories=str(erased.story_count),
+            audio=str(erased.audio_count),
+            segments=str(erased.segment_count),
+        )
+        return response
 
     async def GetAudioUrl(  # noqa: N802
         self, request: gateway_pb2.GetAudioUrlRequest, context: Context
@@ -236,6 +245,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
                 request.lease.CopyFrom(lease)
             since = time.monotonic()
             record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
+            note(record.story, "story")
             # A repeated call reports `created` as false also if its first attempt made the story: the id decides.
             new = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
             if new and lease is not None:

@@ -37,6 +37,7 @@ _OF_THE_CALL: Final = frozenset({
 })  # fmt: skip
 """Reasons whose remedy is for the caller of the method that failed, or is the call that continues."""
 
+_audit = structlog.stdlib.get_logger("gateway.audit")
 log = structlog.get_logger(__name__)
 
 
@@ -105,6 +106,15 @@ class Run:
             characters=len(context.live.text),
             audio_bytes=context.live.audio_size,
             reasons=[problem.reason for problem in problems],
+        )
+        usage = context.ledger.usage()
+        _audit.info(
+            "StoryEnded",
+            owner=context.record.owner,
+            story_id=context.live.story_id,
+            state=common_pb2.StoryState.Name(state),
+            cost_usd=round(usage.cost_usd, 6),
+            cost_known=usage.cost_known,
         )
 
     async def _make(self) -> tuple[common_pb2.StoryState.ValueType, list[common_pb2.Problem]]:

@@ -949,22 +949,32 @@ class EraseChildResponse(_message.Message):
     STORY_COUNT_FIELD_NUMBER: _builtins.int
     AUDIO_COUNT_FIELD_NUMBER: _builtins.int
     SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    RECEIPT_ID_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
     story_count: _builtins.int
     """Number of stories."""
     audio_count: _builtins.int
     """Number of audio files."""
     segment_count: _builtins.int
     """Number of segments that no other story used."""
+    receipt_id: _builtins.str
+    """Receipt: the audit log has a line with this id, the id of the child and the counts, and no name."""
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When the erasure was complete."""
+
     def __init__(
         self,
         *,
         story_count: _builtins.int = ...,
         audio_count: _builtins.int = ...,
         segment_count: _builtins.int = ...,
+        receipt_id: _builtins.str = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "segment_count", b"segment_count", "story_count", b"story_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_count", b"audio_count", "erase_time", b"erase_time", "receipt_id", b"receipt_id", "segment_count", b"segment_count", "story_count", b"story_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

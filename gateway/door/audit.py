@@ -1,0 +1,74 @@
+"""One line for each call of consequence: who did what to what, and what came of it. No text and no names."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from servicekit.context import current
+from servicekit.ids import is_id
+from tale.common.v1 import status_pb2
+from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
+
+AUDIT: Final = structlog.stdlib.get_logger("gateway.audit")
+"""The logger of these lines alone, so that they can go where other lines do not."""
+
+_READS: Final = ("Get", "List", "Read", "Watch")
+_CHANGES: Final[Mapping[str, MethodDescriptor]] = {
+    f"/{service.full_name}/{method.name}": method
+    for service in (
+        gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+        profile_pb2.DESCRIPTOR.services_by_name["ProfileService"],
+        status_pb2.DESCRIPTOR.services_by_name["StatusService"],
+    )
+    for method in service.methods
+    if not method.name.startswith(_READS)
+}
+_REFUSED: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+_RESOURCES: Final = ("story", "child", "hero")
+
+
+def audit_call(method: str, code: str, reason: str | None) -> None:
+    """Writes the line of a call that changes something, or that was refused for what its caller is."""
+    if method not in _CHANGES and code not in _REFUSED:
+        return
+    caller = current()
+    AUDIT.info(
+        method.rpartition("/")[2],
+        owner="" if code == "UNAUTHENTICATED" else caller.owner,
+        credential=caller.credential,
+        operator=caller.operator,
+        code=code,
+        **({} if reason is None else {"reason": reason}),
+        **caller.named,
+    )
+
+
+def note_ids(method: str, message: Message | bytes, *, response: bool = False) -> None:
+    """Notes the ids of stories and profiles in a message of a call that changes something, for its line."""
+    known = _CHANGES.get(method)
+    if known is None:
+        return
+    if isinstance(message, bytes):
+        kind = known.output_type if response else known.input_type
+        try:
+            message = GetMessageClass(kind).FromString(message)
+        except DecodeError:
+            return
+    note(message)
+    for field in ("spec", *_RESOURCES):
+        if field in message.DESCRIPTOR.fields_by_name and message.HasField(field):
+            note(getattr(message, field), resource=field)
+
+
+def note(message: Any, resource: str = "") -> None:
+    """Notes the ids among the fields of `message`, and its own as that of `resource`."""
+    named, fields = current().named, message.DESCRIPTOR.fields_by_name
+    for name in _RESOURCES:
+        field = "id" if name == resource else f"{name}_id"
+        if field in fields and is_id(getattr(message, field)):
+            named[f"{name}_id"] = getattr(message, field)
