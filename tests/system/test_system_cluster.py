@@ -22,11 +22,37 @@ pytestmark = pytest.mark.system
 
 USER = 10001
 NETWORKS = {
-    "gateway": {"inside", "door"},
-    "story": {"inside", "outward"},
-    "voice": {"inside", "outward"},
-    "storage": {"inside", "outward"},
+    "gateway": {"to-story", "to-voice", "to-storage", "door"},
+    "story": {"to-story", "story-outward"},
+    "voice": {"to-voice", "to-storage", "voice-outward"},
+    "storage": {"to-storage", "storage-outward"},
 }
+PORTS = {"gateway": 50051, "story": 50052, "voice": 50053, "storage": 50054}
+SCAN = """
+import grpc, json, socket
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tale.common.v1 import status_pb2, status_pb2_grpc
+
+found = {}
+for name, port in PORTS.items():
+    for other in (port, port - 41000):
+        try:
+            socket.create_connection((name, other), 2).close()
+        except OSError:
+            continue
+        if other != port:
+            found[name] = "operators' port"
+            continue
+        with grpc.insecure_channel(f"{name}:{port}") as channel:
+            healthy = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
+            try:
+                status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest(), timeout=5)
+                answer = "all"
+            except grpc.RpcError as error:
+                answer = error.code().name
+        found[name] = answer if healthy == 1 else "not healthy"
+print(json.dumps(found))
+"""
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -125,8 +151,25 @@ async def test_services_meet_in_a_network_that_leads_nowhere(cluster: Compose) -
     for service, networks in NETWORKS.items():
         (container,) = await cluster.containers(service)
         assert {f"{cluster.project}_{name}" for name in networks} == set(container["NetworkSettings"]["Networks"])
-    (inside,) = json.loads(await cluster.run("docker", "network", "inspect", f"{cluster.project}_inside"))
-    assert inside["Internal"]
+    for name in ("to-story", "to-voice", "to-storage"):
+        (inside,) = json.loads(await cluster.run("docker", "network", "inspect", f"{cluster.project}_{name}"))
+        assert inside["Internal"]
+
+
+@pytest.mark.parametrize(
+    ("service", "reached"),
+    [
+        ("story", {"gateway"}),
+        ("voice", {"gateway", "storage"}),
+        ("storage", {"gateway", "voice"}),
+        ("gateway", {"story", "voice", "storage"}),
+    ],
+)
+async def test_a_port_answers_health_and_nothing_else(cluster: Compose, service: str, reached: set[str]) -> None:
+    """A program without the secret in a service's container; the gateway's port is for everybody on this machine."""
+    found = json.loads(await cluster.inside(service, f"PORTS = {PORTS!r}\n{SCAN}"))
+    found.pop(service, None)
+    assert {name: "all" if name == "gateway" else "UNAUTHENTICATED" for name in reached} == found
 
 
 @pytest.mark.parametrize(("service", "package"), MODULES.items())
