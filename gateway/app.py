@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 
 from gateway.door.access import Access
@@ -14,6 +15,8 @@ from gateway.runs.active import Runs
 from gateway.watch.audio import AudioBuffer
 from servicekit.app import App, Description
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+log = structlog.get_logger(__name__)
 
 
 class GatewayApp(App):
@@ -57,7 +60,9 @@ class GatewayApp(App):
         audit_call(method, code, reason)
 
     async def start(self) -> None:
-        """Starts the background loops. Does not wait for other services."""
+        """Logs the warnings and starts the background loops. Does not wait for other services."""
+        for warning in self._warnings:
+            log.warning(warning)
         self._background = [asyncio.create_task(each()) for each in self._loops]
 
     async def describe(self) -> Description:

@@ -1,5 +1,7 @@
 """Builds the gateway from its settings."""
 
+from typing import Final
+
 from gateway.app import GatewayApp
 from gateway.door.access import Access
 from gateway.door.authentication import authenticator_for
@@ -22,6 +24,10 @@ from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
 
+_OPEN_TO_ALL: Final = (
+    "Every caller that reaches this address can use the gateway: there is no authentication. Set GATEWAY_AUTH."
+)
+
 
 def build(settings: GatewaySettings) -> GatewayApp:
     """Returns the gateway. Its channels connect when they are first used."""
@@ -40,6 +46,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         story_pb2_grpc.StoryServiceStub(story),
         voice_pb2_grpc.VoiceServiceStub(voice),
     )
+    open_to_all = settings.auth == "none" and not is_loopback(settings.listen)
+    warnings = (_OPEN_TO_ALL,) if open_to_all else ()
     followed = FollowedStories()
     checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds)
     runs = Runs(peers, settings, checkpointer, followed)
@@ -50,10 +58,9 @@ def build(settings: GatewaySettings) -> GatewayApp:
     servicer = GatewayServicer(
         Sources(runs, claimer, followed, peers.storage, buffer),
         reader,
-        System(status_channels, targets=targets, token=token),
+        System(status_channels, targets=targets, token=token, warnings=warnings),
         peers.voice,
     )
-    warning = "Every caller that reaches this address can use the gateway: there is no authentication."
     app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
@@ -62,7 +69,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *status_channels.values()),
-        warnings=(warning,) if settings.auth == "none" and not is_loopback(settings.listen) else (),
+        warnings=warnings,
     )
     app.authenticator = authenticator_for(settings)
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:

@@ -36,9 +36,15 @@ class System:
     """
 
     def __init__(
-        self, channels: Mapping[str, grpc.aio.Channel], *, targets: Mapping[str, str], token: ServiceToken | None = None
+        self,
+        channels: Mapping[str, grpc.aio.Channel],
+        *,
+        targets: Mapping[str, str],
+        token: ServiceToken | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Takes channels and targets of the peer services, by service, and the token of the cluster."""
+        """Takes channels and targets of the peer services, by service, the token of the cluster, and own warnings."""
+        self._warnings = warnings
         self._targets = targets
         self._token = token
         self._stubs: dict[str, Any] = {
@@ -135,6 +141,7 @@ class System:
             version=VERSION,
             health=status_pb2.SERVICE_HEALTH_SERVING,
             start_time=self._start_time,
+            warnings=self._warnings,
         )
         status.uptime.FromNanoseconds(int((time.monotonic() - self._started) * 1e9))
         return status

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import pytest_asyncio
+import structlog
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -203,3 +205,16 @@ async def test_a_bound_caller_has_its_own_child(family: Family) -> None:
     assert ["Mirabella"] == [each.name for each in children.children]  # type: ignore[attr-defined]
     assert {"Mirabella", "Anastasius"} == {each.name for each in every.children}  # type: ignore[attr-defined]
     assert "CHILDREN_ONLY" == reason(caught.value)
+
+
+async def test_a_gateway_that_is_open_to_everyone_says_so(tmp_path: Path) -> None:
+    """In its log at the start and in the status; one on this machine alone has nothing to say."""
+    with structlog.testing.capture_logs() as lines:
+        async with house(tmp_path / "open", listen="0.0.0.0:0", allow_anonymous=True) as it:
+            warned = (await it.status()).services[0].warnings
+        async with house(tmp_path / "loopback") as it:
+            quiet = (await it.status()).services[0].warnings
+
+    assert [True] == ["there is no authentication" in warning for warning in warned]
+    assert [warned[0]] == [line["event"] for line in lines if "no authentication" in line["event"]]
+    assert [] == list(quiet)

@@ -187,11 +187,7 @@ async def house(
             proxy = await stack.enter_async_context(cutting_proxy(servers[name].address, positions))
             proxies[name] = proxy
             targets[f"{name}_target"] = f"dns:///{proxy.target}"
-        settings = GatewaySettings(
-            **free,
-            **targets,
-            **{"pickup_interval_seconds": 0.2, **gateway_settings},
-        )
+        settings = GatewaySettings(**{**free, **targets, "pickup_interval_seconds": 0.2, **gateway_settings})
         door = await stack.enter_async_context(_gateway(settings))
         servers["gateway"] = door
         stub: Any = gateway_stub(door.channel)
