@@ -127,7 +127,7 @@ def gift(moral: Section) -> str:
 
 _REMEMBERED = 8
 """Casts of the last briefs."""
-_THEMED_MINUTES = 5
+_THEMED_MINUTES = 8
 """From so many minutes on there is room to go to the theme's place from anywhere."""
 
 
@@ -189,7 +189,9 @@ class CastBuilder(ABC, Generic[CastT]):
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip
         # A theme is where the story goes, and an earlier story is remembered at the beginning.
-        if (brief.theme and brief.length_minutes < _THEMED_MINUTES) or brief.sequel:
+        if brief.theme and brief.length_minutes < _THEMED_MINUTES:
+            shapes = [shape for shape in shapes if "place" not in shape.fields] or shapes
+        if brief.sequel:
             shapes = [shape for shape in shapes if "beginning" in shape.listed("parts")] or shapes
         return picker.one(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
 
