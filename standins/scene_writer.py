@@ -16,7 +16,7 @@ from standins.made_up import VOCABULARY
 ENDING: Final = "Then all of them fell asleep, and the moon watched over the house until the morning. Good night."
 """Last paragraph of what ends a story."""
 _WORDS: Final = re.compile(r"Length: (?:about|at most) (\d+)")
-_SCENES: Final = re.compile(r"is written in (\d+) scenes")
+_SCENES: Final = re.compile(r"is written in (\d+) more scene")
 _TITLED: Final = re.compile(r"The first line is the title alone")
 _GOES_ON: Final = "It does not end the story"
 
@@ -52,12 +52,12 @@ def written(prompt: str, habits: Habits) -> str:
 def _outline(chance: random.Random, scenes: int, habits: Habits) -> str:
     if not habits.plans:
         return "What a lovely idea for a story!"
-    fields = {"title": _title(chance), "setting": _phrase(chance, 3), "companion": "-", "gift": "a shell"}
+    fields = {"setting": _phrase(chance, 3), "companion": "-", "gift": "a shell"}
     purposes = [f"{_phrase(chance, 8).capitalize()}." for _ in range(scenes)]
     if not habits.lines:
         return json.dumps({**fields, "scenes": purposes})
     labelled = [f"{name.capitalize()}: {value}" for name, value in fields.items()]
-    return "\n".join([*labelled, *(f"{number}. {purpose}" for number, purpose in enumerate(purposes, 1))])
+    return "\n".join([*labelled, *(f"{number}. {purpose}" for number, purpose in enumerate(purposes, 2))])
 
 
 def _text(chance: random.Random, words: int) -> str:

@@ -55,7 +55,8 @@ class CriticWriter:
     async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Writes an attempt; see ModelWriter."""
         writing = self._writer.write(assignment, model=model)
-        if assignment.passage.scene and not assignment.passage.written:
+        passage = assignment.passage
+        if passage.scene and not passage.written and not passage.plans:
             writing = self._judged(writing, assignment, model)
         async with aclosing(writing) as items:
             async for item in items:
