@@ -149,8 +149,9 @@ class CastBuilder(ABC, Generic[CastT]):
         return self._remembered(brief, told)
 
     def _made(self, brief: OfflineBrief, told: str) -> CastT:
-        hard = hard_topic(brief, self._topics)
-        careful = for_children(brief, self._topics)
+        of_character = self._of_character(brief)
+        hard = hard_topic(brief, self._topics, of_character=of_character)
+        careful = for_children(brief, self._topics, of_character=of_character)
         if hard:
             careful = replace(careful, kind="child", hero=None)
         cast = self._cast(careful, hard=hard, told=told)
@@ -160,6 +161,10 @@ class CastBuilder(ABC, Generic[CastT]):
             cast, understood=cast.understood and not refused, wished=bool(careful.wish.strip()),
             slots={**cast.slots, **sorrow},
         )  # fmt: skip
+
+    @abstractmethod
+    def _of_character(self, brief: OfflineBrief) -> bool:
+        """Returns whether the wish is for a story about a character."""
 
     def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
         """Returns slots for the one of whom a hard topic speaks."""
