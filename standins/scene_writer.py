@@ -1,7 +1,7 @@
 """Writes what a prompt of the story service asks for, as a model with habits does: too little, too much, or as asked.
 
-A call for an outline gets one; every other gets new sentences of ten words, five to a paragraph, and an ending where
-the prompt does not forbid it.
+A call for an outline or a judgement gets one; every other gets new sentences of ten words, five to a paragraph, and an
+ending where the prompt does not forbid it.
 """
 
 import hashlib
@@ -18,6 +18,11 @@ ENDING: Final = "Then all of them fell asleep, and the moon watched over the hou
 _WORDS: Final = re.compile(r"Length: (?:about|at most) (\d+)")
 _SCENES: Final = re.compile(r"is written in (\d+) more scene")
 _TITLED: Final = re.compile(r"The first line is the title alone")
+_JUDGEMENTS: Final = {
+    "You check texts": json.dumps({"unsuitable": False, "category": "none"}),
+    "You are the editor": json.dumps(dict.fromkeys(("wish", "age", "arc", "moral", "coherence"), 5)),
+}
+"""What it answers as a judge, by the beginning of the prompt."""
 _GOES_ON: Final = "It does not end the story"
 
 
@@ -36,6 +41,9 @@ class Habits:
 
 def written(prompt: str, habits: Habits) -> str:
     """Returns the answer to `prompt`, the same for the same prompt."""
+    judgement = next((said for role, said in _JUDGEMENTS.items() if prompt.startswith(role)), "")
+    if judgement:
+        return judgement
     chance = random.Random(hashlib.sha256(prompt.encode()).digest())
     scenes = _SCENES.search(prompt)
     if scenes is not None:

@@ -46,7 +46,7 @@ def read_outline(answer: str) -> Outline:
 def shared_out(outline: Outline, *, most: int, words: int) -> Outline:
     """Returns the outline with at most `most` scenes, which share the words; with less than half, they are empty.
 
-    One scene more than that is the first, which is told already; of more scenes, neighbours become one.
+    One scene more than that is the first, which is written already; of more scenes, neighbours become one.
     """
     scenes = outline.scenes
     if len(scenes) == most + 1:

@@ -18,7 +18,7 @@ from standins.virtual_time import loop_time, run_virtually
 FIRST_TOKEN, TOKEN = 0.6, 1 / 60
 """Seconds to the first token of an answer, and for each that follows."""
 _CHARACTERS = 4
-_MOST = 12.0
+_MOST = 8.0
 _SCORES = json.dumps(dict.fromkeys(("wish", "age", "arc", "moral", "coherence"), 5))
 
 
@@ -61,9 +61,8 @@ def first_text(minutes: int, *, safety: str = "off", critic: str = "off", check:
     return run_virtually(scene())
 
 
-@pytest.mark.parametrize("minutes", [6, 10, 20])
-@pytest.mark.parametrize("safety", ["off", "moderation", "model"])
-@pytest.mark.parametrize("critic", ["off", "model"])
+@pytest.mark.parametrize("minutes", [6, 20])
+@pytest.mark.parametrize(("safety", "critic"), [("off", "model"), ("moderation", "off"), ("model", "model")])
 def test_first_text_of_a_long_story_comes_as_soon_as_that_of_a_short_one(
     minutes: int, safety: str, critic: str
 ) -> None:
@@ -73,7 +72,7 @@ def test_first_text_of_a_long_story_comes_as_soon_as_that_of_a_short_one(
     assert [] == [late for one, late in zip(short, long, strict=True) if late > one + 0.5]
 
 
-@pytest.mark.parametrize("minutes", [3, 10])
+@pytest.mark.parametrize("minutes", [3, 20])
 @pytest.mark.parametrize(("safety", "check"), [("moderation", 0.45), ("model", 0.25)])
 def test_checks_delay_the_first_text_by_less_than_a_second(minutes: int, safety: str, check: float) -> None:
     """Two answers of the check: that about the request, and that about the title."""
