@@ -4,7 +4,7 @@
     pieces = writer.write(OfflineBrief(name="Mia", wish="a dragon who cannot sleep", language_code="en", seed=1, ...))
 
 A language brings a stock of prose and turns a brief into an arc of blocks; the engine selects how much of that arc fits
-the requested length, and continues any text that is there already. Needs only pymorphy3 and simplemma.
+the requested length, and continues any text that is there already. Needs only lemminflect, pymorphy3 and simplemma.
 """
 
 from offline_writer.brief import (

@@ -127,7 +127,7 @@ def gift(moral: Section) -> str:
 
 _REMEMBERED = 8
 """Casts of the last briefs."""
-_THEMED_MINUTES = 5
+_THEMED_MINUTES = 8
 """From so many minutes on there is room to go to the theme's place from anywhere."""
 
 
@@ -149,8 +149,9 @@ class CastBuilder(ABC, Generic[CastT]):
         return self._remembered(brief, told)
 
     def _made(self, brief: OfflineBrief, told: str) -> CastT:
-        hard = hard_topic(brief, self._topics)
-        careful = for_children(brief, self._topics)
+        of_character = self._of_character(brief)
+        hard = hard_topic(brief, self._topics, of_character=of_character)
+        careful = for_children(brief, self._topics, of_character=of_character)
         if hard:
             careful = replace(careful, kind="child", hero=None)
         cast = self._cast(careful, hard=hard, told=told)
@@ -160,6 +161,10 @@ class CastBuilder(ABC, Generic[CastT]):
             cast, understood=cast.understood and not refused, wished=bool(careful.wish.strip()),
             slots={**cast.slots, **sorrow},
         )  # fmt: skip
+
+    @abstractmethod
+    def _of_character(self, brief: OfflineBrief) -> bool:
+        """Returns whether the wish is for a story about a character."""
 
     def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
         """Returns slots for the one of whom a hard topic speaks."""
@@ -189,7 +194,9 @@ class CastBuilder(ABC, Generic[CastT]):
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip
         # A theme is where the story goes, and an earlier story is remembered at the beginning.
-        if (brief.theme and brief.length_minutes < _THEMED_MINUTES) or brief.sequel:
+        if brief.theme and brief.length_minutes < _THEMED_MINUTES:
+            shapes = [shape for shape in shapes if "place" not in shape.fields] or shapes
+        if brief.sequel:
             shapes = [shape for shape in shapes if "beginning" in shape.listed("parts")] or shapes
         return picker.one(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
 

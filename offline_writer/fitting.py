@@ -180,10 +180,12 @@ def _scenes(frame: list[_Told], elastic: list[Block], budget: int) -> list[Block
     weight = _richness(budget)
     taken: list[Block] = []
     for block in elastic:
+        # The first scene is what makes it a journey, and where even all there is falls short, one more is told: they
+        # may press the plot down to its core.
+        pressed = not taken or most < budget * 9 // 10
         least += _words(block.paragraphs, most=False)
         most += _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
-        # The first scene is what makes it a journey: it may press the plot down to its core.
-        if (least if not taken else least + weight * (most - least)) > budget:
+        if (least * 10 // 11 if pressed else least + weight * (most - least)) > budget:
             break
         taken.append(block)
     return taken

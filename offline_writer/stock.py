@@ -169,6 +169,7 @@ class Realiser:
         text = _CHOICE.sub(lambda match: self._choose(match, extra), source)
         if self._simpler is not None:
             text = self._simpler.sub(self._simplified, text)
+        if self._readers != "oldest":
             text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
         # Divided before it is filled: what a caller wrote divides nothing.
         return "\n\n".join(self._paragraph(part, extra) for part in text.split(" // "))

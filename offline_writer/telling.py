@@ -11,7 +11,7 @@ from offline_writer.brief import Feature, OfflineBrief, Outline, random_for
 from offline_writer.cast import CastBuilder, CastT, Stock, called, gift
 from offline_writer.fitting import Arc, Block, Paragraphs, Unit
 from offline_writer.journey import Journey
-from offline_writer.stock import Body, Realiser, Section, by_key
+from offline_writer.stock import Body, Realiser, Section, by_key, suits
 
 _CLOSE_UNDER_WORDS = 70
 """With less than this to go, a text of another hand gets only a calm close."""
@@ -19,6 +19,11 @@ _AFTER_OTHERS = "device, scenes, back, moral, payoff, arriving, finish, homeward
 """Parts that follow a text of another hand."""
 _SHORTEN = {"departure": 0, "homeward": 0, "finish": 3, "arrival": 4, "moral": 5}
 """Where a part stands in the order of shortening."""
+
+
+def _bare(paragraphs: Paragraphs) -> Paragraphs:
+    """Returns what carries the story: a second time, that is enough."""
+    return tuple(filter(None, (tuple(unit for unit in paragraph if not unit.level) for paragraph in paragraphs)))
 
 
 class Teller(ABC, Generic[CastT]):
@@ -120,6 +125,7 @@ class Teller(ABC, Generic[CastT]):
         return [
             one for one in self._stock[file]
             if re.match(rf"{re.escape(start)}(?![a-z])", one.key) and cast.plot in (one.listed("plots") or (cast.plot,))
+            and suits(one.fields.get("readers", ""), cast.band.readers)
         ]  # fmt: skip
 
     def _way(
@@ -129,7 +135,8 @@ class Teller(ABC, Generic[CastT]):
         journey = self._journey(cast, realiser, random_for(brief, "way"))
         scenes = journey.blocks()
         device = cast.picker.one(self._stock["devices"])
-        marks = list(device.lines("links")) if "device" in parts else []
+        again = cast.picker.in_short(device)
+        marks = list(device.lines("links")) if "device" in parts and not again else []
         random_for(brief, "marks").shuffle(marks)
         for block in journey.before_its_scenes():
             yield "scenes", block
@@ -141,8 +148,8 @@ class Teller(ABC, Generic[CastT]):
         for part, body, at in (("device", "", 0), ("payoff", "payoff", 2)):
             if at < len(scenes):
                 yield part, Block(
-                    key=part, paragraphs=realiser.paragraphs(device.body(body)), requires=scenes[at].key,
-                    scene="" if body else cast.picker.key(device),
+                    key=part, requires=scenes[at].key, scene="" if body else cast.picker.key(device),
+                    paragraphs=() if again else realiser.paragraphs(device.body(body)),
                 )  # fmt: skip
 
     def _ending(self, cast: CastT, realiser: Realiser, *, with_companion: Section | None) -> Block:
@@ -151,7 +158,8 @@ class Teller(ABC, Generic[CastT]):
         goodbye: Body = with_companion.body("bye") if with_companion is not None else ()
         long = (*ending.body(), *goodbye, *ending.body("after"))
         tiny = realiser.paragraphs(ending.body("tiny"))
-        told = tiny if cast.picker.in_short(ending) or not ending.body() else realiser.paragraphs(long)
+        told = tiny if not ending.body() else realiser.paragraphs(long)
+        told, tiny = (_bare(tiny or told),) * 2 if cast.picker.in_short(ending) else (told, tiny)
         return Block(key="ending", paragraphs=told, short=tiny, shorten=2, scene=cast.picker.key(ending))
 
     def _block(
@@ -161,8 +169,10 @@ class Teller(ABC, Generic[CastT]):
         tiny: Paragraphs | None = realiser.paragraphs(section.body("tiny")) or None
         if tiny is not None and tiny_extra and (text := realiser.text(f"{{{tiny_extra}}}")):
             tiny = (*tiny[:-1], (*tiny[-1], Unit(text)))
-        brief = key in cast.shape.listed("brief") or cast.picker.in_short(section) or not section.body()
+        again = cast.picker.in_short(section)
+        brief = key in cast.shape.listed("brief") or again or not section.body()
         told = tiny if tiny is not None and brief else realiser.paragraphs(section.body())
+        told, tiny = (_bare(told), tiny and _bare(tiny)) if again else (told, tiny)
         return Block(
             key=key or section.key, paragraphs=told, short=tiny, shorten=shorten, homeward=homeward, spare=spare,
             scene=cast.picker.key(section),

@@ -15,8 +15,10 @@ UNSAFE: Final = frozenset({"violence", "weapons", "danger", "bodily", "adult"})
 """Topics of which nothing reaches a story."""
 HARD: Final = ("despair", "death", "illness", "parting", "bullying", "fear")
 """Topics that a story comforts, the heaviest first."""
-_WORD = re.compile(r"\w+(?:[-\u2019']\w+)*")
-_SETS = ("people", "whom", "family", "harm", "stops")
+_WORD = re.compile(r"[\w$@]+(?:[-\u2019']\w+)*")
+_ALWAYS: Final = frozenset({"despair", "death"})
+"""Topics that are comforted whoever has them."""
+_SETS = ("people", "whom", "family", "harm", "body", "stops")
 """Sections of words: ~people in an entry stands for each of them; over a stop no entry reaches."""
 _GAP = 4
 """Words within which the next word of an entry follows."""
@@ -26,6 +28,8 @@ _REMEMBERED = 32_768
 """Words, more than a stock has."""
 _READ = 2_000
 """Characters of a text that are read."""
+_DIGITS = str.maketrans("013457$@", "oieastsa")
+"""What stands for letters."""
 _ALIKE = 0.8
 """How alike a misspelled word is to the one that was meant."""
 
@@ -35,8 +39,8 @@ class TopicReader:
 
     The word lists are sections of the stock, one a topic: entries with commas between them, each one or more lemmas
     that follow one another closely; `x*` stands for every word that begins with x. The section `self` lists the words
-    with which people speak of themselves and of their children, the section `harmless` what has no topic whatever its
-    words.
+    with which people speak of themselves and of their children, `any` the articles, the section `harmless` what has no
+    topic whatever its words.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class TopicReader:
             either = ([part.split("/") for part in entry.split()] for entry in listed if entry.strip())
             entries[section.key] = [one for parts in either for one in product(*parts)]
         self._harmless = entries.pop("harmless", [])
-        sets = {key: [word for phrase in entries.pop(key, []) for word in phrase] for key in ("self", *_SETS)}
-        self._self, self._stops = frozenset(sets["self"]), frozenset(sets["stops"])
+        sets = {key: [word for phrase in entries.pop(key, []) for word in phrase] for key in ("self", "any", *_SETS)}
+        self._self, self._stops, self._family, self._any = (
+            frozenset(sets[key]) for key in ("self", "stops", "family", "any")
+        )
         # By the first word, "x*" by its stem.
         self._by_first: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for topic, phrases in entries.items():
@@ -67,7 +73,10 @@ class TopicReader:
         return [self._forms(word.casefold()) for word in _WORD.findall(_plain(text))]
 
     def _all_forms(self, word: str) -> frozenset[str]:
-        return frozenset(form for part in {word, *word.split("-")} for form in (part, *self._lemmas(part)))
+        parts = {word, *word.split("-")}
+        if not word.isalpha() and any(char.isalpha() for char in word):
+            parts |= {word.translate(_DIGITS), word.replace("-", "")}
+        return frozenset(form for part in parts for form in (part, *self._lemmas(part)))
 
     def topics(self, text: str, *, misspelled: bool = True) -> frozenset[str]:
         """Returns the topics of the text; a name is read without `misspelled`."""
@@ -102,9 +111,20 @@ class TopicReader:
         )
 
     def of_oneself(self, text: str, name: str) -> bool:
-        """Returns whether the text speaks of its writer, of a child of the family, or of the one with this name."""
+        """Returns whether the text speaks of its writer, of the one with this name, or of the family and its pets.
+
+        After an article a dog is any dog.
+        """
         own = self._self | frozenset().union(*self.words(name))
-        return any(not own.isdisjoint(word) for word in self.words(text))
+        words = self.words(text)
+        return any(
+            not own.isdisjoint(word)
+            or (
+                not self._family.isdisjoint(word)
+                and all(self._any.isdisjoint(one) for one in words[max(0, at - 3) : at])
+            )
+            for at, word in enumerate(words)
+        )
 
     def _follows(self, phrase: tuple[str, ...] | list[str], words: list[frozenset[str]]) -> bool:
         if not phrase:
@@ -127,7 +147,7 @@ class TopicReader:
         if any(len(form) < _SHORTEST or self._known(form) for form in word):
             return frozenset()
         near = ((form, [first for first in self._by_first if first[0] == form[0]]) for form in word)
-        return frozenset(match for form, firsts in near for match in get_close_matches(form, firsts, 1, _ALIKE))
+        return frozenset(match for form, firsts in near for match in get_close_matches(form, firsts, 3, _ALIKE))
 
 
 def _plain(text: str) -> str:
@@ -138,19 +158,19 @@ def _any(word: str, sets: Mapping[str, list[str]]) -> list[str]:
     return sets[word[1:]] if word.startswith("~") else [word]
 
 
-def hard_topic(brief: OfflineBrief, reader: TopicReader) -> str:
+def hard_topic(brief: OfflineBrief, reader: TopicReader, *, of_character: bool) -> str:
     """Returns the topic that the story has to comfort, "" for none.
 
-    A fear that the wish gives to a character is told as that character's.
+    What a wish says of a character that is not of the family is told as that character's, but for the heaviest.
     """
-    found = reader.topics(brief.audience_note)
     wished = reader.topics(brief.wish)
-    if wished & frozenset(HARD) != {"fear"} or reader.of_oneself(brief.wish, brief.name):
-        found |= wished
+    if of_character and not reader.of_oneself(brief.wish, brief.name):
+        wished &= _ALWAYS
+    found = reader.topics(brief.audience_note) | wished
     return next((topic for topic in HARD if topic in found), "")
 
 
-def for_children(brief: OfflineBrief, reader: TopicReader) -> OfflineBrief:
+def for_children(brief: OfflineBrief, reader: TopicReader, *, of_character: bool) -> OfflineBrief:
     """Returns the brief without what is not for children, what the story comforts, and what is to be avoided."""
 
     def fit(text: str, *, misspelled: bool = True) -> str:
@@ -163,7 +183,7 @@ def for_children(brief: OfflineBrief, reader: TopicReader) -> OfflineBrief:
     hero, sequel = brief.hero, brief.sequel
     wish = brief.wish
     if (
-        hard_topic(replace(brief, audience_note=""), reader)
+        hard_topic(replace(brief, audience_note=""), reader, of_character=of_character)
         or reader.unsafe(wish)
         or reader.mentions(wish, brief.avoid)
     ):

@@ -1,7 +1,7 @@
 """Writes what a prompt of the story service asks for, as a model with habits does: too little, too much, or as asked.
 
-A call for an outline gets one; every other gets new sentences of ten words, five to a paragraph, and an ending where
-the prompt does not forbid it.
+A call for an outline or a judgement gets one; every other gets new sentences of ten words, five to a paragraph, and an
+ending where the prompt does not forbid it.
 """
 
 import hashlib
@@ -16,8 +16,13 @@ from standins.made_up import VOCABULARY
 ENDING: Final = "Then all of them fell asleep, and the moon watched over the house until the morning. Good night."
 """Last paragraph of what ends a story."""
 _WORDS: Final = re.compile(r"Length: (?:about|at most) (\d+)")
-_SCENES: Final = re.compile(r"is written in (\d+) scenes")
+_SCENES: Final = re.compile(r"is written in (\d+) more scene")
 _TITLED: Final = re.compile(r"The first line is the title alone")
+_JUDGEMENTS: Final = {
+    "You check texts": json.dumps({"unsuitable": False, "category": "none"}),
+    "You are the editor": json.dumps(dict.fromkeys(("wish", "age", "arc", "moral", "coherence"), 5)),
+}
+"""What it answers as a judge, by the beginning of the prompt."""
 _GOES_ON: Final = "It does not end the story"
 
 
@@ -36,6 +41,9 @@ class Habits:
 
 def written(prompt: str, habits: Habits) -> str:
     """Returns the answer to `prompt`, the same for the same prompt."""
+    judgement = next((said for role, said in _JUDGEMENTS.items() if prompt.startswith(role)), "")
+    if judgement:
+        return judgement
     chance = random.Random(hashlib.sha256(prompt.encode()).digest())
     scenes = _SCENES.search(prompt)
     if scenes is not None:
@@ -52,12 +60,12 @@ def written(prompt: str, habits: Habits) -> str:
 def _outline(chance: random.Random, scenes: int, habits: Habits) -> str:
     if not habits.plans:
         return "What a lovely idea for a story!"
-    fields = {"title": _title(chance), "setting": _phrase(chance, 3), "companion": "-", "gift": "a shell"}
+    fields = {"setting": _phrase(chance, 3), "companion": "-", "gift": "a shell"}
     purposes = [f"{_phrase(chance, 8).capitalize()}." for _ in range(scenes)]
     if not habits.lines:
         return json.dumps({**fields, "scenes": purposes})
     labelled = [f"{name.capitalize()}: {value}" for name, value in fields.items()]
-    return "\n".join([*labelled, *(f"{number}. {purpose}" for number, purpose in enumerate(purposes, 1))])
+    return "\n".join([*labelled, *(f"{number}. {purpose}" for number, purpose in enumerate(purposes, 2))])
 
 
 def _text(chance: random.Random, words: int) -> str:

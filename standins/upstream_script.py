@@ -42,6 +42,8 @@ class Script(BaseModel):
     """Calls that may fail."""
     retry_after: str = "0"
     """Retry-After of a 429."""
+    hold: str = ""
+    """A call to write whose prompt matches this regular expression is answered under another script."""
     down: bool = False
     """Answers 503 to every request of a provider; the journal counts them as `turned_away`."""
     seed: int = 0
@@ -57,6 +59,7 @@ class Told:
     fault: str = ""
     words: int = 0
     whole: bool = False
+    held: bool = False
     left: bool = False
     """The caller closed the connection."""
 

@@ -8,6 +8,7 @@ It prints its address and serves until it is terminated. `PUT /script` changes h
 import asyncio
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -52,6 +53,8 @@ class Upstreams:
         self._journal = Journal()
         self._generations: dict[str, Told] = {}
         self._answers = 0
+        self._changed = asyncio.Event()
+        """Set when the script changes."""
 
     def app(self) -> web.Application:
         """Returns the application."""
@@ -128,6 +131,9 @@ class Upstreams:
         breaks_at = self._random.randrange(1, len(pieces)) if call.fault else len(pieces)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Generation-Id": call.id})
         with _noting_departure(call):
+            call.held = bool(script.hold) and re.search(script.hold, prompt) is not None
+            if call.held:
+                await self._changed.wait()
             await asyncio.sleep(self._about(script.first_token))
             await response.prepare(request)
             pace = Pace(self._about(script.writing) / max(1, len(pieces) - 1))
@@ -214,6 +220,8 @@ class Upstreams:
 
     async def _change(self, request: web.Request) -> web.Response:
         self._script = Script.model_validate_json(await request.read())
+        self._changed.set()
+        self._changed = asyncio.Event()
         self._random = random.Random(self._script.seed)
         self._faults = cycle(self._script.faults)
         return web.Response(status=204)

@@ -8,7 +8,7 @@ from typing import Final
 
 from offline_writer import Gender, Kind, Outline, Parent, Protagonist, Scene
 from servicekit.validation import max_length
-from story_service.passage import Passage, passage_of, scenes_of
+from story_service.passage import Passage, passage_of, scenes_of, words_of
 from tale.common.v1 import common_pb2
 
 MAX_CONTENT_LENGTH: Final = max_length(common_pb2.Story, "content")
@@ -79,14 +79,15 @@ class Assignment:
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
-        """The scenes that are written one by one; empty where one call writes the whole story."""
-        scenes = () if self.outline is None else self.outline.scenes
-        return scenes if all(scene.words for scene in scenes) else ()
+        """The scenes that are written one by one; empty where one call writes the whole story.
 
-    @property
-    def lacks_outline(self) -> bool:
-        """True where the next call plans the scenes of the story."""
-        return not self.scenes and not self.written_so_far and scenes_of(self.length_minutes) > 0
+        The first is written before it is known what the others are: it alone stands for them then.
+        """
+        scenes = () if self.outline is None else self.outline.scenes
+        if scenes and all(scene.words for scene in scenes):
+            return scenes
+        number = 0 if self.written_so_far else scenes_of(self.length_minutes)
+        return (Scene(words=round(words_of(self.length_minutes) / number)),) if number else ()
 
     @cached_property
     def passage(self) -> Passage:

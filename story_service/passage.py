@@ -40,7 +40,8 @@ class Passage:
     """A scene, or a story without scenes: the next call writes the rest of it.
 
     `scene` is its index in the outline, None without one; the `last` ends the story. It starts at the code point
-    `start` of the content. `words` are requested, `written` are there.
+    `start` of the content. `words` are requested, `written` are there. With `plans` the next call writes no text, but
+    the plan of the scenes that have these words.
     """
 
     scene: int | None
@@ -48,6 +49,7 @@ class Passage:
     start: int
     words: int
     written: int
+    plans: bool = False
 
     @property
     def least(self) -> float:
@@ -73,12 +75,13 @@ class Passage:
 def passage_of(written: str, scenes: Sequence[Scene], length_minutes: int) -> Passage:
     """Returns what is to be written behind `written`: the first scene that has not ended, or the whole story.
 
-    A scene has ended where the outline says so, and where it has nearly all its words: an attempt may be killed between
-    its text and its end. The words of a scene are its share of those that the scenes before it have left.
+    Behind a first scene that stands alone, it is the plan of the others. A scene has ended where the outline says so,
+    and where it has nearly all its words: an attempt may be killed between its text and its end. The words of a scene
+    are its share of those that the scenes before it have left.
     """
     words = words_of(length_minutes)
     ends = [scene.end for scene in scenes]
-    index = max((at + 1 for at, end in enumerate(ends[:-1]) if 0 < end <= len(written)), default=0)
+    index = max((at + 1 for at, end in enumerate(ends[: len(ends) - 1 or 1]) if 0 < end <= len(written)), default=0)
     passage = _part(written, scenes, index, ends[index - 1] if index else 0, words)
     if not passage.last and passage.written >= passage.least:
         passage = _part(written, scenes, index + 1, len(written), words)
@@ -88,11 +91,14 @@ def passage_of(written: str, scenes: Sequence[Scene], length_minutes: int) -> Pa
 def _part(written: str, scenes: Sequence[Scene], index: int, start: int, words: int) -> Passage:
     if not scenes:
         return Passage(scene=None, last=True, start=0, words=words, written=count_words(written))
-    planned, later = scenes[index].words, sum(scene.words for scene in scenes[index:])
-    share = (words - count_words(written[:start])) * planned / later
+    left = words - count_words(written[:start])
+    if index == len(scenes):
+        return Passage(scene=index, last=False, start=start, words=left, written=0, plans=True)
+    planned, later = scenes[index].words, sum(scene.words for scene in scenes[index:]) if len(scenes) > 1 else words
+    share = left * planned / later
     return Passage(
         scene=index,
-        last=index == len(scenes) - 1,
+        last=0 < index == len(scenes) - 1,
         start=start,
         words=round(min(max(share, planned * _LEAST_SHARE), planned * _MOST_SHARE)),
         written=count_words(written[start:]),

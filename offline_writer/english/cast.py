@@ -54,7 +54,8 @@ class EnglishCast(Cast):
 
 
 def _lemmas(word: str) -> tuple[str, ...]:
-    return (lemma(word),)
+    # Of what is misspelled the library knows no form.
+    return (lemma(word), re.sub(r"(?<=\w{4})(?:ed|ing|s)$", "", word))
 
 
 def _place(realm: Section) -> str:
@@ -149,6 +150,10 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
             remembers=bool(memory.title or memory.detail), picker=picker, understood=understood,
             shape=shape, own_scenes=own_scenes if brief.theme else 99,
         )  # fmt: skip
+
+    def _of_character(self, brief: OfflineBrief) -> bool:
+        wish = self._wishes.read(brief.wish, names=(brief.name,), person=PERSONS[brief.gender], default="who slept")
+        return isinstance(wish, Helping)
 
     def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
         words = clean(text, limit=400).replace(",", " ").replace(".", " ").split()
@@ -279,6 +284,7 @@ def _helping(wish: Helping[Subject, Trouble]) -> dict[str, str]:
         "w": who.later, "W": capitalised(who.later), "wit": it, "wits": its,
         "wwas": "were" if who.plural else "was",
         "wis": "are" if who.plural else "is", "whas": "have" if who.plural else "has",
+        "wpast": f"{who.later}{comma} who {trouble.past}",
         "wfullis": f"{who.first}{comma} who {trouble.now}",
         "wbare": who.later, "far": who.later,
         "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",

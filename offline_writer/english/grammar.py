@@ -1,24 +1,42 @@
 """Small English grammar: what the lexicon says of a word, articles, lists, numbers, titles and persons."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Literal
 
 import simplemma
+from lemminflect import getAllLemmas, getInflection
 
 from offline_writer.brief import Gender
 from offline_writer.stock import Section, capitalised
 
-_IRREGULAR_PLURALS = {
-    "mouse": "mice", "goose": "geese", "wolf": "wolves", "elf": "elves", "dwarf": "dwarfs", "fish": "fish",
-    "sheep": "sheep", "deer": "deer", "moose": "moose", "reindeer": "reindeer", "child": "children",
-    "policeman": "policemen", "fireman": "firemen", "snowman": "snowmen", "leaf": "leaves", "octopus": "octopuses",
-    "calf": "calves", "shelf": "shelves", "loaf": "loaves",
-}  # fmt: skip
+_REMEMBERED = 32_768
+"""Words whose forms are remembered."""
+_SHORTEST = 4
+"""Letters of a word that may be misspelled."""
+_ALIKE = 0.8
+"""How alike a misspelled word is to the one that was meant."""
+
+
+@lru_cache(_REMEMBERED)
+def _readings(word: str) -> Mapping[str, tuple[str, ...]]:
+    """Returns the dictionary forms of a word in small letters, by its parts of speech."""
+    found: Mapping[str, tuple[str, ...]] = getAllLemmas(word)
+    return found
+
+
+def inflected(word: str, tag: str) -> str:
+    """Returns a form by its Penn tag: VBG of "ride" is "riding", NNS of "polar bear" is "polar bears"."""
+    *before, last = word.split(" ")
+    forms: tuple[str, ...] = ("fish",) if (last, tag) == ("fish", "NNS") else getInflection(last, tag)
+    # British: travelling.
+    return " ".join([*before, next((form for form in forms if form.endswith(("lling", "lled"))), forms[0])])
 
 
 class Lexicon:
-    """Nouns, verbs and adjectives by their grammatical use; what is in no list is unknown."""
+    """What words are in a sentence: the library knows their parts of speech, the stock how stories use them."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
         words = {section.key: self._words(section) for section in sections}
@@ -33,20 +51,28 @@ class Lexicon:
             words.pop(name)
             for name in ("seeing", "kin", "nounish", "adjectives", "things", "masses", "persons", "proper")
         )
-        self.function = words.pop("function")
+        self.function, self.mishaps, self.states, self.statives = (
+            words.pop(name) for name in ("function", "mishaps", "states", "statives")
+        )
         self.animate |= self.persons
         self.categories = words
         listed = {word for entries in words.values() for word in entries}
         singular = self.animate | self.things | self.kin | self.definite
-        self.plurals = {self.plural(noun): noun for noun in singular} | {
-            plural: noun
-            for plural, noun in ((word, lemma(word)) for word in listed)
-            if noun in singular - {plural} and not plural.endswith("ing")
+        self.plurals = {inflected(noun, "NNS"): noun for noun in singular} | {
+            word: lemma(word) for word in listed if lemma(word) in singular - {word} and not word.endswith("ing")
         }
         self._nouns = singular | self.masses | set(self.plurals) | listed
-        phrases = self._nouns | self.adjectives | self.negative | self.proper | self.function | set(self.adjective_of)
+        phrases = (
+            self._nouns
+            | self.adjectives
+            | self.negative
+            | self.proper
+            | self.function
+            | self.states
+            | set(self.adjective_of)
+        )
         self._known = phrases | {word for phrase in phrases for word in phrase.split()}
-        self.base_of = {form: verb for verb in self.verbs for form in (verb, progressive(verb), self.present(verb))}
+        self._names = {word for brand in self.brands.values() for word in brand.split() if word[0].isupper()}
 
     @staticmethod
     def _words(section: Section) -> set[str]:
@@ -56,24 +82,6 @@ class Lexicon:
             for word in line.text.split(",")
             if word.strip()
         }
-
-    @staticmethod
-    def plural(noun: str) -> str:
-        """Dragons, puppies, foxes."""
-        if noun in _IRREGULAR_PLURALS:
-            return _IRREGULAR_PLURALS[noun]
-        if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-            return noun[:-1] + "ies"
-        return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
-
-    @staticmethod
-    def present(verb: str) -> str:
-        """Finds, flies, goes."""
-        if verb in {"have", "be"}:
-            return {"have": "has", "be": "is"}[verb]
-        if verb.endswith("y") and verb[-2:-1] not in "aeiou":
-            return verb[:-1] + "ies"
-        return verb + ("es" if verb.endswith(("s", "x", "ch", "sh", "o")) else "s")
 
     def category(self, phrase: str) -> str:
         """Returns the topic of an interest, as a key of the scenes; "" where it is unknown."""
@@ -86,44 +94,100 @@ class Lexicon:
 
     def verb(self, word: str) -> str:
         """Returns the base form, "" where it is no verb of the stories."""
-        base = self.base_of.get(word) or lemma(word)
-        return base if base in self.verbs else ""
+        bases = (word, *_readings(word).get("VERB", ()), lemma(word))
+        return next((base for base in bases if base in self.verbs), "")
+
+    def mishap(self, word: str) -> str:
+        """Returns the base form of what happens to one, and is not done; "" for another word."""
+        return next((base for base in (*_readings(word).get("VERB", ()), word) if base in self.mishaps), "")
 
     def knows(self, word: str) -> bool:
-        """Returns whether a list has the word, in some form."""
+        """Returns whether the word can be told; verbs only where they are listed."""
         bare = word.replace("\u2019", "'").removesuffix("'s").strip("'")
         forms = {bare, lemma(bare), *(bare.split("-") if "-" in bare else ())}
-        return not self._known.isdisjoint(forms) or bool(self.verb(bare)) or bare.isdigit()
+        listed = not self._known.isdisjoint(forms) or bool(self.verb(bare)) or bare.isdigit()
+        return listed or not {"NOUN", "ADJ", "ADV"}.isdisjoint(_readings(bare))
 
-    def is_noun(self, words: list[str], *, after_noun: bool = False) -> bool:
-        """Returns whether the words end in a noun; after another one, "dances" is none."""
-        word = words[-1]
+    def meant(self, word: str) -> str:
+        """Returns the listed word that a misspelled one stands for, or the word itself."""
         if (
-            after_noun
-            and word in self.base_of
-            and (word.endswith("ing") or word not in self._nouns - set(self.plurals))
+            len(word) < _SHORTEST
+            or not word.isalpha()
+            or word != word.casefold()
+            or _readings(word)
+            or self.knows(word)
         ):
+            return word
+        near = (one for one in self._known | self.verbs if one[0] == word[0] and abs(len(one) - len(word)) <= 1)
+        return next(iter(get_close_matches(word, sorted(near), 1, _ALIKE)), word)
+
+    def is_noun(self, words: list[str], *, listed: bool = False) -> bool:
+        """Returns whether the words end in a noun, or are one of the stock."""
+        if any(" ".join(words[at:]) in self._nouns for at in range(1 if listed else len(words))):
+            return True
+        return (
+            not listed
+            and "NOUN" in _readings(words[-1])
+            and words[-1] not in self.function
+            and not words[-1].endswith("ing")
+        )
+
+    def begins_clause(self, words: list[str], at: int, *, several: bool) -> bool:
+        """Returns whether the word behind a noun is a verb: "dances" of "a bear dances", not of "barn dances"."""
+        word, following = words[at], words[at + 1 : at + 2]
+        base = self.verb(word) or self.mishap(word)
+        if not base or word in self.adjectives - self.states or " ".join(words[at - 1 : at + 1]) in self._nouns:
             return False
-        return any(" ".join(words[at:]) in self._nouns for at in range(len(words)))
+        if "NOUN" not in _readings(word) and word not in self._nouns:
+            return True
+        goes_on = bool(following) and (following[0] in self.function or following[0].endswith("\u2019s"))
+        if word == base:
+            return (several or self.number(words[:at]) == "plural") and (
+                goes_on or not following or not self.is_noun(following)
+            )
+        return word.endswith("ing") or (self.number(words[:at]) == "singular" and (goes_on or words[0] in {"a", "an"}))
+
+    def number(self, words: list[str]) -> str:
+        """Returns whether the noun in which the words end is "singular" or "plural"."""
+        head = self.head(words)
+        lemmas = _readings(head.rsplit(" ", 1)[-1]).get("NOUN", (head,))
+        plural = head in self.plurals or (head not in self._nouns and head.rsplit(" ", 1)[-1] not in lemmas)
+        return "plural" if (plural or "and" in words) and words[0] not in {"a", "an"} else "singular"
+
+    def singular(self, noun: str) -> str:
+        """Returns the noun in the singular."""
+        if noun in self.plurals or noun in self._nouns:
+            return self.plurals.get(noun, noun)
+        *before, last = noun.split(" ")
+        return " ".join([*before, _readings(last).get("NOUN", (last,))[0]])
 
     def is_modifier(self, word: str) -> bool:
         """Returns whether the word can stand before a noun: an adjective, a participle, a possessive."""
-        listed = word in self.adjectives or word in self.negative or word in {"very", "little"}
+        listed = self.is_adjective(word) or word in {"very", "little"}
         participle = word.endswith(("ing", "ed")) and bool(self.verb(word))
         return listed or participle or (word.endswith("\u2019s") and self.knows(word))
 
     def is_adjective(self, phrase: str) -> bool:
         """Returns whether the phrase can stand after "was"."""
         word = re.sub(r"^(?:very|really|so|super|quite|always|a (?:bit|little)) ", "", phrase)
-        return word in self.adjectives or word in self.negative
+        return word in self.adjectives or word in self.negative or "ADJ" in _readings(word)
 
     def is_name(self, word: str) -> bool:
-        """Returns whether it is written as a name and is no other word."""
-        return word[:1].isupper() and word[1:].islower() and word.isalpha() and not self.knows(word.casefold())
+        """Returns whether it is written as a name and is no other word, or is of a brand."""
+        written = word[:1].isupper() and word[1:].islower() and word.isalpha()
+        lowered = word.casefold()
+        # Tom is more often a name than a cat.
+        other = lowered in self._known or bool(self.verb(lowered)) or _readings(lowered).keys() - {"NOUN"}
+        return (written and not other and not lowered.endswith("s")) or word in self._names
+
+    def shown(self, word: str) -> str:
+        """Returns the word with the capital that it has inside a sentence."""
+        lowered = word.casefold()
+        return word if self.is_name(word) else capitalised(lowered) if lowered in self.proper else lowered
 
     def is_finite(self, word: str, before: list[str]) -> bool:
         """Returns whether the word begins a sentence of its own behind these: "her tooth fell"."""
-        if not before or word in self.adjectives | self.negative | self._nouns or word.endswith("ing"):
+        if not before or word in self.adjectives | self.negative | self._nouns | self.states or word.endswith("ing"):
             return False
         base = self.verb(word)
         return bool(base) and base != word and before[-1] not in {"and", "to", "get", "be"}
@@ -137,7 +201,8 @@ class Lexicon:
         """Returns the gender; a person of whom it is unknown gets one, as no person is a thing."""
         if noun in self.female or noun in self.male:
             return "female" if noun in self.female else "male"
-        return ("female" if len(noun) % 2 else "male") if noun in self.persons else ""
+        person = noun in self.persons or noun.endswith(("ist", "ician", "man", "woman"))
+        return ("female" if len(noun) % 2 else "male") if person else ""
 
 
 def lemma(word: str) -> str:
@@ -201,13 +266,7 @@ def title_case(text: str) -> str:
 
 def progressive(verb: str) -> str:
     """Drawing, riding, swimming."""
-    if verb.endswith("ie"):
-        return verb[:-2] + "ying"
-    if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")) and verb != "be":
-        return verb[:-1] + "ing"
-    if re.search(r"^[^aeiou]*[aeiou][^aeiouwxy]$", verb):
-        return verb + verb[-1] + "ing"
-    return verb + "ing"
+    return inflected(verb, "VBG")
 
 
 def in_person(phrase: str, person: Person) -> str:

@@ -2,17 +2,22 @@
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 from offline_writer.brief import Gender, clean
 from offline_writer.cast import Interest, first_few
-from offline_writer.english.grammar import Lexicon, Person, article, in_person, number, progressive
+from offline_writer.english.grammar import Lexicon, Person, article, in_person, inflected, number, progressive
 from offline_writer.stock import capitalised
 
 _COUNTS = tuple(number(value) for value in range(2, 19))
-_DETERMINERS = frozenset({"a", "an", "the", "my", "our", "his", "her", "its", "their", "some", "many", "one", *_COUNTS})
+_OWNERS = frozenset({"my", "our", "his", "her", "its", "their"})
+_DETERMINERS = frozenset({"a", "an", "the", "some", "many", "one", "no", "this", "that", *_COUNTS}) | _OWNERS
 _JOINTS = frozenset(
-    {"with", "from", "in", "of", "on", "at", "under", "without", "near", "inside", "behind", "called", "named"}
+    {"with", "from", "in", "of", "on", "at", "under", "without", "near", "inside", "behind", "for", "between", "about"}
 )
+_SHORT = 4
+"""Words of what belongs to a character at every mention: "the llama in pyjamas"."""
+_CALLED = frozenset({"called", "named"})
 _PRONOUNS = {"female": ("she", "her"), "male": ("he", "his"), "": ("it", "its")}
 
 
@@ -39,15 +44,17 @@ class Subject:
         return ("they", "their") if self.plural else _PRONOUNS[self.gender]
 
 
-def noun_phrase(words: list[str], lexicon: Lexicon, person: Person) -> tuple[Subject, int] | None:
+def noun_phrase(
+    words: list[str], lexicon: Lexicon, person: Person, *, several: bool = False
+) -> tuple[Subject, int] | None:
     """Reads "a dragon", "two brave kittens", "my dog Rex", "a fox and a hen" at the start of the words.
 
-    Returns it and the number of its words, or None.
+    Returns it and the number of its words, or None. With `several` it is not the first of them.
     """
-    first = _single(words, lexicon, person)
+    first = _single(words, lexicon, person, several=several)
     if first is None or first[1] + 1 >= len(words) or words[first[1]].casefold() != "and":
         return first
-    second = _single(words[first[1] + 1 :], lexicon, person)
+    second = noun_phrase(words[first[1] + 1 :], lexicon, person, several=True)
     if second is None:
         return first
     both = (first[0], second[0])
@@ -55,64 +62,79 @@ def noun_phrase(words: list[str], lexicon: Lexicon, person: Person) -> tuple[Sub
     return Subject(*named, "", plural=True, animate=any(one.animate for one in both)), first[1] + 1 + second[1]
 
 
-def _single(words: list[str], lexicon: Lexicon, person: Person) -> tuple[Subject, int] | None:
+def _single(words: list[str], lexicon: Lexicon, person: Person, *, several: bool) -> tuple[Subject, int] | None:
     lowered = [word.casefold() for word in words]
-    start = 1 if lowered and (lowered[0] in _DETERMINERS or lowered[0].isdigit()) else 0
-    end = _end(lowered, start, lexicon)
+    determiner = lowered[0] if lowered and (lowered[0] in _DETERMINERS or lowered[0].isdigit()) else ""
+    start = 1 if determiner else 0
+    names = len([*takewhile(lexicon.is_name, words[start : start + 3])])
+    behind = lowered[start + names : start + names + 1]
+    if names and not (behind and lexicon.is_noun(behind) and not lexicon.verb(behind[0])):
+        name = " ".join(words[: start + names])
+        return Subject(name, name, "", plural=False, animate=True, proper=True), start + names
+    end = _end(words, start, lexicon, several=several)
     if end == start:
-        return _name(words, lexicon) if start == 0 else None
-    determiner = lowered[0] if start else ""
-    core = " ".join(lowered[start:end])
+        return None
+    core = " ".join(map(lexicon.shown, words[start:end]))
     head = lexicon.head(lowered[start:end])
-    plural = head in lexicon.plurals
-    noun = lexicon.plurals.get(head, head)
-    named = ""
-    if end < len(words) and noun in lexicon.animate and lexicon.is_name(words[end]):
-        named, end = words[end], end + 1
-    # What belongs to it at the first mention: "a dragon with a cold".
-    tail = ""
-    if end + 1 < len(words) and lowered[end] in _JOINTS and not named:
-        rest = _single(words[end + 1 :], lexicon, person)
-        if rest is not None:
-            tail, end = " ".join([lowered[end], *words[end + 1 : end + 1 + rest[1]]]), end + 1 + rest[1]
+    noun = lexicon.singular(head)
+    plural = lexicon.number(lowered[start:end]) == "plural" and determiner not in {"a", "an", "one"}
     plural = plural or determiner in {"some", "many"} or determiner in _COUNTS or determiner.isdigit()
-    whole = in_person(" ".join(filter(None, (core, named, tail))), person)
+    named, tail = "", ""
+    if lowered[end : end + 1] and lowered[end] in _CALLED and end + 1 < len(words):
+        named, tail, end = capitalised(words[end + 1]), f"{lowered[end]} {capitalised(words[end + 1])}", end + 2
+    elif end < len(words) and noun in lexicon.animate and words[end][:1].isupper():
+        named, tail, end = words[end], words[end], end + 1
+    elif end + 1 < len(words) and lowered[end] in _JOINTS and (rest := noun_phrase(words[end + 1 :], lexicon, person)):
+        # What belongs to it at the first mention: "a dragon with a cold".
+        told = words[end : end + 1 + rest[1]]
+        tail, end = " ".join(map(lexicon.shown, told)), end + len(told)
+        core = f"{core} {in_person(tail, person)}" if len(told) <= _SHORT else core
+    whole = core if tail and core.endswith(tail) else in_person(f"{core} {tail}".strip(), person)
     count = number(int(determiner[:3])) if determiner.isdigit() else determiner
-    owned = count in {"my", "our", "his", "her", "its", "their"}
-    if owned:
-        first = f"{in_person('my', person)} {whole}"
-    elif not count and noun in lexicon.masses:
-        first = whole
-    elif count in {"", "a", "an"}:
-        definite = not determiner and noun in lexicon.definite and not plural
-        first = f"the {whole}" if definite else f"some {whole}" if plural else f"{article(whole)} {whole}"
+    owner, possessed = words[0][:-2], lowered[0].endswith("\u2019s")
+    if possessed and (owner.casefold() in lexicon.kin | lexicon.proper or lexicon.is_name(owner)):
+        # Grandma's teapot, Santa's sleigh.
+        first, later = capitalised(whole), capitalised(core)
     else:
-        first = f"{count} {whole}"
-    kin = capitalised(core) if owned and noun == core and noun in lexicon.kin else ""
-    later = named or kin or (f"the {count} {core}" if count in _COUNTS else f"the {core}")
-    gender = lexicon.gender(noun)
+        first = _first(whole, count, plural=plural, mass=noun in lexicon.masses, definite=noun in lexicon.definite,
+                       person=person)  # fmt: skip
+        kin = capitalised(core) if count in _OWNERS and noun == core and noun in lexicon.kin else ""
+        later = named or kin or (f"the {count} {core}" if count in _COUNTS else f"the {core}")
     return Subject(
-        first, later, noun, plural=plural, animate=noun in lexicon.animate, gender=gender, proper=bool(named)
-    ), end
+        first, later, noun, plural=plural, animate=noun in lexicon.animate, gender=lexicon.gender(noun),
+        proper=bool(named),
+    ), end  # fmt: skip
 
 
-def _end(words: list[str], start: int, lexicon: Lexicon) -> int:
+def _first(whole: str, count: str, *, plural: bool, mass: bool, definite: bool, person: Person) -> str:
+    if count in _OWNERS:
+        return f"{in_person('my', person)} {whole}"
+    if count not in {"", "a", "an"}:
+        return f"{count} {whole}"
+    if plural:
+        return f"some {whole}"
+    if definite and not count:
+        return f"the {whole}"
+    return whole if mass else f"{article(whole)} {whole}"
+
+
+def _end(given: list[str], start: int, lexicon: Lexicon, *, several: bool) -> int:
     """Returns where the noun that begins at `start`, with what stands before it, ends; `start` where there is none."""
+    words = [word.casefold() for word in given]
     end = start
     for at in range(start, min(len(words), start + 6)):
-        if lexicon.is_noun(words[start : at + 1], after_noun=end > start):
+        named = given[at][:1].isupper() and not given[at - 1][:1].isupper()
+        if end > start and (named or lexicon.begins_clause(words, at, several=several)):
+            break
+        if lexicon.is_noun(words[start : at + 1]):
             end = at + 1
-        elif end > start or not lexicon.is_modifier(words[at]):
+        elif end > start or not (
+            lexicon.is_modifier(words[at])
+            or lexicon.is_name(given[at])
+            or lexicon.is_noun(words[at : at + 2], listed=True)
+        ):
             break
     return end
-
-
-def _name(words: list[str], lexicon: Lexicon) -> tuple[Subject, int] | None:
-    end = next((at for at, word in enumerate(words[:3]) if not lexicon.is_name(word)), min(3, len(words)))
-    if not end:
-        return None
-    name = " ".join(words[:end])
-    return Subject(name, name, "", plural=False, animate=True, proper=True), end
 
 
 _LIKES = re.compile(r"^(?:i|she|he|they) (?:really )?(?:likes?|loves?) (?=\w)|^(?:likes|loves) (?=\w)", re.IGNORECASE)
@@ -122,7 +144,7 @@ _LONGEST = 5
 
 
 def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
-    """Returns the interest as it stands after "to love"; None where a word of it is unknown."""
+    """Returns the interest as it stands after "to love"; None where it is neither a thing nor a deed."""
     phrase = _LIKES.sub("", clean(text, limit=60))
     if brand := lexicon.brands.get(phrase.casefold()):
         return Interest(brand, lexicon.category(phrase))
@@ -134,7 +156,7 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
     noun = _LEADING.sub("", phrase)
     first, *rest = noun.split()
     if noun in lexicon.animate and noun not in lexicon.definite and not phrase.startswith("my "):
-        phrase = lexicon.plural(noun)
+        phrase = inflected(noun, "NNS")
     elif noun in _INSTRUMENTS or (noun in lexicon.definite and noun not in {"snow", "night"}):
         phrase = "the " + noun
     elif first in lexicon.verbs and (phrase.startswith("to ") or rest or first not in lexicon.nounish):
@@ -142,6 +164,9 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
             phrase = " ".join([progressive(first), *rest])
     elif noun != phrase and not phrase.startswith(("the ", "my ")):
         phrase = f"{article(noun)} {noun}"
+    read = noun_phrase(words, lexicon, person)
+    if not (category or lexicon.verb(first) or (read is not None and read[1] == len(words))):
+        return None
     return Interest(in_person(phrase, person), category or lexicon.category(phrase))
 
 

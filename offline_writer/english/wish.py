@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from offline_writer.brief import clean
 from offline_writer.cast import Helping, Quest
-from offline_writer.english.grammar import Lexicon, Person, in_person
+from offline_writer.english.grammar import Lexicon, Person, in_person, inflected
 from offline_writer.english.nouns import Subject, noun_phrase
 
 _LEAD = re.compile(
@@ -13,39 +13,47 @@ _LEAD = re.compile(
     r"(?:(?:can|could|would|will) (?:you|i|we) (?:please )?(?:tell|write|make|have|hear|read|give)(?: up)?(?: me| us)? "
     r"|(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love)(?: for| to hear| to have)? (?=(?:an?|the|some) )"
     r"|(?:tell|write|make up|make|read|give)(?: me| us)? )?"
-    r"(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?(?:story|tale|fairy[- ]?tale|book)s?"
-    r"(?: for (?:my|our|an?|the) \w+(?: \w+)?)? (?:about|of|on|with|where|in which|how|for) "
-    r"|^(?:about|something about|something with|maybe about|how|the (?:day|night|time)(?: that| when)?|once upon a time"
-    r"(?: there was)?|there (?:is|was)) ",
+    r"(?:(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?(?:story|tale|fairy[- ]?tale|book)s?"
+    r"(?: for (?:my|our|an?|the) \w+(?: \w+)?)? (?:about|of|on|with|where|in which|how|for) )?"
+    r"(?:(?:something |maybe )?about |something with )?(?:when |how (?!to |do |.* (?:is|are|was|were) )"
+    r"|what (?:if|happens when) |what would happen if |the (?:day|night|time)(?: that| when)? (?=[a-z]+ \w)"
+    r"|once upon a time,? (?:there (?:was|were|lived) )?|there (?:is|was|were) )?",
     re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"^(?P<what>why|how|where|when|who|what)? ?(?P<aux>do|does|did|is|are|was|were|can) (?P<rest>.+)$", re.IGNORECASE
 )
 _CHILD = r"i|we|she|he|they|(?:my|our|the|a) (?:son|daughter|child|kid|little (?:boy|girl|one))|a (?:girl|boy|child)"
+_COMPANY = re.compile(r"^((?:my|our) [\w ]+?) and (?:i|me)\b *|^(?:i|me) and ((?:my|our) \w+) *", re.IGNORECASE)
 _WILL = re.compile(
-    r"^(?:(?:really |would )?(?:wants?|wanted|wish(?:es)?|likes?|loves?|dreams?|hopes?|goes|going|gets?|can|could"
-    r"|am going|is going|was able|were able)(?: of| that| (?:i|we|she|he|they)(?: could| can)?)* )?(?:to )?",
+    r"^(?:(?:really |would )?(?:wants?|wanted|wish(?:es)?|likes?|loves?|dreams?|hopes?|can|could"
+    r"|(?:goes|going|gets)(?= to )|(?:am|is) going|(?:was|were) able)"
+    r"(?: of| that| (?:i|we|she|he|they)(?: could| can)?)* )?(?:to )?",
     re.IGNORECASE,
 )
-_BE = r"(?:(?:is|was|are|were|feels?|gets?|becomes?|am) )?(?:so |very |really |always |a bit )*"
+_BE = (
+    r"(?:(?:is|was|are|were|feels?|felt|gets?|got|becomes?|became|am|be|being) )*(?:so |very |really |always |a bit )*"
+)
 _NOT = r"(?: not|n\u2019t)"
 _FORMS = {
-    "lost": r"(?:has |have |had )?(?:lost|loses?|missing|miss(?:es|ed)|forgot|forgets|forgotten"
-    r"|can(?:\u2019t|not) find) (.+)",
-    "cannot": rf"(?:{_BE}too \w+ to|(?:always |still |just )?(?:can ?not|can\u2019t|could ?not|couldn\u2019t|never can"
-    rf"|(?:is|was|are|were) (?:not able|unable) to|(?:does|do|did){_NOT} know how to|forg[eo]ts?(?:ten)? how to"
-    r"|never)) (.+)",
+    "lost": r"(?:has |have |had )?(?:lost|loses?|losing|missing|miss(?:es|ed)|forgot|forgets|forgotten"
+    r"|can(?:\u2019t|not) find) (?!to |how |in |on |at )(.+)",
+    "cannot": rf"(?:{_BE}too \w+ to|(?:always |still |just )?(?:can ?not|can\u2019?t|could ?not|couldn\u2019?t"
+    rf"|never can|(?:is|was|are|were) (?:not able|unable) to|(?:does|do|did){_NOT} know how to"
+    r"|forg[eo]ts?(?:ten)?(?: how)? to|never)) (.+)",
     "afraid": rf"{_BE}(?:afraid|scared|frightened|terrified) (?:of|to) (.+)",
     "lonely": rf"(?:(?:has|have|had|with) (?=no)|(?:does|do|did){_NOT} have (?=any)|{_BE}(?:all )?(?=lonely|alone))"
     r"((?:no friend|nobody|no one|any friend|any(?:body|one)|lonely|alone).*)",
-    "seeks": rf"(?:{_BE}(?:looking|searching|hunting)|looks|searches|looked|searched) for (.+)",
-    "learns": rf"(?:{_BE}learning|learns?|learned|learnt) (?:how )?to (.+)",
-    "wants": rf"{_BE}(?:wants?|wanted|would like|longs?|longed|wish(?:es)?|wished|tr(?:y|ies|ied)|trying|hop(?:e|es|ed)"
-    r"|dreams?|dreamed|wanting|hoping|decides?|decided|needs?|needed|has|had|gets?|got|going|sets? out|loves?|loved"
-    r"|likes?|liked) to (.+)",
+    "seeks": r"(?:is |was |are |were )?(?:looking|searching|hunting|looks|searches|looked|searched) for (.+)",
+    "learns": r"(?:(?:is|was|are|were) )?(?:learning|learns?|learned|learnt) (?:how )?to (.+)",
+    "wants": r"(?:(?:is|was|are|were) )?(?:wants?|wanted|would like|longs?|longed|wish(?:es)?|wished|tr(?:y|ies|ied)"
+    r"|trying|hop(?:e|es|ed)|dreams?|dreamed|wanting|hoping|decides?|decided|needs?|needed|has|had|gets?|got|going"
+    r"|sets? out|loves?|loved|likes?|liked|would rather|refus(?:es?|ed)|starts?|started)(?: to|(?<=rather)) (.+)",
     "not": rf"(?:does|do|did){_NOT} (.+)",
-    "able": r"(?:can|could) (.+)",
-    "dreams": rf"{_BE}dream(?:s|ed|t|ing) (?:of|about) (.+)",
-    "has": r"(?:has|have|had) (.+)",
-    "state": r"(?:is|was|are|were|feels?|felt|becomes?|became) (.+)",
+    "able": r"(?:can|could|will|would) (.+)",
+    "dreams": r"(?:(?:is|was|are|were) )?dream(?:s|ed|t|ing) (?:of|about) (.+)",
+    "has": r"(?:has|have|had|having|with) (.+)",
+    "state": r"(?:is|was|are|were|feels?|felt|becomes?|became|being|gets?|got) (.+)",
 }
 """What is the matter with a character, by its words; the first form that fits counts."""
 _CLAUSES = tuple((kind, re.compile(f"^{form}$", re.IGNORECASE)) for kind, form in _FORMS.items())
@@ -54,17 +62,18 @@ _STOPS = _WHO | {
     "because", "when", "while", "but", "so", "if", "where", "since", "although", "then", "how", "what", "why", "until",
     "after", "before",
 }  # fmt: skip
+_ASKS = frozenset({"how", "what", "where", "why"})
 _LOOSE = frozenset(
     {
         "a", "an", "the", "my", "his", "her", "its", "their", "our", "and", "or", "of", "in", "on", "at", "to", "for",
-        "from", "with", "by", "into", "very", "some", "every", "all", "as", "than",
+        "from", "with", "by", "into", "very", "some", "every", "all", "as", "than", "be", "no",
     }
 )  # fmt: skip
-_AFTER_THING = frozenset({"to", "for", "where", "that", "which", ","})
+_WHERE = frozenset({"in", "on", "at", "under", "inside", "into", "near", "behind", "by", "above", "over", "between"})
 _LONGEST = 12
 """Words of a deed."""
-
-_MISHAPS = {"get lost": "lost", "go missing": "lost", "get stuck": "stuck", "get lonely": "lonely"}
+_TITLE = 2
+"""Spaces of a text that is written as a title."""
 
 Wish = Helping[Subject, "Trouble"] | Quest[Subject]
 
@@ -96,8 +105,13 @@ class WishReader:
         is the number of characters that a wish may take up.
         """
         words = self._words(text, names)
-        if not words:
+        if not words or words[0].casefold() == "no":
             return None
+        question = _QUESTION.match(" ".join(words))
+        if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
+            return asked if len(asked.deed) <= room else None
+        if words[0].casefold() in _ASKS and len(words) > 1 and all(map(self._lexicon.knows, map(str.casefold, words))):
+            return Quest(" ".join(["find out", *map(self._lexicon.shown, words)]), None)
         if not _WHO.isdisjoint(map(str.casefold, words)) and (helping := self._helping(words, person, default, room)):
             return helping
         return self._quest(words, names, person, room) or self._helping(words, person, default, room)
@@ -108,20 +122,42 @@ class WishReader:
 
     def _words(self, text: str, names: tuple[str, ...]) -> list[str]:
         wish = re.split(r"[.!?;:]+(?:\s|$)", clean(text, limit=240), maxsplit=1)[0]
+        wish = wish.casefold() if wish.isupper() or (wish.istitle() and wish.count(" ") > _TITLE) else wish
         for said, meant in self._lexicon.idioms.items():
             if said in wish.casefold().replace("\u2019", "'"):
                 return meant.split()
+        for said, brand in self._lexicon.brands.items():
+            wish = re.sub(rf"\b{re.escape(said)}\b", brand, wish, flags=re.IGNORECASE)
         wish = _LEAD.sub("", wish, count=1)
         anyone = "|".join(map(re.escape, names))
         # Those that act anyhow need no mention beside another: "Mia and a dragon" is a wish for a dragon.
         wish = re.sub(rf"^(?:(?:{anyone}),? and )+(?=\w)", "", wish, flags=re.IGNORECASE)
-        wish = re.sub(rf"(?<=\w),? and (?:{anyone})$", "", wish, flags=re.IGNORECASE)
-        return wish.replace(",", " , ").split()
+        wish = re.sub(rf"(?<=\w),? and (?:{anyone})$|,? please$", "", wish, flags=re.IGNORECASE)
+        wish = re.sub(r"\b(who|that|which)\u2019s\b", r"\1 is", wish, flags=re.IGNORECASE)
+        return [self._lexicon.meant(word) for word in wish.replace(",", " , ").split()]
+
+    def _asked(self, what: str, auxiliary: str, rest: str, person: Person) -> Quest[Subject] | None:
+        """To "where does the sun sleep" the answer is looked for: "find out where the sun sleeps"."""
+        words = rest.split()
+        if not all(self._lexicon.knows(word.casefold()) for word in words):
+            return None
+        tag = {"do": "VB", "does": "VBZ", "did": "VBD"}.get(auxiliary, "")
+        for at in range(1, len(words) + (not tag)):
+            read = noun_phrase(words[:at], self._lexicon, person)
+            if read is None or read[1] < at or (tag and not self._lexicon.verb("".join(words[at : at + 1]))):
+                continue
+            told = [inflected(words[at], tag) if tag else auxiliary, *words[at + bool(tag) :]]
+            named = read[0].first.removeprefix("some ")
+            return Quest(" ".join(["find out", what or "whether", named, *map(self._lexicon.shown, told)]), None)
+        return None
 
     def _quest(self, words: list[str], names: tuple[str, ...], person: Person, room: int) -> Quest[Subject] | None:
         text = " ".join(words)
-        acting = re.match(rf"(?:{'|'.join(map(re.escape, names))}|{_CHILD}) (?=\w)", text, re.IGNORECASE)
+        company = _COMPANY.match(text)
+        acting = company or re.match(rf"(?:{'|'.join(map(re.escape, names))}|{_CHILD}) (?=\w)", text, re.IGNORECASE)
         rest = text[acting.end() :] if acting else text
+        if company:
+            rest = f"{rest} with {(company[1] or company[2]).casefold()}"
         plain = _WILL.sub("", rest, count=1).split()
         clearly = " ".join(plain) != text
         if not plain or re.match(r"(?:not|never|no|don\u2019t|won\u2019t|can\u2019t)$", plain[0], re.IGNORECASE):
@@ -130,17 +166,16 @@ class WishReader:
         verb = self._lexicon.verb(first)
         if plain[1:2] == ["for"] and verb in {"look", "search", "hunt"}:
             verb, plain = "find", plain[1:]
-        begins_phrase = not clearly and (first in self._lexicon.plurals or self._is_phrase(plain))
-        if verb and not begins_phrase:
+        elif first in _WHERE and acting:
+            verb, plain = "be", ["", *plain]
+        if verb and (clearly or not (self._is_phrase(plain) or self._lexicon.number([first]) == "plural")):
             told = self._told(plain[1:], room)
             if acting or clearly:
                 told = _own(told, person)
             seen = noun_phrase(told, self._lexicon, person) if verb in self._lexicon.seeing else None
             whole = seen is not None and seen[1] == len(told)
             return Quest(" ".join([verb, *told]), seen[0] if seen is not None and whole else None)
-        if acting and first in {"is", "was", "has", "had"}:
-            return None
-        return self._event(words, person, room)
+        return None if acting else self._event(words, person, room)
 
     def _event(self, words: list[str], person: Person, room: int) -> Quest[Subject] | None:
         """A thing is looked for; a trip, a birthday or a race is gone on, celebrated or run."""
@@ -149,16 +184,13 @@ class WishReader:
             return None
         who, length = read
         verb = self._lexicon.events.get(who.head)
-        if (
-            length < len(words)
-            and not verb
-            and words[length].casefold() not in {"to", "for", "where", "that", "which", ","}
-        ):
+        follows = words[length].casefold() if length < len(words) else ""
+        if verb is not None:
+            return Quest(" ".join([verb, who.first, *self._told(words[length:], room)]), None)
+        if follows and follows not in {"to", "for", "where", ","}:
             return None
-        if verb is None:
-            return Quest(f"find {who.first}", who)
-        tail = self._told(words[length:], room)
-        return Quest(" ".join([verb, who.first, *tail]), None)
+        where = ["where", *self._told(words[length + 1 :], room)] if follows == "where" else []
+        return Quest(" ".join(["find", who.first, *where]), who)
 
     def _helping(self, words: list[str], person: Person, default: str, room: int) -> Helping[Subject, Trouble] | None:
         if words[0].casefold() in {"meet", "help", "find", "see"}:
@@ -188,14 +220,20 @@ class WishReader:
         told = self._told(detail.split(), room)
         if not told:
             return None
-        verb = self._lexicon.verb(told[0].casefold())
+        first = told[0].casefold()
+        verb = self._lexicon.verb(first) or ("" if kind else self._lexicon.mishap(first))
         text = in_person(" ".join(told), person)
         deed = in_person(" ".join([verb, *told[1:]]), person) if verb else ""
-        if kind in {"", "cannot", "wants", "learns", "not", "able", "dreams"}:
-            return self._deed(kind, deed, who) if deed else None
-        if kind == "state":
-            return self._state(told, text, deed, who)
-        lost = text if told[0].casefold() in _LOOSE else f"{who.pronoun[1]} {text}"
+        if (kind == "state" or (not kind and first in self._lexicon.states | self._lexicon.negative)) and not (
+            deed and first.endswith("ing")
+        ):
+            low = not self._lexicon.negative.isdisjoint(word.casefold() for word in told[:3])
+            return Trouble("adj" if low else "trait", f"{were} {text}", f"{are} {text}", text)
+        if kind == "dreams" and not deed:
+            return _wants(f"see {text}", who)
+        if kind in {"", "cannot", "wants", "learns", "not", "able", "dreams", "state"}:
+            return self._deed(kind, verb, deed, who) if deed else None
+        lost = text if first in _LOOSE else f"{who.pronoun[1]} {text}"
         return {
             "afraid": Trouble("afraid", f"{were} afraid of {text}", f"{are} afraid of {text}", text),
             "seeks": _wants(f"find {text}", who),
@@ -203,46 +241,44 @@ class WishReader:
             "has": Trouble("trait", f"had {text}", f"{have} {text}", text),
         }[kind]
 
-    @staticmethod
-    def _deed(kind: str, deed: str, who: Subject) -> Trouble:
+    def _deed(self, kind: str, verb: str, deed: str, who: Subject) -> Trouble:
         are, were, have = ("are", "were", "have") if who.plural else ("is", "was", "has")
-        if kind == "cannot":
-            sleep = re.match(r"(?:fall a|(?:get to |go to )?)sleep\b", deed)
-            return Trouble("sleep" if sleep else kind, f"could not {deed}", f"cannot {deed}", deed)
-        if kind == "not":
-            return Trouble("trait", f"did not {deed}", f"{'do' if who.plural else 'does'} not {deed}", deed)
-        if kind == "able":
-            return Trouble("trait", f"could {deed}", f"can {deed}", deed)
-        state = next((state for mishap, state in _MISHAPS.items() if deed.startswith(mishap)), "")
-        if state and not kind:
+        if kind == "cannot" and re.match(r"(?:fall a|(?:get to |go to )?)sleep\b", deed):
+            kind = "sleep"
+        auxiliaries = {
+            "cannot": ("cannot", "could not", "cannot"),
+            "sleep": ("sleep", "could not", "cannot"),
+            "not": ("trait", "did not", "do not" if who.plural else "does not"),
+            "able": ("trait", "could", "can"),
+        }
+        if kind in auxiliaries:
+            told, past, now = auxiliaries[kind]
+            return Trouble(told, f"{past} {deed}", f"{now} {deed}", deed)
+        if not kind and re.match(r"(?:get|go) (?:lost|missing|stuck|lonely)\b", deed):
+            state = deed.partition(" ")[2].replace("missing", "lost")
             return Trouble("adj", f"{were} {state}", f"{are} {state}", state)
-        if deed.startswith("fall ") and not kind:
-            return Trouble("trait", f"had fallen {deed[5:]}", f"{have} fallen {deed[5:]}", deed)
+        if not kind and verb in self._lexicon.statives:
+            now = deed if who.plural else f"{inflected(verb, 'VBZ')}{deed[len(verb) :]}"
+            return Trouble("trait", f"{inflected(verb, 'VBD')}{deed[len(verb) :]}", now, deed)
+        if not kind and verb in self._lexicon.mishaps:
+            happened = f"{inflected(verb, 'VBN')}{deed[len(verb) :]}"
+            return Trouble("trait", f"had {happened}", f"{have} {happened}", deed)
         return _wants(f"learn to {deed}" if kind == "learns" else deed, who)
-
-    def _state(self, told: list[str], text: str, deed: str, who: Subject) -> Trouble | None:
-        if deed and told[0].casefold().endswith("ing"):
-            return _wants(deed, who)
-        negative = told[-1].casefold() in self._lexicon.negative
-        if len(told) > 4 or not (negative or self._lexicon.is_adjective(told[-1]) or self._lexicon.is_noun(told)):
-            return None
-        are, were = ("are", "were") if who.plural else ("is", "was")
-        return Trouble("adj" if negative else "trait", f"{were} {text}", f"{are} {text}", text)
 
     def _told(self, words: list[str], room: int) -> list[str]:
         """Returns the words up to the first that is unknown or begins another sentence, without loose ends."""
         told: list[str] = []
         for word in words[:_LONGEST]:
             lowered = word.casefold()
-            named = self._lexicon.is_name(word) and bool(told) and told[-1].casefold() in self._lexicon.animate
+            named = self._lexicon.is_name(word)
+            asks = lowered in _ASKS and not told
             if (
-                lowered in _STOPS
+                (lowered in _STOPS and not asks and (told or lowered != "after"))
                 or not (self._lexicon.knows(lowered) or named)
                 or self._lexicon.is_finite(lowered, told)
             ):
                 break
-            capital = lowered in self._lexicon.proper
-            told.append(word if named else word.capitalize() if capital else lowered)
+            told.append(self._lexicon.shown(word))
         while told and (told[-1] in _LOOSE or len(" ".join(told)) > room):
             told.pop()
         return told

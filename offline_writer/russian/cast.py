@@ -66,6 +66,9 @@ class RussianCastBuilder(CastBuilder[Cast]):
         self._wishes = WishReader(morphology, nouns, stock["grammar"])
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
+    def _of_character(self, brief: OfflineBrief) -> bool:
+        return "котор" in brief.wish and isinstance(self._wishes.read(brief.wish, name=brief.name), Helping)
+
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
         rng = random_for(brief, "cast")

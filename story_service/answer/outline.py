@@ -12,11 +12,10 @@ from servicekit.validation import max_length
 from story_service.answer.lines import without_emphasis
 from story_service.answer.stream_text import read_text
 from story_service.answer.structured import leaves_of
-from story_service.answer.titles import is_title_key, normalise_title
 from story_service.cleaning import clean
 from tale.common.v1 import common_pb2
 
-_FIELDS: Final = ("title", "setting", "companion", "gift")
+_FIELDS: Final = ("setting", "companion", "gift")
 """In the order of the lines in the prompt."""
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -36,27 +35,28 @@ _ITEM: Final = re.compile(
 _LABELLED: Final = re.compile(r"[^\n:\uff1a]{1,40}[:\uff1a]\s*")
 
 
-def read_outline(answer: str) -> Outline | None:
-    """Returns the outline in `answer`, its scenes without words; None where it has fewer than two scenes."""
+def read_outline(answer: str) -> Outline:
+    """Returns the outline in `answer`, its scenes without words; one without scenes where it has none."""
     text = read_text(answer, structured=False)
     begin = text.find("{")
     found = _of_json(text[begin:]) if begin >= 0 else None
-    outline = found if found is not None and found.scenes else _of_lines(text)
-    return outline if len(outline.scenes) > 1 else None
+    return found if found is not None and found.scenes else _of_lines(text)
 
 
-def shared_out(outline: Outline, *, most: int, words: int) -> Outline | None:
-    """Returns the outline with at most `most` scenes, which share the words; None where it has less than half of them.
+def shared_out(outline: Outline, *, most: int, words: int) -> Outline:
+    """Returns the outline with at most `most` scenes, which share the words; with less than half, they are empty.
 
-    Of more scenes, neighbours become one.
+    One scene more than that is the first, which is written already; of more scenes, neighbours become one.
     """
     scenes = outline.scenes
+    if len(scenes) == most + 1:
+        scenes = scenes[1:]
     if len(scenes) > most:
         bounds = [len(scenes) * at // most for at in range(most + 1)]
         groups = (scenes[start:end] for start, end in pairwise(bounds))
         scenes = tuple(Scene(purpose=" ".join(scene.purpose for scene in group)) for group in groups)
     if 2 * len(scenes) < most:
-        return None
+        outline, scenes = Outline(), (Scene(),) * most
     return replace(
         outline,
         scenes=tuple(
@@ -70,8 +70,8 @@ def _of_json(text: str) -> Outline:
     lists: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for leaf in leaves_of(text):
         key = leaf.key.casefold()
-        if len(leaf.path) == 1 and (key in _FIELDS or is_title_key(leaf.path)):
-            named.setdefault(key if key in _FIELDS else "title", leaf.text)
+        if len(leaf.path) == 1 and key in _FIELDS:
+            named.setdefault(key, leaf.text)
         elif len(leaf.path) > 1:
             lists[leaf.path].append(leaf.text)
     # Of scenes that are objects, the part that says most.
@@ -90,8 +90,8 @@ def _of_lines(text: str) -> Outline:
             before.append(line)
     labels = [_LABELLED.match(line) for line in before]
     values = [line[label.end() :] for line, label in zip(before, labels, strict=True) if label is not None]
-    # A line that is missing would make each the one before it.
-    named = dict(zip(_FIELDS, values, strict=True)) if len(values) == len(_FIELDS) else {}
+    # A line that is missing would make each the one before it; the title may stand before them.
+    named = dict(zip(_FIELDS, values[-len(_FIELDS) :], strict=False)) if len(values) >= len(_FIELDS) else {}
     return _outline(named, scenes)
 
 
@@ -100,5 +100,4 @@ def _outline(named: dict[str, str], scenes: Sequence[str]) -> Outline:
         name: text if any(map(str.isalnum, text := clean(value)[:_LONGEST])) else "" for name, value in named.items()
     }
     purposes = filter(None, map(clean, scenes))
-    title = normalise_title(values.pop("title", ""))
-    return Outline(title=title, scenes=tuple(Scene(purpose=purpose) for purpose in purposes), **values)
+    return Outline(scenes=tuple(Scene(purpose=purpose) for purpose in purposes), **values)

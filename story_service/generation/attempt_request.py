@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from story_service.answer.outline import SCHEMA
+from story_service.answer.sentences import count_words
 from story_service.assignment import Assignment
 from story_service.chat import ChatRequest, ChatTimers, about_tokens
 from story_service.errors import cost_limit_reached, cost_unknown
@@ -62,7 +63,7 @@ class RequestBuilder:
             ),
             seed=assignment.seed,
             prefill=prefill,
-            schema=SCHEMA if assignment.lacks_outline else None,
+            schema=SCHEMA if assignment.passage.plans else None,
         )
         self._check_cost(assignment, request)
         return request
@@ -92,18 +93,20 @@ class RequestBuilder:
         most = price.cost(prompt, request.max_tokens or 0)
         if (calls := later_calls(assignment)) > 0:
             # Half a story that costs all of the limit is of no use.
-            words = words_of(assignment.length_minutes)
-            rest = story_tokens(assignment, words * calls // scenes_of(assignment.length_minutes))
-            most += price.cost(calls * (prompt + story_tokens(assignment, words)), rest)
+            words, passage = words_of(assignment.length_minutes), assignment.passage
+            rest = words - count_words(assignment.written_so_far) - (0 if passage.plans else passage.left)
+            most += price.cost(
+                calls * (prompt + story_tokens(assignment, words)), story_tokens(assignment, max(0, rest))
+            )
         if assignment.spent_usd + most > limit:
             raise cost_limit_reached(request.model, limit=limit, spent=assignment.spent_usd, most=most)
 
 
 def later_calls(assignment: Assignment) -> int:
     """Returns how many calls, at least, write the story behind the next one."""
-    if assignment.lacks_outline:
-        return scenes_of(assignment.length_minutes)
-    return len(assignment.scenes[(assignment.passage.scene or 0) + 1 :])
+    scenes, scene = assignment.scenes, assignment.passage.scene or 0
+    # Behind a first scene that stands alone there are the plan and the scenes that it will have.
+    return scenes_of(assignment.length_minutes) - scene if len(scenes) == 1 else len(scenes[scene + 1 :])
 
 
 def prompt_tokens(request: ChatRequest) -> int:

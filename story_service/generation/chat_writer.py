@@ -22,7 +22,7 @@ from story_service.chat import ChatDelta, ChatEnded, ChatModel, ChatRequest, Cha
 from story_service.errors import why
 from story_service.generation.attempt_request import RequestBuilder
 from story_service.generation.cost_ledger import Generations
-from story_service.generation.model_answer import ModelAnswer
+from story_service.generation.model_answer import CallFacts, ModelAnswer
 from story_service.generation.outline_attempt import OutlineAttempt
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.metrics import StoryMetrics
@@ -89,8 +89,8 @@ class ChatWriter:
         answer that starts over, repeats itself or is too short, CONCURRENCY also when no slot becomes free, and
         CircuitOpenError.
         """
-        drawn = draw(assignment) if assignment.outline is None and not assignment.written_so_far else None
-        assignment = replace(assignment, outline=drawn or assignment.outline)
+        given = assignment.outline
+        assignment = assignment if assignment.written_so_far else replace(assignment, outline=draw(assignment))
         request, timers = self._requests.request(assignment, model), self._requests.timers(assignment)
         circuit = circuit_of(self._chat.provider, model)
         deadline = asyncio.get_running_loop().time() + min(timers.total, self._longest_queue)
@@ -104,8 +104,8 @@ class ChatWriter:
                 yield AttemptStarted(model=model, provider=self._chat.provider)
                 started = self._attempt(assignment, model)
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
-                if drawn is not None and not assignment.lacks_outline:
-                    yield drawn
+                if assignment.outline is not None and assignment.outline != given:
+                    yield assignment.outline
                 attempt, outgoing.sent = started, True
                 try:
                     async with aclosing(self._items(attempt, request, timers, outgoing.answered)) as items:
@@ -137,15 +137,10 @@ class ChatWriter:
         yield attempt.ended()
 
     def _attempt(self, assignment: Assignment, model: str) -> ModelAnswer:
-        kind = OutlineAttempt if assignment.lacks_outline else WritingAttempt
-        return kind(
-            assignment,
-            model=model,
-            provider=self._chat.provider,
-            start_time=self._now(),
-            free=self._free,
-            languages=self._languages,
-        )
+        facts = CallFacts(model=model, provider=self._chat.provider, start_time=self._now(), free=self._free)
+        if assignment.passage.plans:
+            return OutlineAttempt(facts, assignment)
+        return WritingAttempt(facts, assignment, languages=self._languages)
 
     async def _items(
         self, attempt: ModelAnswer, request: ChatRequest, timers: ChatTimers, answered: Callable[[], None]

@@ -71,7 +71,7 @@ class Content:
     @property
     def is_told(self) -> bool:
         """True where the outline says that the last scene has ended."""
-        return self.outline is not None and any(0 < scene.end == self.length for scene in self.outline.scenes[-1:])
+        return self.outline is not None and any(0 < scene.end == self.length for scene in self.outline.scenes[1:][-1:])
 
     @property
     def whole(self) -> str:
@@ -160,7 +160,10 @@ class Content:
         self._ending, self._refused_at = ending, None
         self.broke_off = self.broke_off or missing is Missing.ENDING
         scene = self.passage.scene
-        if scene is None or self.outline is None or missing in {Missing.WORDS, Missing.ENDING}:
+        if scene is None or self.passage.plans or missing in {Missing.WORDS, Missing.ENDING}:
+            return None
+        if self.outline is None or not all(each.words for each in self.outline.scenes):
+            # The embedded writer has ends of its own.
             return None
         ends = [each.end or self.passage.start for each in self.outline.scenes[:scene]]
         scenes = [replace(each, end=end) for each, end in zip(self.outline.scenes, [*ends, self.length], strict=False)]

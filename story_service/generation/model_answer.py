@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,23 @@ if TYPE_CHECKING:
     from tale.common.v1.common_pb2 import AttemptOutcome
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFacts:
+    """What is known of a call before it is made; `free`: the provider bills nothing."""
+
+    model: str
+    provider: str
+    start_time: datetime
+    free: bool = False
+
+
 class ModelAnswer(ABC):
     """Records an answer for the ledger; what is read of it is for a subclass to say."""
 
-    def __init__(self, *, model: str, provider: str, start_time: datetime, free: bool = False) -> None:
-        """`free`: the provider bills nothing."""
-        self._model = model
-        self._provider = provider
+    def __init__(self, facts: CallFacts) -> None:
+        self._facts = facts
+        self._provider = facts.provider
         self._call_id = new_id()
-        self._start_time = start_time
-        self._free = free
         self._began = asyncio.get_running_loop().time()
         self._raw: list[str] = []
         self._started: ChatStarted | None = None
@@ -96,9 +104,9 @@ class ModelAnswer(ABC):
         return ModelCall(
             call_id=self._call_id,
             provider=self._provider,
-            model=self._model,
+            model=self._facts.model,
             outcome=outcome,
-            start_time=self._start_time,
+            start_time=self._facts.start_time,
             end_time=end_time,
             reason="" if error is None else why(error),
             spending=self._spending(upstream, estimate),
@@ -134,7 +142,7 @@ class ModelAnswer(ABC):
             prompt_tokens=spending.prompt_tokens,
             completion_tokens=spending.completion_tokens,
             cost_usd=estimate,
-            cost_known=self._free,
+            cost_known=self._facts.free,
         )
 
     def _completion(self) -> dict[str, Any]:
@@ -144,9 +152,9 @@ class ModelAnswer(ABC):
         return {
             "id": self.generation_id,
             "object": "chat.completion",
-            "created": (ended.created if ended is not None else 0) or int(self._start_time.timestamp()),
+            "created": (ended.created if ended is not None else 0) or int(self._facts.start_time.timestamp()),
             "provider": (ended.provider_name if ended is not None else "") or self._provider,
-            "model": (known.model if known is not None else "") or self._model,
+            "model": (known.model if known is not None else "") or self._facts.model,
             "choices": [
                 {
                     "index": 0,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from offline_writer import Outline
@@ -18,7 +17,7 @@ from story_service.chat import ChatDelta, ChatEnded, ChatEvent, EndMark
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError
 from story_service.generation.endings import Verdict, has_paired_quotes, is_whole, judge
 from story_service.generation.guards import OutputGuard, RepeatedError, StartedOverError
-from story_service.generation.model_answer import ModelAnswer
+from story_service.generation.model_answer import CallFacts, ModelAnswer
 from story_service.generation.opening import OpeningGuard, OtherLanguageError, RefusedError
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Missing
 
@@ -34,18 +33,9 @@ _ERROR: Final = re.compile(
 class WritingAttempt(ModelAnswer):
     """Reads and checks what a model writes, and records it for the ledger."""
 
-    def __init__(
-        self,
-        assignment: Assignment,
-        *,
-        model: str,
-        provider: str,
-        start_time: datetime,
-        free: bool = False,
-        languages: LanguageDetector | None = None,
-    ) -> None:
-        """`free`: the provider bills nothing. `languages` None leaves the language unchecked."""
-        super().__init__(model=model, provider=provider, start_time=start_time, free=free)
+    def __init__(self, facts: CallFacts, assignment: Assignment, *, languages: LanguageDetector | None = None) -> None:
+        """`languages` None leaves the language unchecked."""
+        super().__init__(facts)
         self._assignment = assignment
         self._passage = passage = assignment.passage
         self._reader = AnswerReader(

@@ -97,6 +97,8 @@ def trial_assignments(language_code: str) -> Iterator[Assignment]:
             )
             yield full
             yield replace(full, length_minutes=10, outline=None)
+            begun, first = "W. " * words_of(4), Outline(scenes=(Scene(words=words_of(4)),))
+            yield replace(full, length_minutes=10, title_so_far="T", written_so_far=begun, outline=first)
             for told in ("", "W. " * 400, "W. " * 800):
                 scenes = (Scene(purpose="S", words=750), Scene(words=750))
                 yield replace(

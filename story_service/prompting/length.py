@@ -33,7 +33,7 @@ def max_tokens(
     """
     passage = assignment.passage
     outline_words = _OUTLINE_WORDS * (1 + scenes_of(assignment.length_minutes))
-    words = outline_words if assignment.lacks_outline else passage.left
+    words = outline_words if passage.plans else passage.left
     tokens = story_tokens(assignment, words)
     tokens += _ENDING_FRAME_TOKENS if passage.lacks_only_ending else _FRAME_TOKENS
     if max_completion_tokens:

@@ -100,6 +100,7 @@ _MORAL_KEYS: Final = {name: key for key, names in _MORALS.items() for name in (k
 def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[str, Any]:
     """Returns the variables in docs/prompts.md. Text from people is `Data`; `folder` is that of the templates."""
     words, seed = words_of(assignment.length_minutes), seed_of(assignment)
+    passage, planned = assignment.passage, len(assignment.scenes) if len(assignment.scenes) > 1 else 0
     return {
         "folder": folder,
         "kind": assignment.kind,
@@ -124,14 +125,14 @@ def variables(assignment: Assignment, *, folder: str, continuing: bool) -> dict[
         "heard": _heard(assignment),
         "length_minutes": assignment.length_minutes,
         "words": words,
-        "words_left": assignment.passage.left,
+        "words_left": passage.left,
         "paragraphs": max(words // _WORDS_PER_PARAGRAPH, 2),
-        "planning": assignment.lacks_outline,
-        "scene_count": scenes_of(assignment.length_minutes),
-        "scene": assignment.passage.scene + 1 if assignment.passage.scene is not None else 0,
-        "last_scene": assignment.passage.last,
+        "planning": passage.plans,
+        "scene_count": planned or scenes_of(assignment.length_minutes),
+        "scene": passage.scene + 1 if passage.scene is not None and not passage.plans else 0,
+        "last_scene": passage.last,
         "continuing": continuing,
-        "only_ending": continuing and assignment.passage.lacks_only_ending,
+        "only_ending": continuing and passage.lacks_only_ending,
         "title_so_far": Data(assignment.title_so_far, limit=_LINE),
         "written_so_far": Data.of_lines(assignment.written_so_far, first=_FIRST, last=_LAST),
     }
@@ -162,10 +163,11 @@ def _parent(parent: Parent) -> dict[str, Any]:
 
 def _outline(assignment: Assignment) -> dict[str, Any]:
     outline = draw(assignment)
+    scenes = outline.scenes if len(outline.scenes) > 1 else ()
     return {
         "plot": plot_of(outline, assignment.language_code),
         **{name: Data(getattr(outline, name), limit=_LINE) for name in _OUTLINED},
-        "scenes": [{"purpose": Data(scene.purpose, limit=_TEXT), "words": scene.words} for scene in outline.scenes],
+        "scenes": [{"purpose": Data(scene.purpose, limit=_TEXT), "words": scene.words} for scene in scenes],
     }
 
 

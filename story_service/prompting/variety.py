@@ -27,12 +27,14 @@ _ENDING: Final = 2
 
 
 def draw(assignment: Assignment) -> Outline:
-    """Returns the outline that the assignment has, or plot shape, place and mood drawn by its seed.
+    """Returns the outline that the assignment has, or plot shape, place and mood drawn by its seed, and a first scene.
 
-    Nothing is drawn that one of the last stories had, and no place or mood that has a word of `avoid`.
+    That of the embedded writer says nothing to a model. Nothing is drawn that one of the last stories had, and no place
+    or mood that has a word of `avoid`.
     """
-    if assignment.outline is not None:
-        return assignment.outline
+    given = assignment.outline
+    if given is not None and (assignment.written_so_far or not any(scene.key for scene in given.scenes)):
+        return given
     heard = assignment.heard[:MOST_HEARD]
     language = _language(assignment.language_code)
 
@@ -53,6 +55,7 @@ def draw(assignment: Assignment) -> Outline:
         plot_shape=drawn("shapes", shapes, [each.plot_shape for each in heard])[0],
         setting=text("settings", [each.setting for each in heard]),
         mood=text("moods", [each.mood for each in heard]),
+        scenes=assignment.scenes,
     )
 
 

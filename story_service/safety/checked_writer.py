@@ -172,10 +172,7 @@ class _Attempt:
 
     async def _verdict(self, text: str, subject: str) -> Verdict | ProviderError:
         async with self._places:
-            try:
-                return await self._checks.verdict(text, subject, note=self.released.put_nowait)
-            except ProviderError as error:
-                return error
+            return await self._checks.verdict(text, subject, note=self.released.put_nowait)
 
     async def _release(self) -> None:
         while (entry := await self._entries.get()) is not None:
@@ -190,22 +187,19 @@ class _Attempt:
 
     async def _decide(self, passage: _Passage) -> None:
         """Releases the passage, or stops the attempt."""
-        verdict, tries = await passage.verdict, 0
+        deciding = self._checks.decided(passage.text, passage.subject, self._waits, first=await passage.verdict)
         try:
-            while isinstance(verdict, ProviderError):
-                tries += 1
-                async with aclosing(self._checks.wait(self._waits, verdict, tries=tries)) as notices:
-                    async for notice in notices:
-                        self.released.put_nowait(notice)
-                verdict = await self._verdict(passage.text, passage.subject)
+            async with aclosing(deciding) as said:
+                async for each in said:
+                    if not isinstance(each, Verdict):
+                        self.released.put_nowait(each)
+                    elif each.category:
+                        self._stopped = PassageRefusedError(each.category, provider=self._provider)
+                    else:
+                        for item in passage.items:
+                            self.released.put_nowait(item)
         except StoryStoppedError as error:
             self._stopped = error
-            return
-        if verdict.category:
-            self._stopped = PassageRefusedError(verdict.category, provider=self._provider)
-            return
-        for item in passage.items:
-            self.released.put_nowait(item)
 
 
 def _plan(outline: Outline) -> str:

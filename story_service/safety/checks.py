@@ -13,7 +13,7 @@ from story_service.answer.sentences import count_words
 from story_service.errors import check_failed, cost_limit_reached, cost_unknown, request_refused
 from story_service.passage import words_of
 from story_service.ports import ModelCall, Notice
-from story_service.safety.ports import Verdict
+from story_service.safety.ports import Noting, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -61,38 +61,48 @@ class Checks:
         Raises CONTENT_REFUSED, COST_LIMIT, and the error of a check that fails.
         """
         self.reserved(assignment)
-        text, waits, tries = "\n".join(_lines(assignment)), WaitBudget(assignment.provider_wait), 0
-        calls: list[ModelCall] = []
-        while True:
-            failure: ProviderError | None = None
-            try:
-                verdict = await self.verdict(text, "request", note=calls.append)
-            except ProviderError as error:
-                failure = error
-            while calls:
-                yield calls.pop(0)
-            if failure is None:
-                break
-            tries += 1
-            async with aclosing(self.wait(waits, failure, tries=tries)) as notices:
-                async for notice in notices:
-                    yield notice
-        if verdict.category:
-            raise request_refused(verdict.category)
+        text, waits = "\n".join(_lines(assignment)), WaitBudget(assignment.provider_wait)
+        async with aclosing(self.decided(text, "request", waits)) as said:
+            async for each in said:
+                if not isinstance(each, Verdict):
+                    yield each
+                elif each.category:
+                    raise request_refused(each.category)
 
-    async def verdict(self, text: str, subject: str, *, note: Note) -> Verdict:
-        """Returns the verdict on `text`; `subject` says what it is, for the metrics. Raises ProviderError."""
+    async def decided(
+        self, text: str, subject: str, waits: WaitBudget, *, first: Verdict | ProviderError | None = None
+    ) -> AsyncGenerator[Notice | ModelCall | Verdict, None]:
+        """Checks `text` until there is a verdict, which comes last; before it its calls, and notices while it waits.
+
+        `first` is what the first try gave, where there was one. Raises the error of a check that fails.
+        """
+        verdict, tries = first, 0
+        while not isinstance(verdict, Verdict):
+            if verdict is not None:
+                tries += 1
+                async with aclosing(self._wait(waits, verdict, tries=tries)) as notices:
+                    async for notice in notices:
+                        yield notice
+            trying = Noting(lambda note: self.verdict(text, subject, note=note))
+            async with aclosing(trying.calls()) as calls:
+                async for call in calls:
+                    yield call
+            verdict = trying.result
+        yield verdict
+
+    async def verdict(self, text: str, subject: str, *, note: Note) -> Verdict | ProviderError:
+        """Returns the verdict on `text`, or why there is none; `subject` says what it is, for the metrics."""
         try:
             verdict = await self._check.check(text, note=note)
         except ProviderError as error:
             if error.kind is not ProviderErrorKind.CONTENT_POLICY:
                 self._metrics.checked(subject, "failed")
-                raise
+                return error
             verdict = Verdict(_BY_FILTER)
         self._metrics.checked(subject, "refused" if verdict.category else "passed")
         return verdict
 
-    async def wait(self, waits: WaitBudget, error: ProviderError, *, tries: int) -> AsyncGenerator[Notice, None]:
+    async def _wait(self, waits: WaitBudget, error: ProviderError, *, tries: int) -> AsyncGenerator[Notice, None]:
         """Waits until the check may be made again, after it failed `tries` times; yields a notice every few seconds.
 
         Raises the error for the caller where that is not worth it, or longer than `waits` allows.

@@ -17,6 +17,7 @@ from story_service.errors import why
 from story_service.ports import PURPOSE, AttemptEnded, AttemptItem, AttemptText, AttemptTitle, ModelCall
 from story_service.prompting.variables import Data
 from story_service.safety.judge import objects
+from story_service.safety.ports import Noting
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_STARTED
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from story_service.metrics import StoryMetrics
     from story_service.ports import AttemptItem, ModelWriter
     from story_service.safety.judge import Judge
+    from story_service.safety.ports import Note
 
 _log: Final = structlog.stdlib.get_logger("story_service.critic")
 
@@ -55,7 +57,8 @@ class CriticWriter:
     async def write(self, assignment: Assignment, *, model: str) -> AsyncGenerator[AttemptItem, None]:
         """Writes an attempt; see ModelWriter."""
         writing = self._writer.write(assignment, model=model)
-        if assignment.passage.scene and not assignment.passage.written:
+        passage = assignment.passage
+        if passage.scene and not passage.written and not passage.plans:
             writing = self._judged(writing, assignment, model)
         async with aclosing(writing) as items:
             async for item in items:
@@ -74,27 +77,29 @@ class CriticWriter:
             for item in first:
                 yield item
             raise
-        calls: list[ModelCall] = []
-        weak = await self._weak(assignment, first, calls)
-        for call in calls:
-            yield call
-        if weak:
-            spent = sum(call.spending.cost_usd for call in (*calls, *first) if isinstance(call, ModelCall))
-            again = replace(assignment, weak=weak, spent_usd=assignment.spent_usd + spent)
+        costs = {call.call_id: call.spending.cost_usd for call in first if isinstance(call, ModelCall)}
+        judging = Noting(lambda note: self._weak(assignment, first, note))
+        async with aclosing(judging.calls()) as calls:
+            async for call in calls:
+                costs[call.call_id] = call.spending.cost_usd
+                yield call
+        if judging.result:
+            spent = assignment.spent_usd + sum(costs.values())
+            again = replace(assignment, weak=judging.result, spent_usd=spent)
             async with aclosing(self._rewritten(again, model, second)) as started:
                 async for call in started:
                     yield call
         for item in _better(first, second):
             yield item
 
-    async def _weak(self, assignment: Assignment, first: list[AttemptItem], calls: list[ModelCall]) -> tuple[str, ...]:
-        """Returns the aspects in which the scene is weak, none where the critic does not say; adds its calls."""
+    async def _weak(self, assignment: Assignment, first: list[AttemptItem], note: Note) -> tuple[str, ...]:
+        """Returns the aspects in which the scene is weak, none where the critic does not say."""
         text = "".join(item.text for item in first if isinstance(item, AttemptText)).strip()
         if not text or not self._is_affordable(assignment, text):
             return ()
         try:
             async with asyncio.timeout(CRITIC_SECONDS):
-                scores = await self._judge.ask("\n\n".join(_brief(assignment, text)), _scores, note=calls.append)
+                scores = await self._judge.ask("\n\n".join(_brief(assignment, text)), _scores, note=note)
         except (ProviderError, TimeoutError) as error:
             _log.warning("a scene was not judged", kind=getattr(error, "kind", ProviderErrorKind.TIMEOUT).value)
             self._metrics.criticised("failed")

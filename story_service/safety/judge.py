@@ -19,7 +19,7 @@ from story_service.answer.stream_text import read_text
 from story_service.chat import ChatRequest, ChatTimers, EndMark, Message, about_tokens
 from story_service.errors import UnfitError
 from story_service.generation.attempt_request import prompt_tokens
-from story_service.generation.model_answer import ModelAnswer
+from story_service.generation.model_answer import CallFacts, ModelAnswer
 from story_service.models.states import circuit_of
 from story_service.ports import PURPOSE
 from tale.common.v1.common_pb2 import (
@@ -120,7 +120,9 @@ class Judge:
         return price.cost(checks * about_tokens(self._system) + _TOKENS_PER_WORD * words, checks * _ANSWER_TOKENS)
 
     async def _once(self, request: ChatRequest, read: Callable[[str], T | None], note: Note, ids: dict[str, str]) -> T:
-        answer = _Judgement(model=self._model, provider=self._chat.provider, start_time=self._now(), free=self._free)
+        answer = _Judgement(
+            CallFacts(model=self._model, provider=self._chat.provider, start_time=self._now(), free=self._free)
+        )
         ids["model"] = self._model
         note(self._line(answer, request, ATTEMPT_OUTCOME_STARTED))
         timers = ChatTimers(total=self._timeout, first_token=self._timeout, idle=self._timeout)

@@ -24,6 +24,8 @@ _PASSES: Final[str] = PROMPTS[PURPOSE]["passes"]
 _LABEL: Final = r"(?:(?:\w+ )?(?:verdict|answer|safety|result|judge?ment)\W+)?"
 _REFUSAL: Final = re.compile(rf"\W*{_LABEL}(?:{_REFUSES})\b(.*)", re.IGNORECASE | re.DOTALL)
 _PASS: Final = re.compile(rf"\W*{_LABEL}(?:{_PASSES})\W*(?:categor\w+\W+(?:none|n/a)\W*)?", re.IGNORECASE)
+_BRACES: Final = str.maketrans("{}", "()")
+"""A verdict that stands in the text, and that a model repeats, is none."""
 _OF_A_GUARD: Final = re.compile(r"\bS\d{1,2}\b")
 """A category of the Llama Guard models."""
 
@@ -41,7 +43,7 @@ class ModelCheck:
 
     async def check(self, text: str, *, note: Note) -> Verdict:
         """Checks `text`; see SafetyCheck."""
-        data = Data.of_lines(text, first=MAX_CONTENT_LENGTH, last=0)
+        data = Data.of_lines(text.translate(_BRACES), first=MAX_CONTENT_LENGTH, last=0)
         return await self._judge.ask(str(data), read_verdict, note=note)
 
     def most_usd(self, *, checks: int, words: int) -> float | None:

@@ -221,9 +221,10 @@ class VirtualService:
         self.upstream = upstream
         self.app = build(settings, clock=loop_time)
 
-    async def tell(self, written: str = "", **how: Any) -> Telling:
-        """Has a story written, or continued behind `written`, to its end."""
-        telling = Telling(text=written)
+    async def tell(self, written: str = "", *, into: Telling | None = None, **how: Any) -> Telling:
+        """Has a story written, or continued behind `written`, to its end; `into` can be read meanwhile."""
+        telling = into or Telling()
+        telling.text = written
         try:
             caller: Any = _Caller(telling)
             await self.app.servicer.GenerateStory(_request(written, **how), caller)

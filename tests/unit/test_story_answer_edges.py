@@ -18,6 +18,7 @@ from story_service.answer.reader import AnswerReader, ReadAnswer
 from story_service.answer.titles import normalise_title
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded
+from story_service.generation.model_answer import CallFacts
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.ports import AttemptText, AttemptTitle, Spending
 
@@ -202,7 +203,7 @@ def test_other_rules_are_scene_breaks(rule: str) -> None:
 async def test_attempt_knows_the_requested_length_of_its_story() -> None:
     """So that what a rule separates from a whole story is not read aloud."""
     assignment = Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=1)
-    attempt = WritingAttempt(assignment, model="a/b", provider="p", start_time=datetime.now(UTC))
+    attempt = WritingAttempt(CallFacts(model="a/b", provider="p", start_time=datetime.now(UTC)), assignment)
     story = " ".join(f"Then the fox met number {number} by the river." for number in range(20))
     told = [*attempt.take(ChatDelta(f"Fox\n\n{story}\n\n---\n{_LONG}")), *attempt.take(_ENDED)]
 

@@ -22,6 +22,7 @@ from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, Cha
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError
 from story_service.generation.endings import Verdict, is_whole, judge
 from story_service.generation.guards import RepeatedError, RepetitionGuard
+from story_service.generation.model_answer import CallFacts
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.models.catalogue import ModelList
 from story_service.ports import AttemptText, AttemptTitle, Missing, Spending
@@ -159,7 +160,7 @@ def test_real_stories_are_whole_and_cut_ones_are_not(story: str, position: float
 def _attempt(
     answer: str, mark: EndMark, *, assignment: Assignment = _ASSIGNMENT, step: int = 7
 ) -> tuple[WritingAttempt, Iterator[AttemptTitle | AttemptText | Outline]]:
-    attempt = WritingAttempt(assignment, model="m", provider="fake", start_time=datetime.now(UTC))
+    attempt = WritingAttempt(CallFacts(model="m", provider="fake", start_time=datetime.now(UTC)), assignment)
     ended = ChatEnded(
         generation_id="g", model="m", provider_name="", finish_reason="", spending=Spending(), created=0, mark=mark
     )

@@ -14,6 +14,7 @@ from servicekit.languages import LanguageDetector
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded
 from story_service.errors import WrongLanguageError
+from story_service.generation.model_answer import CallFacts
 from story_service.generation.writing_attempt import WritingAttempt
 from story_service.ports import AttemptText, AttemptTitle, Spending
 
@@ -122,7 +123,9 @@ def test_title_waits_for_the_text_where_it_may_be_in_another_language(
 
 async def _told(languages: LanguageDetector, language: str, answer: str) -> list[AttemptTitle | AttemptText | Outline]:
     assignment = Assignment(story_id="id", child=Listener(name="Mia"), length_minutes=1, language_code=language)
-    attempt = WritingAttempt(assignment, model="m", provider="fake", start_time=datetime.now(UTC), languages=languages)
+    attempt = WritingAttempt(
+        CallFacts(model="m", provider="fake", start_time=datetime.now(UTC)), assignment, languages=languages
+    )
     bounds = [*range(0, len(answer), 9), len(answer)]
     items = [item for a, b in pairwise(bounds) for item in attempt.take(ChatDelta(answer[a:b]))]
     ended = ChatEnded(generation_id="g", model="m", provider_name="", finish_reason="", spending=Spending(), created=0)

@@ -1,6 +1,7 @@
 """How long stories become, whatever a model's habits are: their outlines, their scenes, and what is said of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from support.openrouter_fake import Answer, Call, Cut, broken_off, error, pieces, story, stream
 from support.story_models import Telling, VirtualService, virtual_service
 
+from offline_writer import Outline, Scene
 from servicekit.errors import DomainError
 from standins.scene_writer import ENDING, Habits, written
 from standins.virtual_time import run_virtually
@@ -80,15 +82,20 @@ def test_model_that_writes_a_thousand_words_reaches_every_length(tmp_path: Path,
 
 @pytest.mark.parametrize("habits", [_THOUSAND, Habits(lines=True), Habits(plans=False)], ids=["json", "lines", "none"])
 def test_long_story_follows_an_outline(tmp_path: Path, habits: Habits) -> None:
-    """Its title is released with it, each scene knows its place, and where each ended is said."""
+    """It is made behind the first scene, each scene knows its place, and where each ended is said."""
     telling, calls = _told(tmp_path, _answerer(habits), length_minutes=10)
-    first, last = telling.outlines[0], telling.outlines[-1]
-    prompts = [_prompt(call) for call in calls]
+    drawn, titled, first_ended, first, *_, last = telling.outlines
+    opening, plan, *prompts = [_prompt(call) for call in calls]
+    text = telling.text[: first.scenes[0].end]
 
     assert "outline" in telling.events[: telling.events.index("delta")]
-    assert 3 == len(first.scenes)
+    assert [500] == [each.words for each in drawn.scenes]
+    assert ("", telling.title) == (drawn.title, titled.title)
+    assert [len(text)] == [each.end for each in first_ended.scenes]
+    assert "Write scene 1 of 3" in opening
+    assert text.rpartition("\n\n")[2] in plan
     assert [500, 500, 500] == [each.words for each in first.scenes]
-    assert [0, 0, 0] == [each.end for each in first.scenes]
+    assert [len(text), 0, 0] == [each.end for each in first.scenes]
     ends = [each.end for each in last.scenes]
     assert ends == sorted(ends)
     assert ends[-1] == len(telling.text)
@@ -96,16 +103,13 @@ def test_long_story_follows_an_outline(tmp_path: Path, habits: Habits) -> None:
     assert last.title == telling.title
     assert first.plot_shape
     assert first.mood
-    assert ["scene 1 of 3", "scene 2 of 3", "scene 3 of 3"] == [
-        next(f"scene {number} of 3" for number in (1, 2, 3) if f"Write scene {number} of 3" in prompt)
-        for prompt in prompts[1:]
+    assert [2, 3] == [
+        next(number for number in (1, 2, 3) if f"Write scene {number} of 3" in prompt) for prompt in prompts
     ]
-    assert [True, True, False] == ["It does not end the story" in prompt for prompt in prompts[1:]]
-    for scene, prompt in zip(first.scenes, prompts[1:], strict=True):
+    assert [True, True, False] == ["It does not end the story" in prompt for prompt in (opening, *prompts)]
+    for scene, prompt in zip(first.scenes[1:], prompts, strict=True):
         assert scene.purpose in prompt
-    if habits.plans:
-        assert first.title == telling.title
-        assert all(scene.purpose for scene in first.scenes)
+    assert all(scene.purpose for scene in first.scenes[1:]) == habits.plans
 
 
 def test_structured_outline_is_asked_for_where_it_is_taken(tmp_path: Path) -> None:
@@ -119,8 +123,8 @@ def test_structured_outline_is_asked_for_where_it_is_taken(tmp_path: Path) -> No
     telling, calls = _told(tmp_path, refuses, length_minutes=6)
 
     assert telling.whole.content_length == len(telling.text)
-    assert [True, False, False, False] == ["response_format" in call.body for call in calls]
-    assert all(scene.purpose for scene in telling.outlines[0].scenes)
+    assert [False, True, False, False] == ["response_format" in call.body for call in calls]
+    assert all(scene.purpose for scene in telling.outlines[-1].scenes[1:])
 
 
 def test_short_story_has_its_plot_place_and_mood_drawn(tmp_path: Path) -> None:
@@ -195,9 +199,10 @@ def test_cut_answer_loses_nothing_that_was_held(tmp_path: Path, cut: Callable[[s
 def test_only_the_end_of_a_short_passage_is_held() -> None:
     """Never its first words, a quarter of the others, at most what an ending has; nothing once it is long enough."""
     sentence = " ".join(["word"] * 9) + " end."
-    guard = LengthGuard(Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=10, extendable=True))
+    whole = Assignment(story_id="s", child=Listener(name="Mia"), length_minutes=10, title_so_far="T", extendable=True)
+    guard = LengthGuard(replace(whole, outline=Outline(scenes=(Scene(words=1_500), Scene(words=1)))))
     held, released = [], 0
-    for number in range(1, 151):
+    for number in range(1, 150):
         released += 10 * len(guard.feed([sentence]))
         held.append(10 * number - released)
 
@@ -224,7 +229,7 @@ def test_scene_that_ends_too_early_is_extended_and_no_later_scene_goes_without(t
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.9])
 def test_killed_story_continues_with_its_scene(tmp_path: Path, share: float) -> None:
-    """The outline and the text say which it is; no outline is made again, and the length is kept."""
+    """The outline and the text say which it is; no outline that was made is made again, and the length is kept."""
 
     async def scene() -> tuple[Telling, Telling, list[str]]:
         async with virtual_service(tmp_path) as service:
@@ -244,11 +249,14 @@ def test_killed_story_continues_with_its_scene(tmp_path: Path, share: float) -> 
 
     assert 0.85 <= _words(second) / 3_000 <= 1.2
     assert 1 == second.text.count(ENDING)
-    assert not any("plan it" in prompt for prompt in prompts)
+    assert (not share) == any("plan the rest" in prompt for prompt in prompts)
     begun = len(second.text) * share
     number = sum(end <= begun for end in ends) + 1
     assert any(f"Write scene {at} of 5" in prompts[0] for at in (number, number + 1))
-    assert [each.purpose for each in second.outlines[-1].scenes] == [each.purpose for each in first.outlines[-1].scenes]
+    if share:
+        assert [each.purpose for each in second.outlines[-1].scenes] == [
+            each.purpose for each in first.outlines[-1].scenes
+        ]
 
 
 def test_story_killed_behind_its_last_scene_is_complete(tmp_path: Path) -> None:
@@ -278,7 +286,6 @@ def test_lines_of_an_outline_are_read_in_every_language(item: str) -> None:
     scenes = [f"{item.format(number)}They go there and see it." for number in (1, 2, 3)]
     outline = read_outline("\n".join(["Title: A", "Place: a lake", "Companion: -", "Gift: a shell", *scenes]))
 
-    assert outline is not None
     assert ["They go there and see it."] * 3 == [scene.purpose for scene in outline.scenes]
     assert "a lake" == outline.setting
 

@@ -80,6 +80,10 @@ def test_wish_about_somebody_is_read(wish: str, first: str, kind: str, past: str
         ("Mia and Robin meet a unicorn", "meet a unicorn", "a unicorn"),
         ("Robin saves the city", "save the city", None),
         ("Mia looks for her lost dog", "find my lost dog", "her lost dog"),
+        ("how the stars were made", "find out how the stars were made", None),
+        ("where does the sun sleep?", "find out where the sun sleeps", None),
+        ("can dogs fly?", "find out whether dogs can fly", None),
+        ("my brother and me in a submarine", "be in a submarine with my brother", None),
     ],
 )
 def test_wish_to_do_something_is_read(wish: str, deed: str, seen: str | None) -> None:
@@ -93,7 +97,6 @@ def test_wish_to_do_something_is_read(wish: str, deed: str, seen: str | None) ->
 @pytest.mark.parametrize(
     "wish",
     [
-        "how the stars were made",
         "I don't want to go to bed!",
         "no monsters",
         "<b>ho{ho}</b>",

@@ -4,6 +4,7 @@ from itertools import chain
 
 import pytest
 
+from benchmarks.story_measures import Told, Wish, is_enacted
 from offline_writer import OfflineBrief, OfflineWriter, Parent, Protagonist
 
 WRITER = OfflineWriter()
@@ -16,6 +17,9 @@ UNSAFE = {
         "|kick the dog|whack my teacher|roast my cousin"
         "|don't tell mum and go with a stranger|be in bed with my girlfriend|a killer-clown"
         "|get into a stranger's van|zombies that eat brains|lynch mob|9/11|k1ll my sister"
+        "|to un-alive my teacher|a b0mb in the school|poisened apples for my class|skin a cat"
+        "|not to kill my sister|pull off a spider's legs|push grandpa under the bus|jump in front of a train"
+        "|getting high with my friends|the princess takes off her dress|throw up on the bus|a retarded boy"
     ),
     "ru": (
         "бросить сестрёнку в реку|засунуть кота в стиральную машину|пират, который режет глотки"
@@ -47,7 +51,8 @@ HARMLESS = {
         "a dragonfly|a shooting star|a treasure hunt|a snowman who does not want to melt|a sword in the stone"
         "|to kick a ball with dad|to cook soup with grandma"
         "|to eat pancakes with my brother|a frog who eats flies|to throw a party for my sister"
-        "|a swallow|a cat on the roof"
+        "|a swallow|a cat on the roof|a killer whale|a bath bomb|to push my sister on the swing"
+        "|walking on a knife-edge ridge with a mountain goat|a crocodile dentist|a giraffe with a sore throat"
     ),
     "ru": (
         "стрекоза|падающая звезда|кит-касатка|забить гол|бить в барабан|повесить картину для мамы|бросить мяч собаке"
@@ -91,6 +96,42 @@ def test_a_hard_night_is_comforted(language: str, wish: str) -> None:
 @pytest.mark.parametrize(("language", "wish"), rows(HARMLESS))
 def test_a_harmless_wish_is_told(language: str, wish: str) -> None:
     assert WRITER.plan(brief(language, wish=wish)).understood
+
+
+ENACTED = {
+    "a skeleton who dances": "skeleton dance",
+    "to bake a cake with grandma": "bake cake grandma",
+    "a robot that is afraid of rain": "robot rain",
+    "the day the sun forgot to rise": "sun rise",
+    "a vampire who faints at the sight of tomato juice": "vampire faint juice",
+    "a SNAIL racing a cheetah": "snail race",
+    "a monster truck who loves ballet": "truck ballet",
+    "santa's sleigh breaks down": "sleigh break",
+    "where does the sun sleep?": "sun sleep",
+    "the moon is eaten by a mouse": "moon eat mouse",
+    "a hedgehog and a balloon become friends": "hedgehog balloon friend",
+    "a zebra wich lost its stripes": "zebra stripe",
+    "a dinosor that cant swim": "dinosaur swim",
+    "my brother and me in a submarine": "brother submarine",
+    "bluey and bingo go to the beach": "bluey bingo beach",
+    "a panda with no bamboo": "panda bamboo",
+    "I Wish I Had A Puppy": "puppy",
+    "the wheels on the bus go round": "wheel bus",
+    "what if cats could talk": "cat talk",
+}
+"""Wishes of many kinds, each with lemmas that one sentence or two have."""
+
+
+@pytest.mark.parametrize("wish", ENACTED)
+def test_a_wish_with_a_subject_and_a_deed_is_enacted(wish: str) -> None:
+    text = "".join(piece.text for piece in WRITER.write(brief("en", wish=wish, length_minutes=3), title_so_far="-"))
+    slots = tuple(frozenset({lemma}) for lemma in ENACTED[wish].split())
+    assert is_enacted(Told("-", text), Wish(wish, slots), "en")
+
+
+@pytest.mark.parametrize("wish", ["a bee who is allergic to flowers", "a cat in hospital", "a train with a fever"])
+def test_what_a_character_has_is_told_as_its_own(wish: str) -> None:
+    assert not WRITER.plan(brief("en", wish=wish)).outline.plot_shape.startswith("comfort")
 
 
 def test_what_a_character_does_not_want_is_told() -> None:

@@ -343,7 +343,7 @@ def test_documentation_names_every_variable() -> None:
     page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
     rows = [row.split(" | ", 1) for row in page.partition("## Variables")[2].partition("\n## ")[0].splitlines()]
     documented = {name: row[1] for row in rows if len(row) > 1 for name in re.findall(r"`(\w+)`", row[0])}
-    outline = Outline(title="T", scenes=(Scene(purpose="S"),))
+    outline = Outline(title="T", scenes=(Scene(purpose="S"),) * 2)
     given = variables(replace(_assignment("combined"), outline=outline), folder="en", continuing=False)
     given["band"] = {field.name: None for field in fields(given["band"])}
     parts = {name: value for name, value in given.items() if isinstance(value, dict)}
