@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 import grpc
 import structlog
@@ -19,6 +20,13 @@ from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 log = structlog.get_logger(__name__)
 
 
+class Closable(Protocol):
+    """A channel, or another connection."""
+
+    async def close(self) -> None:
+        """Closes it."""
+
+
 class GatewayApp(App):
     """Registers the servicer and the proxy, and runs the background loops as long as the server."""
 
@@ -30,7 +38,7 @@ class GatewayApp(App):
         runs: Runs,
         loops: Sequence[Callable[[], Coroutine[None, None, None]]],
         buffer: AudioBuffer,
-        channels: Sequence[grpc.aio.Channel],
+        connections: Sequence[Closable],
         *,
         warnings: Sequence[str],
     ) -> None:
@@ -41,7 +49,7 @@ class GatewayApp(App):
         self._loops = loops
         self._background: list[asyncio.Task[None]] = []
         self._buffer = buffer
-        self._channels = channels
+        self._connections = connections
         self._warnings = tuple(warnings)
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
@@ -74,11 +82,11 @@ class GatewayApp(App):
         await self._runs.hand_over()
 
     async def stop(self) -> None:
-        """Stops the background loops and closes the channels."""
+        """Stops the background loops and closes the connections."""
         await self._runs.hand_over()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._buffer.close()
-        for channel in self._channels:
-            await channel.close()
+        for connection in self._connections:
+            await connection.close()

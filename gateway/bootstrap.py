@@ -7,6 +7,7 @@ from gateway.door.access import Access
 from gateway.door.authentication import authenticator_for
 from gateway.door.certificate import Certificate
 from gateway.door.proxy import ForwardingHandler
+from gateway.door.quotas import Quotas, RequestLimit
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
 from gateway.peers.clients import Peers
@@ -20,6 +21,7 @@ from gateway.watch.follower import Follower
 from gateway.watch.watcher import Sources
 from servicekit.addresses import is_loopback
 from servicekit.channel import PeerChannel, open_channel
+from servicekit.metrics import Metrics
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
@@ -60,7 +62,11 @@ def build(settings: GatewaySettings) -> GatewayApp:
         reader,
         System(status_channels, targets=targets, token=token, warnings=warnings),
         peers.voice,
+        Quotas(settings),
     )
+    metrics, limits = Metrics(), list[RequestLimit]()
+    if settings.requests_per_minute:
+        limits.append(RequestLimit(authenticator_for(settings), settings, metrics))
     app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
@@ -68,10 +74,10 @@ def build(settings: GatewaySettings) -> GatewayApp:
         runs,
         (checkpointer.run, claimer.run, follower.run),
         buffer,
-        (storage, story, voice, *status_channels.values()),
+        (storage, story, voice, *status_channels.values(), *limits),
         warnings=warnings,
     )
-    app.authenticator = authenticator_for(settings)
+    app.metrics, app.authenticator = metrics, limits[0] if limits else authenticator_for(settings)
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         app.credentials = Certificate(settings.tls_cert_file, settings.tls_key_file).credentials()
     return app

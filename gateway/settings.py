@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from servicekit.addresses import is_loopback_host
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, Listen, ServiceSettings, variables
+from servicekit.settings import CommaList, Listen, ServiceSettings, StoreUrl, variables
 
 SYMMETRIC: Final = ("HS256",)
 ASYMMETRIC: Final = ("ES256", "RS256")
@@ -67,6 +67,23 @@ class GatewaySettings(ServiceSettings):
     """Seconds that a story's runs may work, waiting not counted; after that it ends with the text and audio so far"""
     max_runs: int = Field(256, ge=1, le=10_000)
     """Maximum number of stories that one gateway makes at a time; others wait in state PENDING"""
+    max_waiting: int = Field(10_000, ge=0, le=1_000_000)
+    """Maximum number of stories of all callers that wait for a place; further ones are refused. 0: no limit"""
+    requests_per_minute: int = Field(0, ge=0, le=1_000_000)
+    """Maximum number of requests of one caller in a minute; 0: no limit"""
+    stories_at_once: int = Field(0, ge=0, le=1_000_000)
+    """Maximum number of unfinished stories of one caller; 0: no limit"""
+    stories_per_day: int = Field(0, ge=0, le=1_000_000)
+    """Maximum number of new stories of one caller a day (UTC); 0: no limit"""
+    characters_per_day: int = Field(0, ge=0, le=1_000_000_000)
+    """Maximum number of narrated characters of one caller a day (UTC); 0: no limit"""
+    usd_per_day: float = Field(0.0, ge=0, le=1_000_000, allow_inf_nan=False)
+    """Maximum cost in US dollars of the stories of one caller a day (UTC); 0: no limit"""
+    usd_per_story_minute: float = Field(0.05, ge=0, le=1000, allow_inf_nan=False)
+    """US dollars that count against GATEWAY_USD_PER_DAY for each minute of an unfinished story, until it has ended"""
+    limit_store_url: StoreUrl = SecretStr("")
+    """Redis or Valkey in which the gateways count requests together, such as redis://:password@host:6379/0; unset: each
+    gateway counts its own"""
     peer_wait_seconds: float = Field(120.0, ge=0, le=3600)
     """Seconds for which a run waits for a story or voice service that cannot be reached"""
     provider_wait_seconds: float = Field(600.0, ge=0, le=86_400)

@@ -190,8 +190,8 @@ class ServiceSettings(BaseSettings):
             field.description = " ".join(field.description.split())
 
 
-def _circuit_store(value: SecretStr) -> SecretStr:
-    if value.get_secret_value() and not _is_circuit_store(value.get_secret_value()):
+def _store_url(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and not _is_store_url(value.get_secret_value()):
         raise ValueError(
             "must be redis://:password@host:port/number (or rediss://, valkey://, valkeys://), "
             "with %23, %2F, %3F and %40 for #, /, ? and @ in the password"
@@ -199,7 +199,7 @@ def _circuit_store(value: SecretStr) -> SecretStr:
     return value
 
 
-def _is_circuit_store(url: str) -> bool:
+def _is_store_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -217,12 +217,14 @@ def _is_circuit_store(url: str) -> bool:
     )
 
 
+StoreUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_store_url)]
+"""Address of a Redis or Valkey server"""
+
+
 class SharingSettings(ServiceSettings):
     """The settings of a service whose replicas can share their circuit breakers."""
 
-    circuit_store_url: Annotated[SecretStr, AfterValidator(_circuit_store)] = Field(
-        SecretStr(""), validation_alias="CIRCUIT_STORE_URL"
-    )
+    circuit_store_url: StoreUrl = Field(SecretStr(""), validation_alias="CIRCUIT_STORE_URL")
     """Redis or Valkey through which the replicas of a service share their circuit breakers, such as
     redis://:password@host:6379/0; unset: each replica has its own"""
 

@@ -65,8 +65,9 @@ class StoryStore(Protocol):
 
         The child and the hero that it names are copied into it as they are stored now; the store adds itself to its
         embedded parts where it is one. Raises ALREADY_EXISTS / REQUEST_ID_REUSED, NOT_FOUND / STORY_DELETED,
-        CHILD_NOT_FOUND, HERO_NOT_FOUND or (for its parent) STORY_NOT_FOUND, and WRONG_STATE where the parent's text
-        is not whole.
+        CHILD_NOT_FOUND, HERO_NOT_FOUND or (for its parent) STORY_NOT_FOUND, WRONG_STATE where the parent's text is not
+        whole, and RESOURCE_EXHAUSTED / CALLER_QUOTA_EXCEEDED where the story is new and beyond its quota (see
+        `quotas.check_quota`): of calls at once, as many as there is room for are not refused.
         """
 
     async def get(self, owner: str, story_id: str, *, full: bool) -> storage_pb2.StoryRecord:
@@ -88,7 +89,7 @@ class StoryStore(Protocol):
         """Makes a change; False when it had been made before.
 
         Raises ABORTED / REVISION_MISMATCH, FAILED_PRECONDITION / WRONG_STATE and, for what can be repeated,
-        ALREADY_EXISTS / REQUEST_ID_REUSED.
+        ALREADY_EXISTS / REQUEST_ID_REUSED and RESOURCE_EXHAUSTED / CALLER_QUOTA_EXCEEDED.
         """
 
     async def delete(self, owner: str, story_id: str) -> Sequence[ObjectKey]:
@@ -153,6 +154,13 @@ class StoryStore(Protocol):
         """Returns the audio `audio_id` of a story, finished or in progress; None where there is none.
 
         With "" it is the finished one, or else that in progress.
+        """
+
+    async def usage(self, owner: str | None, days: int) -> Sequence[common_pb2.UsageEntry]:
+        """Returns what `owner`, or None: every owner, used on each of the last `days`, newest first.
+
+        `create` counts each new story, and what ends an attempt counts it, once, in the same transaction. Nothing that
+        removes a story changes it.
         """
 
     async def scan(self, after: str) -> Sequence[tuple[str, str]]:

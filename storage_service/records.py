@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from servicekit.ids import is_id
 from tale.common.v1 import common_pb2
-from tale.storage.v1 import segment_pb2
+from tale.storage.v1 import segment_pb2, storage_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class NewStory:
     story: common_pb2.Story
     repeat: RepeatKey | None = None
     lease: int | None = None
+    quota: storage_pb2.Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Retry:
 
     repeat: RepeatKey | None = None
     lease: int | None = None
+    quota: storage_pb2.Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Narrate:
     voice: common_pb2.VoiceSelection
     repeat: RepeatKey | None = None
     lease: int | None = None
+    quota: storage_pb2.Quota | None = None
 
 
 Profile = TypeVar("Profile", common_pb2.Child, common_pb2.Hero)

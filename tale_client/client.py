@@ -156,3 +156,4 @@ class TaleClient:
     list_models = _finished(TaleCalls.list_models)
     system_status = _finished(TaleCalls.system_status)
     reset_circuit = _finished(TaleCalls.reset_circuit)
+    usage = _finished(TaleCalls.usage)

@@ -103,6 +103,7 @@ def _mask(fields: Sequence[str]) -> FieldMask | None:
 
 
 GET_SYSTEM_STATUS: Final = Rpc(gateway_pb2.GetSystemStatusRequest, gateway_pb2.GetSystemStatusResponse)
+GET_USAGE: Final = Rpc(gateway_pb2.GetUsageRequest, gateway_pb2.GetUsageResponse)
 LIST_MODELS: Final = Rpc(story_pb2.ListModelsRequest, story_pb2.ListModelsResponse)
 LIST_PROVIDERS: Final = Rpc(voice_pb2.ListProvidersRequest, voice_pb2.ListProvidersResponse)
 LIST_VOICES: Final = Rpc(voice_pb2.ListVoicesRequest, voice_pb2.ListVoicesResponse)
@@ -200,6 +201,13 @@ class ServiceCalls(Calls):
         """
         response = await self._unary(RESET_CIRCUIT, gateway_pb2.ResetCircuitRequest(service=service, name=name))
         return response.circuit
+
+    async def usage(self, days: int = 30, *, all_owners: bool = False) -> gateway_pb2.GetUsageResponse:
+        """Returns the stories, characters, tokens and US dollars of each of the last `days` (UTC), newest first.
+
+        `all_owners`: not of this caller alone; for operators.
+        """
+        return await self._unary(GET_USAGE, gateway_pb2.GetUsageRequest(days=days, all_owners=all_owners))
 
 
 def _read(place: Path) -> bytes:

@@ -38,7 +38,7 @@ _FOR_BOUND: Final[Mapping[str, MethodDescriptor]] = {
         *_paths(_VOICE, "ListProviders", "ListVoices", "Transcribe"),
         *_paths(_STORY, "ListModels"),
     )
-    if method.name != "EraseChild"
+    if method.name not in {"EraseChild", "GetUsage"}
 }
 """What a caller that is bound to children may call; the fields of a request say whose it is."""
 LIST_CHILDREN: Final = f"/{_PROFILE.full_name}/ListChildren"

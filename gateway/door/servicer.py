@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from gateway.door.access import without_details
 from gateway.door.audit import note
+from gateway.door.quotas import Quotas
 from gateway.door.system import System
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -21,6 +22,7 @@ from gateway.watch.cursor import Cursor, Position, R, chunks_of, fill_audio
 from gateway.watch.watcher import Sources, Watching
 from servicekit.channel import remaining
 from servicekit.context import current
+from servicekit.errors import DomainError
 from servicekit.ids import fingerprint, new_id
 from servicekit.reasons import explained
 from servicekit.waiting import Finisher
@@ -50,13 +52,14 @@ log = structlog.get_logger(__name__)
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """GatewayService for the owner of each call. Requests have been validated."""
 
-    def __init__(self, sources: Sources, reader: AudioReader, system: System, voice: VoiceStub) -> None:
+    def __init__(self, sources: Sources, reader: AudioReader, system: System, voice: VoiceStub, quotas: Quotas) -> None:
         self._sources = sources
         self._voice = voice
         self._storage = sources.storage
         self._runs = sources.runs
         self._reader = reader
         self._system = system
+        self._quotas = quotas
         # A lease that storage has granted must be used, also when the caller leaves.
         self._finisher = Finisher()
 
@@ -219,6 +222,16 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         circuit = await self._system.reset_circuit(request.service, request.name, timeout=_seconds_left(context))
         return gateway_pb2.ResetCircuitResponse(circuit=circuit)
 
+    async def GetUsage(  # noqa: N802
+        self, request: gateway_pb2.GetUsageRequest, context: Context
+    ) -> gateway_pb2.GetUsageResponse:
+        """Returns what the caller used by day; that of all owners to operators."""
+        if request.all_owners and not current().operator:
+            raise DomainError("OPERATOR_ONLY", "Only operators may see what other callers used.")
+        wanted = converted(storage_pb2.GetUsageRequest, request)
+        usage = await invoke(self._storage.GetUsage, wanted, timeout=_seconds_left(context), repeatable=True)
+        return gateway_pb2.GetUsageResponse(entries=usage.entries)
+
     def _follow(self, cursor: Cursor[R], position: Position) -> AsyncIterator[R]:
         owner = current().owner
         return Watching(cursor, self._sources, owner=owner, include_audio=position.include_audio).responses()
@@ -235,14 +248,17 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             story=_initial(request.spec),
         )
         self._runs.refuse_if_draining()
+        self._quotas.refuse_if_full()
         if wanted.story.narrate:
             await refuse_unreadable(self._voice, wanted.story, wanted.story.voice)
         return await self._finisher.run(self._start(wanted, timeout=_seconds_left(context)))
 
     async def _start(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
-        with self._runs.place() as lease:
+        with self._runs.place() as lease, self._quotas.storing():
             if lease is not None:
                 request.lease.CopyFrom(lease)
+            if (quota := self._quotas.of_story(waits=lease is None)) is not None:
+                request.quota.CopyFrom(quota)
             since = time.monotonic()
             record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
             note(record.story, "story")
@@ -255,6 +271,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     def _requested(self, kind: type[M], request: Message) -> M:
         """Returns the change that a request asks for, idempotent by its request id."""
         self._runs.refuse_if_draining()
+        self._quotas.refuse_if_full()
         change = kind(fingerprint=fingerprint(request, without=_WITHOUT_REQUEST_ID))
         change.MergeFrom(converted(kind, request))
         return change
@@ -266,9 +283,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         *,
         timeout: float,
     ) -> common_pb2.Story:
-        with self._runs.place() as lease:
+        with self._runs.place() as lease, self._quotas.storing():
             if lease is not None:
                 requested.lease.CopyFrom(lease)
+            if (quota := self._quotas.of_story(waits=lease is None)) is not None:
+                change.quota.CopyFrom(quota)
             since = time.monotonic()
             updated = await invoke(self._storage.UpdateStory, change, timeout=timeout, wait_for_ready=True)
             if updated.changed and lease is not None:

@@ -1,5 +1,6 @@
 """Stores what runs have made, and reports what is new in stories."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -11,6 +12,7 @@ from storage_service.embedded.audio import find_digest, note_use
 from storage_service.embedded.database import Transaction
 from storage_service.embedded.rows import WORKED, load_facts, load_segments, load_text, split_parts, timestamp
 from storage_service.embedded.search import enter, is_found, leave
+from storage_service.embedded.usage import count_attempts
 from storage_service.messages import ChangePage
 from storage_service.records import Digest
 from storage_service.stories.checkpoints import Advance, CheckpointRefused, RunFacts, judge
@@ -206,17 +208,31 @@ def _audio_id(facts: RunFacts, narration: common_pb2.NarrationHeader | None) -> 
 
 
 def store_attempts(
-    tx: Transaction, story_id: str, attempts: Iterable[common_pb2.Attempt], *, ended: int | None
+    tx: Transaction,
+    story_id: str,
+    attempts: Iterable[common_pb2.Attempt],
+    *,
+    ended: int | None,
+    counted: bool = True,
 ) -> None:
-    """Adds attempts, each in place of an earlier line of its id.
+    """Adds attempts, each in place of an earlier line of its id, and counts what they used.
 
-    Where the story `ended`, one that is still STARTED is stored as cancelled then.
+    Where the story `ended`, one that is still STARTED is stored as cancelled then. Those of an
+    import are not `counted`.
     """
     end_time = None if ended is None else timestamp(ended)
+    # Of lines with the same id the last one counts.
+    lines = {attempt.attempt_id: _ended(attempt, end_time) for attempt in attempts}
+    if counted:
+        known = tx.execute(
+            "SELECT attempt FROM story_attempts WHERE story_id = ? AND attempt_id IN (SELECT value FROM json_each(?))",
+            (story_id, json.dumps([*lines])),
+        )
+        count_attempts(tx, story_id, lines.values(), [common_pb2.Attempt.FromString(row[0]) for row in known])
     tx.executemany(
         "INSERT INTO story_attempts (story_id, attempt_id, attempt) VALUES (?, ?, ?)"
         " ON CONFLICT (story_id, attempt_id) DO UPDATE SET attempt = excluded.attempt",
-        [(story_id, attempt.attempt_id, _ended(attempt, end_time).SerializeToString()) for attempt in attempts],
+        [(story_id, attempt_id, line.SerializeToString()) for attempt_id, line in lines.items()],
     )
 
 

@@ -21,6 +21,7 @@ from storage_service.embedded.profiles import load_profile
 from storage_service.embedded.removals import delete_story
 from storage_service.embedded.rows import WORKED, load_facts, load_record
 from storage_service.embedded.search import enter, leave, list_stories
+from storage_service.embedded.usage import count_story, load_usage, refuse_beyond
 from storage_service.errors import resource_deleted, revision_mismatch, story_not_found
 from storage_service.messages import body_of, generation_of, without_segments
 from storage_service.records import (
@@ -100,14 +101,16 @@ def _update(tx: Transaction, owner: str, story_id: str, change: Change, expected
             return _rate(tx, story_id, rating, row["rating"])
         case Cancel():
             _cancel(tx, story_id)
-        case Retry(repeat, lease):
+        case Retry(repeat, lease, quota):
+            refuse_beyond(tx, owner, quota, waits=lease is None, narrates=bool(row["narrate"]))
             store_request(tx, owner, "Retry", repeat, story_id)
             # One whose text is not whole is not found until it is.
             leave(tx, story_id)
             tx.execute(_BEGIN_AGAIN, (PENDING, tx.now, story_id))
             enter(tx, story_id)
             _take(tx, story_id, lease)
-        case Narrate(voice, repeat, lease):
+        case Narrate(voice, repeat, lease, quota):
+            refuse_beyond(tx, owner, quota, waits=lease is None)
             store_request(tx, owner, "Narrate", repeat, story_id)
             tx.execute(_BEGIN_AGAIN, (NARRATING, tx.now, story_id))
             _close_manifest(tx, story_id, voice)
@@ -213,9 +216,11 @@ def _find_or_insert(tx: Transaction, owner: str, new: NewStory) -> tuple[str, bo
         return known, False
     if _is_known(tx, owner, new.story_id):
         return new.story_id, False
+    refuse_beyond(tx, owner, new.quota, waits=new.lease is None, creates=True, narrates=new.story.narrate)
     record = storage_pb2.StoryRecord(owner=owner, spec=new.spec, story=_resolved(tx, owner, new))
     store_request(tx, owner, "CreateStory", new.repeat, new.story_id)
     _insert_story(tx, record)
+    count_story(tx, owner)
     if new.lease is not None:
         take_lease(tx, new.story_id, new.lease)
     return new.story_id, True
@@ -276,7 +281,7 @@ def _insert_story(tx: Transaction, record: storage_pb2.StoryRecord) -> None:
             "INSERT INTO story_generations (story_id, generation) VALUES (?, ?)",
             (story.id, generation.SerializeToString()),
         )
-    store_attempts(tx, story.id, story.attempts, ended=None)
+    store_attempts(tx, story.id, story.attempts, ended=None, counted=False)
     store_problems(tx, story.id, story.problems)
     enter(tx, story.id)
 
@@ -342,6 +347,7 @@ class SqliteStoryStore(SqliteStore):
     manifest = reading(load_manifest)
     attach_audio = writing(attach_audio)
     find_audio = reading(find_audio)
+    usage = reading(load_usage)
     scan = reading(_scan)
     restore = writing(_restore)
 

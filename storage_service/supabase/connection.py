@@ -17,6 +17,7 @@ from storage_service.errors import (
     revision_mismatch,
     storage_conflict,
 )
+from storage_service.stories.quotas import over_quota
 from storage_service.supabase.errors import PROVIDER, SupabaseError
 from storage_service.supabase.rows import to_time_text
 from storage_service.upstream import breaker_config, outgoing_calls
@@ -172,6 +173,8 @@ def check_refusal(answer: Mapping[str, Any], resource_id: str, *, noun: str = "s
     reason = answer.get("refused")
     if reason is not None:
         detail = answer.get("detail") or {}
+        if reason == "QUOTA":
+            raise over_quota(**detail)
         raise _error(reason, detail, str(detail.get("id", resource_id)), noun)
 
 

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from storage_service.messages import add_facts, add_generation, excerpt_of, listed
 from storage_service.records import Position, Profile, RepeatKey
+from storage_service.stories.quotas import CHARACTERS_PER_MINUTE
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -102,12 +103,34 @@ def from_attempts(attempts: Sequence[common_pb2.Attempt]) -> list[dict[str, Any]
             "reason": to_text(attempt.reason),
             "cost_usd": attempt.cost_usd,
             "cost_known": attempt.cost_known,
+            **{name: getattr(attempt, name) for name in ("characters", "prompt_tokens", "completion_tokens")},
             "started_at": attempt.start_time.ToJsonString() if attempt.HasField("start_time") else None,
             "ended_at": attempt.end_time.ToJsonString() if attempt.HasField("end_time") else None,
             "attempt": encoded(attempt),
         }
         for attempt in attempts
     ]
+
+
+def from_quota(quota: storage_pb2.Quota | None) -> dict[str, Any]:
+    """Returns the bounds that are set, for `tales.check_quota`."""
+    if quota is None:
+        return {}
+    given = {field.name: value for field, value in quota.ListFields()}
+    return {"quota": {**given, "characters_per_minute": CHARACTERS_PER_MINUTE}}
+
+
+def to_usage(row: Mapping[str, Any]) -> common_pb2.UsageEntry:
+    """Returns a row of `tales.usage`."""
+    of_calls = row["kind"] != "STORY"
+    numbers = ("characters", "prompt_tokens", "completion_tokens", "cost_usd")
+    return common_pb2.UsageEntry(
+        date=row["day"],
+        kind=common_pb2.AttemptKind.Value(f"ATTEMPT_KIND_{row['kind']}") if of_calls else 0,  # type: ignore[arg-type]
+        stories=0 if of_calls else row["calls"],
+        calls=row["calls"] if of_calls else 0,
+        **{name: row[name] for name in ("owner", "provider", "model", *numbers)},
+    )
 
 
 def from_ending(now: str | None) -> dict[str, str]:

@@ -25,6 +25,7 @@ from storage_service.records import (
     StoredAudio,
     UnfinishedAudio,
 )
+from storage_service.stories.quotas import MOST_ENTRIES
 from storage_service.stories.states import check_change, is_final
 from storage_service.supabase.audio import from_audio, to_audio, to_keys, to_manifest, to_unfinished
 from storage_service.supabase.connection import SupabaseStore, check_refusal
@@ -39,6 +40,7 @@ from storage_service.supabase.rows import (
     from_filter,
     from_position,
     from_problems,
+    from_quota,
     from_repeat,
     to_base64,
     to_name,
@@ -48,6 +50,7 @@ from storage_service.supabase.rows import (
     to_summary,
     to_text,
     to_timestamp,
+    to_usage,
 )
 from storage_service.supabase.schema import check
 from tale.common.v1 import common_pb2
@@ -240,7 +243,7 @@ class SupabaseStoryStore(SupabaseStore):
             "create_story",
             new.story.parent_story_id or new.story_id,
             owner=owner,
-            story=from_new(new),
+            story=from_new(new) | from_quota(new.quota),
             problems=from_problems(new.story.problems),
             request=from_repeat("CreateStory", new.repeat),
             lease_us=new.lease,
@@ -273,12 +276,13 @@ class SupabaseStoryStore(SupabaseStore):
         given: dict[str, object] = {"kind": type(change).__name__}
         repeat: RepeatKey | None = None
         lease: int | None = None
+        quota: storage_pb2.Quota | None = None
         match change:
             case Rate(rating):
                 given["rating"] = rating
-            case Narrate(voice, repeat, lease):
+            case Narrate(voice, repeat, lease, quota):
                 given["voice"] = encoded(voice)
-            case Retry(repeat, lease):
+            case Retry(repeat, lease, quota):
                 pass
             case Cancel():
                 given |= from_ending(self._connection.now())
@@ -288,7 +292,7 @@ class SupabaseStoryStore(SupabaseStore):
             safe=isinstance(change, Rate) and expected_revision is None,
             owner=owner,
             story_id=story_id,
-            change=given,
+            change=given | from_quota(quota),
             request=from_repeat(type(change).__name__, repeat),
             lease_us=lease,
             expected_revision=expected_revision,
@@ -363,6 +367,11 @@ class SupabaseStoryStore(SupabaseStore):
             "attach_audio", story_id, story_id=story_id, lease_token=lease_token, audio=from_audio(audio, key)
         )
         return AttachResult(common_pb2.StoryAudio.FromString(from_base64(answer["audio"])), to_keys(answer["dropped"]))
+
+    async def usage(self, owner: str | None, days: int) -> Sequence[common_pb2.UsageEntry]:
+        """Returns what was used."""
+        rows = await self._connection.timed_rpc("get_usage", owner=owner, days=days, limit=MOST_ENTRIES)
+        return [to_usage(row) for row in rows]
 
     async def scan(self, after: str) -> Sequence[tuple[str, str]]:
         """Returns owners and ids of stories, by id."""

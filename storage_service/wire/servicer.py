@@ -26,6 +26,7 @@ from storage_service.records import (
 )
 from storage_service.stories.absence import Absence
 from storage_service.stories.housekeeper import Remover
+from storage_service.stories.quotas import DEFAULT_DAYS
 from storage_service.wire.paging import page_of
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2, storage_pb2_grpc
@@ -67,6 +68,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
             story=request.story,
             repeat=_repeat_key(request),
             lease=_lease_of(request),
+            quota=_quota_of(request),
         )
         record, created = await self._stories.create(current().owner, new)
         return storage_pb2.CreateStoryResponse(record=record, created=created)
@@ -202,6 +204,12 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         response.expire_time.FromMicroseconds(signed.expire_time)
         return response
 
+    async def GetUsage(self, request: storage_pb2.GetUsageRequest, context: _Context) -> storage_pb2.GetUsageResponse:  # noqa: N802 - the contract's name
+        """Returns what was used."""
+        del context
+        owner = None if request.all_owners else current().owner
+        return storage_pb2.GetUsageResponse(entries=await self._stories.usage(owner, request.days or DEFAULT_DAYS))
+
 
 def _check_each_once(
     field: str, entries: Collection[storage_pb2.StoryPosition] | Collection[storage_pb2.StoryCheckpoint]
@@ -216,9 +224,10 @@ def _change(request: storage_pb2.UpdateStoryRequest) -> Change:
         case "rating":
             return Rate(request.rating)
         case "retry":
-            return Retry(_repeat_key(request.retry), _lease_of(request.retry))
+            return Retry(_repeat_key(request.retry), _lease_of(request.retry), _quota_of(request))
         case "narrate":
-            return Narrate(request.narrate.voice, _repeat_key(request.narrate), _lease_of(request.narrate))
+            narrate = request.narrate
+            return Narrate(narrate.voice, _repeat_key(narrate), _lease_of(narrate), _quota_of(request))
         case _:
             return Cancel()
 
@@ -229,3 +238,7 @@ def _repeat_key(asked: _Repeatable) -> RepeatKey | None:
 
 def _lease_of(asked: _Repeatable) -> int | None:
     return asked.lease.duration.ToMicroseconds() if asked.HasField("lease") else None
+
+
+def _quota_of(asked: storage_pb2.CreateStoryRequest | storage_pb2.UpdateStoryRequest) -> storage_pb2.Quota | None:
+    return asked.quota if asked.HasField("quota") else None

@@ -29,6 +29,7 @@ COMMANDS: Final = {
         "Show all services, their embedded parts, and the settings that replace them.",
     ),
     "circuits": ("tale_client.cli.cluster", "Show the circuit breakers of all services, and reset one."),
+    "usage": ("tale_client.cli.cluster", "Show what you used by day: stories, characters, tokens, US dollars."),
     "up": ("tale_cluster.commands", "Run all services in this terminal."),
     "demo": ("tale_cluster.commands", "Start the services, create one story, and stop the services."),
     "keys": ("tale_cluster.commands", "Make, list and revoke API keys of the gateway."),

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 from google.protobuf.json_format import MessageToDict
 
-from tale.common.v1 import status_pb2
+from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
@@ -22,6 +22,7 @@ from tale_client.client import AsyncTaleClient
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
 _MODELS_HEADER: Final = ("MODEL", "STATUS", "LANGUAGES", "US DOLLARS PER MILLION TOKENS (INPUT / OUTPUT)")
 _PROVIDERS_HEADER: Final = ("PROVIDER", "STATUS", "LANGUAGES")
+_USAGE_HEADER: Final = ("DAY", "PROVIDER", "MODEL", "STORIES", "CALLS", "CHARACTERS", "TOKENS IN / OUT", "US DOLLARS")
 _VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME", "ABOUT")
 
 
@@ -208,6 +209,35 @@ def reset_command(ctx: click.Context, name: str, *, service: str, as_json: bool,
     as_json = as_json or bool(before.get("as_json"))
     circuit = request(target, lambda client: client.reset_circuit(name, service=service))
     click.echo(json_of(circuit) if as_json else f"The circuit {one_line(circuit.name)} is {_state(circuit)}.")
+
+
+@click.command("usage")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 366), help="Days of UTC, with today.")
+@click.option("--all-owners", is_flag=True, help="What every caller used; for operators.")
+@json_option
+@target_option
+def usage_command(*, days: int, all_owners: bool, as_json: bool, target: str) -> None:
+    """Show the stories, characters, tokens and US dollars that you used, by day and model or voice.
+
+    Stories that were deleted count too. With --json: one object with the fields of GetUsageResponse.
+    """
+    usage = request(target, lambda client: client.usage(days, all_owners=all_owners))
+    if as_json:
+        click.echo(json_of(usage))
+        return
+    owners = ("OWNER",) if all_owners else ()
+    print_table(owners + _USAGE_HEADER, [_usage(each, all_owners=all_owners) for each in usage.entries])
+    total = sum(each.cost_usd for each in usage.entries)
+    click.echo(f"{sum(each.stories for each in usage.entries)} stories, {total:.2f} US dollars in {days} days.")
+
+
+def _usage(entry: common_pb2.UsageEntry, *, all_owners: bool) -> tuple[str, ...]:
+    owner = (one_line(entry.owner),) if all_owners else ()
+    if not entry.calls:
+        return *owner, entry.date, "", "", str(entry.stories), "", "", "", ""
+    tokens = f"{entry.prompt_tokens} / {entry.completion_tokens}" if entry.prompt_tokens else ""
+    used = (str(entry.calls), str(entry.characters), tokens, f"{entry.cost_usd:.4f}")
+    return *owner, entry.date, one_line(entry.provider), one_line(entry.model), "", *used
 
 
 def _circuits_of(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.GetSystemStatusResponse:

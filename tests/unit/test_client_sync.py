@@ -311,6 +311,13 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
         gateway_pb2.ResetCircuitResponse(circuit=circuits_pb2.CircuitStatus(name="models")),
         "models",
     ),
+    (
+        "GetUsage",
+        lambda client: [each.stories for each in client.usage(7, all_owners=True).entries],
+        gateway_pb2.GetUsageRequest(days=7, all_owners=True),
+        gateway_pb2.GetUsageResponse(entries=[common_pb2.UsageEntry(stories=2)]),
+        [2],
+    ),
 ]
 
 

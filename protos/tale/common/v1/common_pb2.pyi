@@ -919,6 +919,68 @@ class Attempt(_message.Message):
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
+class UsageEntry(_message.Message):
+    """What one owner used of one model or voice on one day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STORIES_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    CHARACTERS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """Day of UTC, as in 2026-11-30: that on which storage recorded the end of a call."""
+    owner: _builtins.str
+    """Owner."""
+    kind: Global___AttemptKind.ValueType
+    """MODEL_CALL or SPEECH_CALL; unset in the entry that counts the stories."""
+    provider: _builtins.str
+    """Provider that was called."""
+    model: _builtins.str
+    """Model that was called."""
+    stories: _builtins.int
+    """Stories that were requested."""
+    calls: _builtins.int
+    """Calls that ended, successful or not."""
+    characters: _builtins.int
+    """Characters sent to a voice; of calls to a model, characters of the text that was released."""
+    prompt_tokens: _builtins.int
+    """Tokens read."""
+    completion_tokens: _builtins.int
+    """Tokens written."""
+    cost_usd: _builtins.float
+    """Cost in US dollars, estimated where a provider does not report it."""
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        kind: Global___AttemptKind.ValueType = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        stories: _builtins.int = ...,
+        calls: _builtins.int = ...,
+        characters: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        completion_tokens: _builtins.int = ...,
+        cost_usd: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "characters", b"characters", "completion_tokens", b"completion_tokens", "cost_usd", b"cost_usd", "date", b"date", "kind", b"kind", "model", b"model", "owner", b"owner", "prompt_tokens", b"prompt_tokens", "provider", b"provider", "stories", b"stories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageEntry: _TypeAlias = UsageEntry  # noqa: Y015
+
+@_typing.final
 class Span(_message.Message):
     """A half-open range."""
 

@@ -112,6 +112,11 @@ class GatewayServiceStub(object):
                 request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitRequest.SerializeToString,
                 response_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/tale.gateway.v1.GatewayService/GetUsage',
+                request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer(object):
@@ -243,6 +248,14 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Returns what the caller used by day: stories, characters, tokens and US dollars, also for stories that are deleted.
+        Errors: OPERATOR_ONLY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -320,6 +333,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ResetCircuit,
                     request_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitRequest.FromString,
                     response_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageRequest.FromString,
+                    response_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -730,6 +748,33 @@ class GatewayService(object):
             '/tale.gateway.v1.GatewayService/ResetCircuit',
             tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitRequest.SerializeToString,
             tale_dot_gateway_dot_v1_dot_gateway__pb2.ResetCircuitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.gateway.v1.GatewayService/GetUsage',
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageRequest.SerializeToString,
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -97,6 +97,10 @@ class GatewayServiceStub:
     """Closes a circuit breaker of any service. For operators.
     Errors: CIRCUIT_NOT_FOUND.
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetUsageRequest, _gateway_pb2.GetUsageResponse]
+    """Returns what the caller used by day: stories, characters, tokens and US dollars, also for stories that are deleted.
+    Errors: OPERATOR_ONLY.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -166,6 +170,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ResetCircuit: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ResetCircuitRequest, _gateway_pb2.ResetCircuitResponse]  # type: ignore[assignment]
     """Closes a circuit breaker of any service. For operators.
     Errors: CIRCUIT_NOT_FOUND.
+    """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetUsageRequest, _gateway_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Returns what the caller used by day: stories, characters, tokens and US dollars, also for stories that are deleted.
+    Errors: OPERATOR_ONLY.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -323,6 +331,16 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_gateway_pb2.ResetCircuitResponse, _abc.Awaitable[_gateway_pb2.ResetCircuitResponse]]:
         """Closes a circuit breaker of any service. For operators.
         Errors: CIRCUIT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _gateway_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetUsageResponse, _abc.Awaitable[_gateway_pb2.GetUsageResponse]]:
+        """Returns what the caller used by day: stories, characters, tokens and US dollars, also for stories that are deleted.
+        Errors: OPERATOR_ONLY.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

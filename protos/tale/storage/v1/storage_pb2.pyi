@@ -140,6 +140,48 @@ class LeaseRequest(_message.Message):
 Global___LeaseRequest: _TypeAlias = LeaseRequest  # noqa: Y015
 
 @_typing.final
+class Quota(_message.Message):
+    """What the owner of a new or continued story may use. 0: no limit. It is checked in the transaction that stores the story."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_UNFINISHED_FIELD_NUMBER: _builtins.int
+    MAX_STORIES_PER_DAY_FIELD_NUMBER: _builtins.int
+    MAX_CHARACTERS_PER_DAY_FIELD_NUMBER: _builtins.int
+    MAX_USD_PER_DAY_FIELD_NUMBER: _builtins.int
+    USD_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_FIELD_NUMBER: _builtins.int
+    max_unfinished: _builtins.int
+    """Unfinished stories."""
+    max_stories_per_day: _builtins.int
+    """New stories on one day of UTC."""
+    max_characters_per_day: _builtins.int
+    """Narrated characters on one day, with those that the unfinished stories are expected to have."""
+    max_usd_per_day: _builtins.float
+    """US dollars on one day, with those that the unfinished stories are expected to cost."""
+    usd_per_minute: _builtins.float
+    """US dollars that a minute of an unfinished story is expected to cost."""
+    max_waiting: _builtins.int
+    """Stories of all owners that wait for a run; it counts for a story that is stored without a lease."""
+    def __init__(
+        self,
+        *,
+        max_unfinished: _builtins.int = ...,
+        max_stories_per_day: _builtins.int = ...,
+        max_characters_per_day: _builtins.int = ...,
+        max_usd_per_day: _builtins.float = ...,
+        usd_per_minute: _builtins.float = ...,
+        max_waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_characters_per_day", b"max_characters_per_day", "max_stories_per_day", b"max_stories_per_day", "max_unfinished", b"max_unfinished", "max_usd_per_day", b"max_usd_per_day", "max_waiting", b"max_waiting", "usd_per_minute", b"usd_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quota: _TypeAlias = Quota  # noqa: Y015
+
+@_typing.final
 class CreateStoryRequest(_message.Message):
     """A new story."""
 
@@ -151,6 +193,7 @@ class CreateStoryRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     STORY_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the new story, chosen by the caller."""
     request_id: _builtins.str
@@ -169,6 +212,10 @@ class CreateStoryRequest(_message.Message):
     def lease(self) -> Global___LeaseRequest:
         """Claims the story in the same transaction if it is new; unset: no claim."""
 
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """What the owner may use. A request that is known is not checked again."""
+
     def __init__(
         self,
         *,
@@ -178,10 +225,11 @@ class CreateStoryRequest(_message.Message):
         spec: _common_pb2.StorySpec | None = ...,
         story: _common_pb2.Story | None = ...,
         lease: Global___LeaseRequest | None = ...,
+        quota: Global___Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "spec", b"spec", "story", b"story"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "quota", b"quota", "spec", b"spec", "story", b"story"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "lease", b"lease", "request_id", b"request_id", "spec", b"spec", "story", b"story", "story_id", b"story_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "lease", b"lease", "quota", b"quota", "request_id", b"request_id", "spec", b"spec", "story", b"story", "story_id", b"story_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +385,7 @@ class UpdateStoryRequest(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
     NARRATE_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story."""
     expected_revision: _builtins.int
@@ -359,6 +408,10 @@ class UpdateStoryRequest(_message.Message):
         audio is stored.
         """
 
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """What the owner may use, for `retry` and `narrate`. A request that is known is not checked again."""
+
     def __init__(
         self,
         *,
@@ -368,10 +421,11 @@ class UpdateStoryRequest(_message.Message):
         cancel: Global___CancelChange | None = ...,
         retry: Global___RetryChange | None = ...,
         narrate: Global___NarrateChange | None = ...,
+        quota: Global___Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "cancel", b"cancel", "change", b"change", "expected_revision", b"expected_revision", "narrate", b"narrate", "rating", b"rating", "retry", b"retry"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "cancel", b"cancel", "change", b"change", "expected_revision", b"expected_revision", "narrate", b"narrate", "quota", b"quota", "rating", b"rating", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "cancel", b"cancel", "change", b"change", "expected_revision", b"expected_revision", "narrate", b"narrate", "rating", b"rating", "retry", b"retry", "story_id", b"story_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "cancel", b"cancel", "change", b"change", "expected_revision", b"expected_revision", "narrate", b"narrate", "quota", b"quota", "rating", b"rating", "retry", b"retry", "story_id", b"story_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
@@ -1375,3 +1429,53 @@ class GetAudioUrlResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAudioUrlResponse: _TypeAlias = GetAudioUrlResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Requests what was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    ALL_OWNERS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    """Days of UTC, with the present one; 0: 30."""
+    all_owners: _builtins.bool
+    """Every owner."""
+    def __init__(
+        self,
+        *,
+        days: _builtins.int = ...,
+        all_owners: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_owners", b"all_owners", "days", b"days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class GetUsageResponse(_message.Message):
+    """What was used: newest first, at most 5,000 entries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.UsageEntry]:
+        """By day, owner, kind, provider and model."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[_common_pb2.UsageEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015

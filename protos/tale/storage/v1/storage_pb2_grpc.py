@@ -101,6 +101,11 @@ class StorageServiceStub(object):
                 request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlRequest.SerializeToString,
                 response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/tale.storage.v1.StorageService/GetUsage',
+                request_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class StorageServiceServicer(object):
@@ -111,7 +116,8 @@ class StorageServiceServicer(object):
     def CreateStory(self, request, context):
         """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
         story names must be stored for the same owner; their snapshots are taken in the same transaction.
-        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE,
+        CALLER_QUOTA_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +140,7 @@ class StorageServiceServicer(object):
 
     def UpdateStory(self, request, context):
         """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
-        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED, CALLER_QUOTA_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,6 +217,13 @@ class StorageServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """Returns what the owner used by day, also for stories that are deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -278,6 +291,11 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     servicer.GetAudioUrl,
                     request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlRequest.FromString,
                     response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageRequest.FromString,
+                    response_serializer=tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -633,6 +651,33 @@ class StorageService(object):
             '/tale.storage.v1.StorageService/GetAudioUrl',
             tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlRequest.SerializeToString,
             tale_dot_storage_dot_v1_dot_storage__pb2.GetAudioUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.storage.v1.StorageService/GetUsage',
+            tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageRequest.SerializeToString,
+            tale_dot_storage_dot_v1_dot_storage__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

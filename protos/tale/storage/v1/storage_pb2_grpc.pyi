@@ -38,7 +38,8 @@ class StorageServiceStub:
     CreateStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]
     """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
     story names must be stored for the same owner; their snapshots are taken in the same transaction.
-    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE,
+    CALLER_QUOTA_EXCEEDED.
     """
     GetStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]
     """Returns a story.
@@ -48,7 +49,7 @@ class StorageServiceStub:
     """Lists stories, newest first."""
     UpdateStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.UpdateStoryRequest, _storage_pb2.UpdateStoryResponse]
     """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
-    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED, CALLER_QUOTA_EXCEEDED.
     """
     DeleteStory: _grpc.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]
     """Deletes a story with its audio and leaves a tombstone for its request id.
@@ -82,6 +83,8 @@ class StorageServiceStub:
     """Returns a signed URL of the finished audio.
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetUsageRequest, _storage_pb2.GetUsageResponse]
+    """Returns what the owner used by day, also for stories that are deleted."""
 
 @_typing.type_check_only
 class StorageServiceAsyncStub(StorageServiceStub):
@@ -93,7 +96,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
     CreateStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.CreateStoryRequest, _storage_pb2.CreateStoryResponse]  # type: ignore[assignment]
     """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
     story names must be stored for the same owner; their snapshots are taken in the same transaction.
-    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
+    Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE,
+    CALLER_QUOTA_EXCEEDED.
     """
     GetStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetStoryRequest, _storage_pb2.GetStoryResponse]  # type: ignore[assignment]
     """Returns a story.
@@ -103,7 +107,7 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """Lists stories, newest first."""
     UpdateStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.UpdateStoryRequest, _storage_pb2.UpdateStoryResponse]  # type: ignore[assignment]
     """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
-    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+    Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED, CALLER_QUOTA_EXCEEDED.
     """
     DeleteStory: _aio.UnaryUnaryMultiCallable[_storage_pb2.DeleteStoryRequest, _storage_pb2.DeleteStoryResponse]  # type: ignore[assignment]
     """Deletes a story with its audio and leaves a tombstone for its request id.
@@ -137,6 +141,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """Returns a signed URL of the finished audio.
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
     """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetUsageRequest, _storage_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Returns what the owner used by day, also for stories that are deleted."""
 
 class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores stories, runs and audio. The metadata `x-tale-owner` identifies the owner; ClaimStories, FollowStories,
@@ -151,7 +157,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_storage_pb2.CreateStoryResponse, _abc.Awaitable[_storage_pb2.CreateStoryResponse]]:
         """Stores a new story as PENDING. Idempotent by story id and by (owner, request id). A child, hero or parent that the
         story names must be stored for the same owner; their snapshots are taken in the same transaction.
-        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE.
+        Errors: REQUEST_ID_REUSED, STORY_DELETED, CHILD_NOT_FOUND, HERO_NOT_FOUND, STORY_NOT_FOUND, WRONG_STATE,
+        CALLER_QUOTA_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
@@ -179,7 +186,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.UpdateStoryResponse, _abc.Awaitable[_storage_pb2.UpdateStoryResponse]]:
         """Makes one change that is not part of a run: rates, cancels, retries or narrates again.
-        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED.
+        Errors: STORY_NOT_FOUND, WRONG_STATE, REVISION_MISMATCH, REQUEST_ID_REUSED, CALLER_QUOTA_EXCEEDED.
         """
 
     @_abc_1.abstractmethod
@@ -267,5 +274,13 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns a signed URL of the finished audio.
         Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
         """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _storage_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.GetUsageResponse, _abc.Awaitable[_storage_pb2.GetUsageResponse]]:
+        """Returns what the owner used by day, also for stories that are deleted."""
 
 def add_StorageServiceServicer_to_server(servicer: StorageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
