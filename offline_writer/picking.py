@@ -45,11 +45,14 @@ class Picker:
     ) -> list[Section]:
         """Returns those for listeners of this age without anything to be avoided, the best first.
 
-        Those with a field `most` are for stories of at most so many minutes. Bodies of their own come before those for
-        everybody, for the youngest even where they were heard lately.
+        Those with a field `least` or `most` are for stories of at least or at most so many minutes. Bodies of their own
+        come before those for everybody, for the youngest even where they were heard lately.
         `called` gives the names of sections in an outline.
         """
-        given = [one for one in sections if self._minutes <= int(one.fields.get("most", self._minutes))]
+        given = [
+            one for one in sections
+            if int(one.fields.get("least", 1)) <= self._minutes <= int(one.fields.get("most", self._minutes))
+        ]  # fmt: skip
         every = [section for section in given if suits(section.fields.get("readers", ""), self._readers)] or given
         allowed = [section for section in every if not self._has_avoided(section)]
 

@@ -104,7 +104,8 @@ class Teller(ABC, Generic[CastT]):
             elif found := self._sections(cast, part):
                 section = cast.picker.one(found)
                 yield self._block(
-                    cast, realiser, section, key=part, spare=part == "departure", homeward=part == "homeward",
+                    cast, realiser, section, key=part, homeward=part == "homeward",
+                    spare=part in {"departure", "choice"},
                     shorten=int(section.fields.get("shorten", _SHORTEN.get(part, 2))),
                 )  # fmt: skip
             else:
