@@ -55,6 +55,7 @@ def _reasons(telling: Telling) -> list[str]:
 
 @pytest.mark.parametrize("minutes", [1, 2, 5, 6, 10, 20, 30])
 @pytest.mark.parametrize("habits", [_OWN, _THOUSAND, _THREE_HUNDRED, _TWICE], ids=["own", "1000", "300", "twice"])
+@pytest.mark.sampled(5)
 def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes: int) -> None:
     """Within 85 to 120 per cent, within the budget of calls, with one ending at its end."""
     telling, calls = _told(tmp_path, _answerer(habits), length_minutes=minutes)
@@ -71,6 +72,7 @@ def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes
 
 
 @pytest.mark.parametrize("minutes", range(1, 31))
+@pytest.mark.sampled(7)
 def test_model_that_writes_a_thousand_words_reaches_every_length(tmp_path: Path, minutes: int) -> None:
     """Without an extension."""
     telling, calls = _told(tmp_path, _answerer(_THOUSAND), length_minutes=minutes)
@@ -354,6 +356,7 @@ def test_embedded_writer_continues_a_story_of_scenes(tmp_path: Path) -> None:
         ("", "\n\nGood night, sleep tight."),
     ],
 )
+@pytest.mark.sampled(5)
 def test_nothing_of_how_scenes_are_told_apart_is_heard(tmp_path: Path, before: str, behind: str) -> None:
     """No heading, no number, and no farewell before the last scene."""
 

@@ -52,6 +52,7 @@ class Stormy(NamedVoice):
 
 
 @pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.sampled(2)
 def test_one_call_in_five_that_fails_costs_no_narration(paid: bool) -> None:
     """At most 1.35 calls a segment, a closed circuit, and 19 of 20 told in three times the time of good weather.
 
