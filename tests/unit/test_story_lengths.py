@@ -399,6 +399,8 @@ def test_extension_that_cannot_be_paid_is_left_out(tmp_path: Path) -> None:
         length_minutes=10,
         model="openai/gpt-4o-mini",
         max_cost_usd=0.0053,
+        # What a prompt has, and with it its cost, is drawn by the id.
+        story_id="01a22d00-f1c8-7307-b0a3-6546159b3c99",
     )
 
     assert telling.whole.content_length == len(telling.text)
