@@ -174,7 +174,7 @@ def test_pieces_are_whole_sentences() -> None:
         ("bravery", "darker than dark|darker in there|three ropes"),
         ("friendship", "quarrelled|one person only"),
         ("perseverance", "knot|of glass"),
-        ("empathy", "stone in|buttons"),
+        ("empathy", "stone in|acorns"),
         ("respect", "Please excuse us|flower"),
         ("responsibility", "flame|an egg"),
         ("telling the truth", "blamed the wind|have been the wind|the crow"),
