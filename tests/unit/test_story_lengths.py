@@ -1,5 +1,6 @@
 """How long stories become, whatever a model's habits are: their outlines, their scenes, and what is said of them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.openrouter_fake import Answer, Call, Cut, broken_off, error, pieces, story, stream
+from support.openrouter_fake import DONE, Answer, Call, Cut, Finish, Usage, broken_off, error, pieces, story, stream
 from support.story_models import Telling, VirtualService, virtual_service
 
 from offline_writer import Outline, Scene
@@ -407,3 +408,21 @@ def test_extension_that_cannot_be_paid_is_left_out(tmp_path: Path) -> None:
     assert 4 == len(calls)
     assert [_SHORTER] == _reasons(telling)
     assert telling.text.endswith(ENDING)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_answers_that_are_cut_write_no_scene_twice(tmp_path: Path, share: float) -> None:
+    """A scene that has nearly all its words is followed by the next one, though every answer is cut at its length."""
+
+    def cut(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        if "plan the rest" in _prompt(call):
+            return story(text, size=200)
+        return stream(*pieces(text[: int(len(text) * share)]), Finish("length"), Usage(None), DONE)
+
+    telling, calls = _told(tmp_path, cut, length_minutes=10, seed=1)
+    asked = [re.findall(r"Write scene (\d) of", _prompt(call)) for call in calls]
+
+    assert 0.85 <= _words(telling) / 1_500 <= 1.2
+    assert sorted(filter(None, asked)) == list(filter(None, asked))
+    assert set(_reasons(telling)) <= {"ENDING_MISSING"}
