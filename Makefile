@@ -9,7 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 CODE := servicekit offline_writer story_service voice_service storage_service gateway tale_client tale_cluster standins tests tools benchmarks docs/examples
 
-export PYTHONDONTWRITEBYTECODE ?=
+# Compiled once, not by every worker and every process that a test starts.
+export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench evaluate examples clean

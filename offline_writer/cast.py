@@ -46,14 +46,7 @@ class Quest(Generic[WhoT]):
     """What is found, met or seen, where the wish is for that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """The wish in its own words."""
-
-    text: str
-
-
-PLOTS: Mapping[type, str] = {Helping: "helper", Quest: "quest", Note: "note"}
+PLOTS: Mapping[type, str] = {Helping: "helper", Quest: "quest"}
 """Keys of the stock by what was wished."""
 
 
@@ -82,7 +75,7 @@ class Cast:
 
     kind: Kind
     band: Band
-    wish: Helping[Any, Any] | Quest[Any] | Note
+    wish: Helping[Any, Any] | Quest[Any]
     moral: Section
     realm: Section
     companion: Section
@@ -107,9 +100,7 @@ class Cast:
         """The resolution, as a key of the stock."""
         if isinstance(self.wish, Helping):
             return str(self.wish.trouble.kind)
-        if isinstance(self.wish, Quest):
-            return "find" if self.wish.seen is not None else "do"
-        return "note"
+        return "find" if self.wish.seen is not None else "do"
 
 
 CastT = TypeVar("CastT", bound=Cast)

@@ -96,7 +96,7 @@ class Language(Protocol):
         ...
 
 
-_BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*\s+|\n+")
+_BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*[^\S\n]+(?!\u2014 [a-z\u0430-\u044f\u0451])|\n+")
 _QUOTES = str.maketrans("", "", '"\u201c\u201d\u00ab\u00bb')
 
 
@@ -108,7 +108,7 @@ def count_words(text: str) -> int:
 def sentence_keys(text: str) -> list[str]:
     """Returns one key for each sentence, the same for two that a listener would call the same.
 
-    A question in quotation marks and the words that report it count as two.
+    A question in quotation marks and the words that report it count as two, after a dash as one.
     """
     keys = (part.translate(_QUOTES).strip().casefold() for part in _BOUNDARY.split(text))
     return [key for key in keys if key]
@@ -183,11 +183,13 @@ def _scenes(frame: list[_Told], elastic: list[Block], budget: int) -> list[Block
         # The first scene is what makes it a journey, and where even all there is falls short, one more is told: they
         # may press the plot down to its core.
         pressed = not taken or most < budget * 9 // 10
-        least += _words(block.paragraphs, most=False)
-        most += _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
-        if (least * 10 // 11 if pressed else least + weight * (most - least)) > budget:
+        core = least + _words(block.paragraphs, most=False)
+        full = most + _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
+        if (core * 10 // 11 if pressed else core + weight * (full - core)) <= budget:
+            least, most = core, full
+            taken.append(block)
+        elif not pressed:
             break
-        taken.append(block)
     return taken
 
 

@@ -9,6 +9,8 @@ from offline_writer.brief import OfflineBrief, Outline, random_for
 from offline_writer.stock import Section, suits
 
 _SHORT = "@short"
+_BRIEF_MINUTES = 2
+"""Up to so many minutes a section heard lately is but mentioned."""
 
 
 def _names(outline: Outline | None) -> tuple[str, ...]:
@@ -45,22 +47,22 @@ class Picker:
     ) -> list[Section]:
         """Returns those for listeners of this age without anything to be avoided, the best first.
 
-        Those with a field `most` are for stories of at most so many minutes. Bodies of their own come before those for
-        everybody, for the youngest even where they were heard lately.
+        Those with a field `least` or `most` are for stories of at least or at most so many minutes. Bodies of their own
+        come before those for everybody.
         `called` gives the names of sections in an outline.
         """
-        given = [one for one in sections if self._minutes <= int(one.fields.get("most", self._minutes))]
+        given = [
+            one for one in sections
+            if int(one.fields.get("least", 1)) <= self._minutes <= int(one.fields.get("most", self._minutes))
+        ]  # fmt: skip
         every = [section for section in given if suits(section.fields.get("readers", ""), self._readers)] or given
         allowed = [section for section in every if not self._has_avoided(section)]
 
-        def rank(section: Section) -> tuple[float, bool, float, bool, float]:
+        def rank(section: Section) -> tuple[float, float, bool, float]:
             name = called(section)
             general = section.fields.get("readers", "") not in {"<", ">"}
             by_chance = random.Random(f"{self._salt} {section.id}").random()
-            return (
-                self._places.get(name, inf), general and self._readers == "youngest", -self._nights.get(name, inf),
-                general, by_chance,
-            )  # fmt: skip
+            return self._places.get(name, inf), -self._nights.get(name, inf), general, by_chance
 
         return sorted(allowed or every, key=rank)
 
@@ -77,6 +79,10 @@ class Picker:
     def in_short(self, section: Section) -> bool:
         """Returns whether the section is told in its short form."""
         return self.heard(section.id) or section.id + _SHORT in self.pinned
+
+    def mentioned(self, section: Section) -> bool:
+        """Returns whether the section, heard lately, is but mentioned: its body "again" is told."""
+        return self._minutes <= _BRIEF_MINUTES and self.in_short(section) and bool(section.body("again"))
 
     def _has_avoided(self, section: Section) -> bool:
         return any(self.avoided(line.text) for name in section.bodies for line in section.lines(name) if not line.level)

@@ -104,7 +104,8 @@ class Teller(ABC, Generic[CastT]):
             elif found := self._sections(cast, part):
                 section = cast.picker.one(found)
                 yield self._block(
-                    cast, realiser, section, key=part, spare=part == "departure", homeward=part == "homeward",
+                    cast, realiser, section, key=part, homeward=part == "homeward",
+                    spare=part in {"departure", "choice"},
                     shorten=int(section.fields.get("shorten", _SHORTEN.get(part, 2))),
                 )  # fmt: skip
             else:
@@ -173,6 +174,8 @@ class Teller(ABC, Generic[CastT]):
         brief = key in cast.shape.listed("brief") or again or not section.body()
         told = tiny if tiny is not None and brief else realiser.paragraphs(section.body())
         told, tiny = (_bare(told), tiny and _bare(tiny)) if again else (told, tiny)
+        if cast.picker.mentioned(section):
+            told = realiser.paragraphs(section.body("again"))
         return Block(
             key=key or section.key, paragraphs=told, short=tiny, shorten=shorten, homeward=homeward, spare=spare,
             scene=cast.picker.key(section),

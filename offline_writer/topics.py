@@ -15,7 +15,7 @@ UNSAFE: Final = frozenset({"violence", "weapons", "danger", "bodily", "adult"})
 """Topics of which nothing reaches a story."""
 HARD: Final = ("despair", "death", "illness", "parting", "bullying", "fear")
 """Topics that a story comforts, the heaviest first."""
-_WORD = re.compile(r"[\w$@]+(?:[-\u2019']\w+)*")
+_WORD = re.compile(r"[\w$@]+(?:[-\u2019'!]\w+)*")
 _ALWAYS: Final = frozenset({"despair", "death"})
 """Topics that are comforted whoever has them."""
 _SETS = ("people", "whom", "family", "harm", "body", "stops")
@@ -28,7 +28,7 @@ _REMEMBERED = 32_768
 """Words, more than a stock has."""
 _READ = 2_000
 """Characters of a text that are read."""
-_DIGITS = str.maketrans("013457$@", "oieastsa")
+_DIGITS = str.maketrans("013457$@!", "oieastsai")
 """What stands for letters."""
 _ALIKE = 0.8
 """How alike a misspelled word is to the one that was meant."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
 
 from offline_writer.brief import (
@@ -60,12 +60,18 @@ def _laid_out(paragraphs: list[list[str]], *, opening: str = "") -> _Text:
     return _Text(tuple(pieces))
 
 
+@cache
+def _all_languages() -> tuple[Language, ...]:
+    """Returns all languages: to read their stocks takes half a second, and they do not change."""
+    return English(), Russian()
+
+
 class OfflineWriter:
     """Writes stories from a stock of prose. Pure computation, a few milliseconds a story; no state but the stock."""
 
     def __init__(self, languages: Iterable[Language] | None = None) -> None:
         """Uses all languages, or those given."""
-        known = (English(), Russian()) if languages is None else languages
+        known = _all_languages() if languages is None else languages
         self._languages: dict[str, Language] = {language.code: language for language in known}
         # Once for the plan, and once for the text.
         self._fitted = lru_cache(_REMEMBERED)(self._fit)

@@ -1,5 +1,8 @@
-"""Fixtures that tests of several folders share."""
+"""Fixtures that tests of several folders share, and what `sampled` means."""
 
+from collections import Counter
+
+import pytest
 from hypothesis import settings
 from support.moto_s3 import moto_s3
 from support.postgres import database, postgres
@@ -10,3 +13,15 @@ __all__ = ["database", "moto_s3", "postgres", "supabase_lite"]
 # How long an example takes is the machine's business: a deadline would fail for nothing on a busy one.
 settings.register_profile("tale", deadline=None)
 settings.load_profile("tale")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has every nth case of a test run that is `sampled`, and marks the others as `long`."""
+    seen = Counter[str]()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        for mark in item.iter_markers("sampled"):
+            if seen[test] % mark.args[0]:
+                item.add_marker("long")
+        seen[test] += 1

@@ -264,6 +264,7 @@ def wish_slots(wish: Wish, person: Person) -> dict[str, str]:
     if isinstance(wish, Helping):
         return _helping(wish)
     slots = {"q": in_person(wish.deed, person), "qd": in_person(wish.deed, "you"), "qme": wish.deed, "far": "the wish"}
+    slots |= {"aim": slots["q"], "aimd": slots["qd"], "aimme": slots["qme"]}
     if wish.seen is not None:
         slots |= {
             "np": wish.seen.first, "npwas": "were" if wish.seen.plural else "was",
@@ -287,6 +288,7 @@ def _helping(wish: Helping[Subject, Trouble]) -> dict[str, str]:
         "wpast": f"{who.later}{comma} who {trouble.past}",
         "wfullis": f"{who.first}{comma} who {trouble.now}",
         "wbare": who.later, "far": who.later,
+        **dict.fromkeys(("aim", "aimd", "aimme"), f"help {who.first}{comma} who {trouble.now}"),
         "wfull": f"{who.first}{comma} who {trouble.past}", "wfullnow": f"{who.later}{comma} who {trouble.now}",
         "vp": trouble.detail, "vpme": as_said_by_its_owner(trouble.detail, plural=who.plural),
         "lost": trouble.detail, "fear": trouble.detail, "adj": trouble.detail, **own,

@@ -10,7 +10,7 @@ import simplemma
 from lemminflect import getAllLemmas, getInflection
 
 from offline_writer.brief import Gender
-from offline_writer.stock import Section, capitalised
+from offline_writer.stock import Section, by_key, capitalised
 
 _REMEMBERED = 32_768
 """Words whose forms are remembered."""
@@ -39,7 +39,16 @@ class Lexicon:
     """What words are in a sentence: the library knows their parts of speech, the stock how stories use them."""
 
     def __init__(self, sections: Iterable[Section]) -> None:
-        words = {section.key: self._words(section) for section in sections}
+        listed = by_key(sections)
+        # What a wish begins with, and what its clauses say: regular expressions.
+        self.forms, self.clauses = (
+            {
+                left: re.compile(right, re.IGNORECASE)
+                for left, _, right in (line.text.partition(" = ") for line in lines)
+            }
+            for lines in (listed.pop("forms").lines(), listed.pop("clauses").lines())
+        )
+        words = {key: self._words(section) for key, section in listed.items()}
         self.brands, self.events, self.idioms, self.adjective_of = (
             {left.strip(): right.strip() for left, _, right in (entry.partition("=") for entry in words.pop(name))}
             for name in ("brands", "events", "idioms", "traits")
@@ -51,17 +60,17 @@ class Lexicon:
             words.pop(name)
             for name in ("seeing", "kin", "nounish", "adjectives", "things", "masses", "persons", "proper")
         )
-        self.function, self.mishaps, self.states, self.statives = (
-            words.pop(name) for name in ("function", "mishaps", "states", "statives")
+        self.function, self.mishaps, self.states, self.statives, self.stops, self.loose, self.where = (
+            words.pop(name) for name in ("function", "mishaps", "states", "statives", "stops", "loose", "where")
         )
         self.animate |= self.persons
         self.categories = words
-        listed = {word for entries in words.values() for word in entries}
+        topical = {word for entries in words.values() for word in entries}
         singular = self.animate | self.things | self.kin | self.definite
         self.plurals = {inflected(noun, "NNS"): noun for noun in singular} | {
-            word: lemma(word) for word in listed if lemma(word) in singular - {word} and not word.endswith("ing")
+            word: lemma(word) for word in topical if lemma(word) in singular - {word} and not word.endswith("ing")
         }
-        self._nouns = singular | self.masses | set(self.plurals) | listed
+        self._nouns = singular | self.masses | set(self.plurals) | topical
         phrases = (
             self._nouns
             | self.adjectives

@@ -98,7 +98,8 @@ def _single(words: list[str], lexicon: Lexicon, person: Person, *, several: bool
     else:
         first = _first(whole, count, plural=plural, mass=noun in lexicon.masses, definite=noun in lexicon.definite,
                        person=person)  # fmt: skip
-        kin = capitalised(core) if count in _OWNERS and noun == core and noun in lexicon.kin else ""
+        kin = capitalised(core) if count in {*_OWNERS, ""} and noun == core and noun in lexicon.kin else ""
+        first = kin if kin and not (count or tail) else first
         later = named or kin or (f"the {count} {core}" if count in _COUNTS else f"the {core}")
     return Subject(
         first, later, noun, plural=plural, animate=noun in lexicon.animate, gender=lexicon.gender(noun),

@@ -46,16 +46,10 @@ class Room:
     def of(cls, brief: OfflineBrief) -> Self:
         """Returns the room for the requested length; characters, except for words and counts."""
         if brief.length_minutes > 1:
-            return cls(
-                name=40, name_words=3, hero_words=4, phrase=120, wish=110, interests=5, look=160, strengths=3,
-                title=90, detail=200, asides=True, tight=False,
-            )  # fmt: skip
+            return cls(40, 3, 4, 120, 110, 5, 160, 3, 90, 200, asides=True, tight=False)
         told_of = len(brief.features)
-        return cls(
-            name=24, name_words=1, hero_words=(2, 2, 1)[told_of], phrase=(40, 32, 24)[told_of],
-            wish=(60, 40, 40)[told_of], interests=(3, 2, 1)[told_of], look=(40, 32, 24)[told_of], strengths=1, title=40,
-            detail=(45, 45, 28)[told_of], asides=told_of < 2, tight=told_of > 0,
-        )  # fmt: skip
+        rooms = ((2, 40, 60, 3, 40, 1, 40, 45), (2, 32, 40, 2, 32, 1, 40, 45), (1, 24, 40, 1, 24, 1, 40, 28))
+        return cls(24, 1, *rooms[told_of], asides=told_of < 2, tight=told_of > 0)
 
 
 @dataclass(frozen=True, slots=True)

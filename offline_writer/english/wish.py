@@ -8,68 +8,8 @@ from offline_writer.cast import Helping, Quest
 from offline_writer.english.grammar import Lexicon, Person, in_person, inflected
 from offline_writer.english.nouns import Subject, noun_phrase
 
-_LEAD = re.compile(
-    r"^(?:(?:please|hi|hello|dear \w+)[, ]+)*"
-    r"(?:(?:can|could|would|will) (?:you|i|we) (?:please )?(?:tell|write|make|have|hear|read|give)(?: up)?(?: me| us)? "
-    r"|(?:i|we)(?:\u2019d| would)? (?:really )?(?:want|wish|like|love)(?: for| to hear| to have)? (?=(?:an?|the|some) )"
-    r"|(?:tell|write|make up|make|read|give)(?: me| us)? )?"
-    r"(?:(?:(?:an?|the|some|another|one) )?(?:[\w-]+ ){0,3}?(?:story|tale|fairy[- ]?tale|book)s?"
-    r"(?: for (?:my|our|an?|the) \w+(?: \w+)?)? (?:about|of|on|with|where|in which|how|for) )?"
-    r"(?:(?:something |maybe )?about |something with )?(?:when |how (?!to |do |.* (?:is|are|was|were) )"
-    r"|what (?:if|happens when) |what would happen if |the (?:day|night|time)(?: that| when)? (?=[a-z]+ \w)"
-    r"|once upon a time,? (?:there (?:was|were|lived) )?|there (?:is|was|were) )?",
-    re.IGNORECASE,
-)
-_QUESTION = re.compile(
-    r"^(?P<what>why|how|where|when|who|what)? ?(?P<aux>do|does|did|is|are|was|were|can) (?P<rest>.+)$", re.IGNORECASE
-)
-_CHILD = r"i|we|she|he|they|(?:my|our|the|a) (?:son|daughter|child|kid|little (?:boy|girl|one))|a (?:girl|boy|child)"
-_COMPANY = re.compile(r"^((?:my|our) [\w ]+?) and (?:i|me)\b *|^(?:i|me) and ((?:my|our) \w+) *", re.IGNORECASE)
-_WILL = re.compile(
-    r"^(?:(?:really |would )?(?:wants?|wanted|wish(?:es)?|likes?|loves?|dreams?|hopes?|can|could"
-    r"|(?:goes|going|gets)(?= to )|(?:am|is) going|(?:was|were) able)"
-    r"(?: of| that| (?:i|we|she|he|they)(?: could| can)?)* )?(?:to )?",
-    re.IGNORECASE,
-)
-_BE = (
-    r"(?:(?:is|was|are|were|feels?|felt|gets?|got|becomes?|became|am|be|being) )*(?:so |very |really |always |a bit )*"
-)
-_NOT = r"(?: not|n\u2019t)"
-_FORMS = {
-    "lost": r"(?:has |have |had )?(?:lost|loses?|losing|missing|miss(?:es|ed)|forgot|forgets|forgotten"
-    r"|can(?:\u2019t|not) find) (?!to |how |in |on |at )(.+)",
-    "cannot": rf"(?:{_BE}too \w+ to|(?:always |still |just )?(?:can ?not|can\u2019?t|could ?not|couldn\u2019?t"
-    rf"|never can|(?:is|was|are|were) (?:not able|unable) to|(?:does|do|did){_NOT} know how to"
-    r"|forg[eo]ts?(?:ten)?(?: how)? to|never)) (.+)",
-    "afraid": rf"{_BE}(?:afraid|scared|frightened|terrified) (?:of|to) (.+)",
-    "lonely": rf"(?:(?:has|have|had|with) (?=no)|(?:does|do|did){_NOT} have (?=any)|{_BE}(?:all )?(?=lonely|alone))"
-    r"((?:no friend|nobody|no one|any friend|any(?:body|one)|lonely|alone).*)",
-    "seeks": r"(?:is |was |are |were )?(?:looking|searching|hunting|looks|searches|looked|searched) for (.+)",
-    "learns": r"(?:(?:is|was|are|were) )?(?:learning|learns?|learned|learnt) (?:how )?to (.+)",
-    "wants": r"(?:(?:is|was|are|were) )?(?:wants?|wanted|would like|longs?|longed|wish(?:es)?|wished|tr(?:y|ies|ied)"
-    r"|trying|hop(?:e|es|ed)|dreams?|dreamed|wanting|hoping|decides?|decided|needs?|needed|has|had|gets?|got|going"
-    r"|sets? out|loves?|loved|likes?|liked|would rather|refus(?:es?|ed)|starts?|started)(?: to|(?<=rather)) (.+)",
-    "not": rf"(?:does|do|did){_NOT} (.+)",
-    "able": r"(?:can|could|will|would) (.+)",
-    "dreams": r"(?:(?:is|was|are|were) )?dream(?:s|ed|t|ing) (?:of|about) (.+)",
-    "has": r"(?:has|have|had|having|with) (.+)",
-    "state": r"(?:is|was|are|were|feels?|felt|becomes?|became|being|gets?|got) (.+)",
-}
-"""What is the matter with a character, by its words; the first form that fits counts."""
-_CLAUSES = tuple((kind, re.compile(f"^{form}$", re.IGNORECASE)) for kind, form in _FORMS.items())
 _WHO = frozenset({"who", "that", "which"})
-_STOPS = _WHO | {
-    "because", "when", "while", "but", "so", "if", "where", "since", "although", "then", "how", "what", "why", "until",
-    "after", "before",
-}  # fmt: skip
 _ASKS = frozenset({"how", "what", "where", "why"})
-_LOOSE = frozenset(
-    {
-        "a", "an", "the", "my", "his", "her", "its", "their", "our", "and", "or", "of", "in", "on", "at", "to", "for",
-        "from", "with", "by", "into", "very", "some", "every", "all", "as", "than", "be", "no",
-    }
-)  # fmt: skip
-_WHERE = frozenset({"in", "on", "at", "under", "inside", "into", "near", "behind", "by", "above", "over", "between"})
 _LONGEST = 12
 """Words of a deed."""
 _TITLE = 2
@@ -107,7 +47,7 @@ class WishReader:
         words = self._words(text, names)
         if not words or words[0].casefold() == "no":
             return None
-        question = _QUESTION.match(" ".join(words))
+        question = self._lexicon.forms["question"].match(" ".join(words))
         if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
             return asked if len(asked.deed) <= room else None
         if words[0].casefold() in _ASKS and len(words) > 1 and all(map(self._lexicon.knows, map(str.casefold, words))):
@@ -128,7 +68,7 @@ class WishReader:
                 return meant.split()
         for said, brand in self._lexicon.brands.items():
             wish = re.sub(rf"\b{re.escape(said)}\b", brand, wish, flags=re.IGNORECASE)
-        wish = _LEAD.sub("", wish, count=1)
+        wish = self._lexicon.forms["lead"].sub("", wish, count=1)
         anyone = "|".join(map(re.escape, names))
         # Those that act anyhow need no mention beside another: "Mia and a dragon" is a wish for a dragon.
         wish = re.sub(rf"^(?:(?:{anyone}),? and )+(?=\w)", "", wish, flags=re.IGNORECASE)
@@ -153,12 +93,14 @@ class WishReader:
 
     def _quest(self, words: list[str], names: tuple[str, ...], person: Person, room: int) -> Quest[Subject] | None:
         text = " ".join(words)
-        company = _COMPANY.match(text)
-        acting = company or re.match(rf"(?:{'|'.join(map(re.escape, names))}|{_CHILD}) (?=\w)", text, re.IGNORECASE)
+        company = self._lexicon.forms["company"].match(text)
+        acting = company or re.match(
+            rf"(?:{'|'.join(map(re.escape, names))}|{self._lexicon.forms['child'].pattern}) (?=\w)", text, re.IGNORECASE
+        )
         rest = text[acting.end() :] if acting else text
         if company:
             rest = f"{rest} with {(company[1] or company[2]).casefold()}"
-        plain = _WILL.sub("", rest, count=1).split()
+        plain = self._lexicon.forms["will"].sub("", rest, count=1).split()
         clearly = " ".join(plain) != text
         if not plain or re.match(r"(?:not|never|no|don\u2019t|won\u2019t|can\u2019t)$", plain[0], re.IGNORECASE):
             return None
@@ -166,7 +108,7 @@ class WishReader:
         verb = self._lexicon.verb(first)
         if plain[1:2] == ["for"] and verb in {"look", "search", "hunt"}:
             verb, plain = "find", plain[1:]
-        elif first in _WHERE and acting:
+        elif first in self._lexicon.where and acting:
             verb, plain = "be", ["", *plain]
         if verb and (clearly or not (self._is_phrase(plain) or self._lexicon.number([first]) == "plural")):
             told = self._told(plain[1:], room)
@@ -212,7 +154,8 @@ class WishReader:
     def _trouble(self, words: list[str], who: Subject, person: Person, room: int) -> Trouble | None:
         clause = " ".join(words)
         kind, detail = next(
-            ((kind, found[1]) for kind, form in _CLAUSES if (found := form.match(clause))), ("", clause)
+            ((kind, found[1]) for kind, form in self._lexicon.clauses.items() if (found := form.match(clause))),
+            ("", clause),
         )
         are, were, have = ("are", "were", "have") if who.plural else ("is", "was", "has")
         if kind == "lonely":
@@ -233,7 +176,7 @@ class WishReader:
             return _wants(f"see {text}", who)
         if kind in {"", "cannot", "wants", "learns", "not", "able", "dreams", "state"}:
             return self._deed(kind, verb, deed, who) if deed else None
-        lost = text if first in _LOOSE else f"{who.pronoun[1]} {text}"
+        lost = text if first in self._lexicon.loose else f"{who.pronoun[1]} {text}"
         return {
             "afraid": Trouble("afraid", f"{were} afraid of {text}", f"{are} afraid of {text}", text),
             "seeks": _wants(f"find {text}", who),
@@ -273,13 +216,13 @@ class WishReader:
             named = self._lexicon.is_name(word)
             asks = lowered in _ASKS and not told
             if (
-                (lowered in _STOPS and not asks and (told or lowered != "after"))
+                (lowered in self._lexicon.stops and not asks and (told or lowered != "after"))
                 or not (self._lexicon.knows(lowered) or named)
                 or self._lexicon.is_finite(lowered, told)
             ):
                 break
             told.append(self._lexicon.shown(word))
-        while told and (told[-1] in _LOOSE or len(" ".join(told)) > room):
+        while told and (told[-1] in self._lexicon.loose or len(" ".join(told)) > room):
             told.pop()
         return told
 

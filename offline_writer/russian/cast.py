@@ -18,11 +18,9 @@ from offline_writer.russian.grammar import (
     listed,
     quoted,
     to,
-    was_years,
     with_,
-    years,
 )
-from offline_writer.russian.interests import InterestReader
+from offline_writer.russian.interests import InterestReader, named
 from offline_writer.russian.names import Child, as_companion, child, described, hero, plausible
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
@@ -67,7 +65,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
     def _of_character(self, brief: OfflineBrief) -> bool:
-        return "котор" in brief.wish and isinstance(self._wishes.read(brief.wish, name=brief.name), Helping)
+        wish = self._wishes.read(brief.wish, name=brief.name)
+        return isinstance(wish, Helping) and ("котор" in brief.wish or not wish.trouble.clause)
 
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
@@ -127,10 +126,13 @@ class RussianCastBuilder(CastBuilder[Cast]):
         }  # fmt: skip
         band = band_of(brief.age)
         realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
-        slots |= {field: realiser.text(moral.fields[field]) for field in ("glow", "echo")}
+        # A gift that was heard of lately gives no light again.
+        slots |= {
+            field: "" if picker.in_short(moral) else realiser.text(moral.fields[field]) for field in ("glow", "echo")
+        }
         slots["arrive"] = realiser.text(shape.fields.get("arrive", self._phrases["arrive"][0].text))
-        loved = self._interests.loved(interests, most=room.interests)
-        lines = [line for line in self._phrases["names" if "named" in loved else "loves"] if realiser.suits(line)]
+        loved = {"loved": named(found)} if found else {}
+        lines = [line for line in self._phrases["loves"] if realiser.suits(line)]
         slots["loves"] = realiser.text(rng.choice(lines).text, loved) if loved else ""
         slots["loves_tiny"] = realiser.text(lines[0].text, loved) if loved else ""
         previous = clean(brief.sequel.title, limit=room.phrase) if brief.sequel else ""
@@ -164,13 +166,15 @@ class RussianCastBuilder(CastBuilder[Cast]):
         return {**case_slots(prefix, forms), **prepositions, **self._agreement.slots(gender, suffix)}
 
     def _lead(self, who: Child, age: int | None) -> dict[str, str]:
+        told = self._phrases["years"]
+        years = told[age - 1].text if age is not None and 0 < age <= len(told) else ""
         return {
             **self._cased("c", who.cases, who.gender, ""),
             **case_slots("kid", who.noun),
             "name": who.name,
             "first": who.first,
-            "was_years": "" if age is None else was_years(age),
-            "years": years(age) if age is not None and age > 0 else "",
+            "was_years": f"{'был' if years.endswith('год') else 'было'} {years}" if years else "",
+            "years": years,
         }
 
     def _realm(self, brief: OfflineBrief, picker: Picker, room: _Room) -> tuple[Section, str]:

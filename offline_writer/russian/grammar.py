@@ -58,6 +58,7 @@ class Word:
         return None if None in found.values() else {case: str(form) for case, form in found.items()}
 
 
+_YOUNG: Final = re.compile(r"\w{3}(?:ик|[её]но?к|[шчж]оно?к|ят|[шчж]ат)(?:ами|ах|ам|ов|ом|ем|а|у|и|е)?$")
 _CYRILLIC: Final = re.compile(r"[а-яё]", re.IGNORECASE)
 
 
@@ -91,8 +92,12 @@ class Morphology:
         return {text.replace("ё", "е"), *(str(one.normal_form).replace("ё", "е") for one in likely)}
 
     def knows(self, text: str) -> bool:
-        """Whether the dictionary has the word."""
-        return all(self._loaded().word_is_known(part) for part in text.split("-"))
+        """Whether the dictionary has the word; дракончик and зебрёнок are declined as it declines what ends so."""
+        return all(self._loaded().word_is_known(part) or _YOUNG.search(part) for part in text.split("-"))
+
+    def is_pet_name(self, text: str) -> bool:
+        """Whether the word is only known by its ending."""
+        return self.knows(text) and not self._loaded().word_is_known(text)
 
     def _readings(self, text: str) -> Any:
         # pymorphy3 raises ValueError for letters without a name in Unicode, such as Tangut.
@@ -165,26 +170,6 @@ def about(phrase: str) -> str:
 def quoted(sentence: str) -> str:
     """A closed sentence in guillemets: «Ура!», but «Делиться весело»., for a full stop stands behind them."""
     return f"«{sentence.removesuffix('.')}»." if sentence.endswith(".") else f"«{sentence}»"
-
-
-_NUMBERS = (
-    "ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять", "десять", "одиннадцать",
-    "двенадцать", "тринадцать", "четырнадцать", "пятнадцать", "шестнадцать", "семнадцать", "восемнадцать",
-)  # fmt: skip
-
-
-def years(age: int) -> str:
-    """Шесть лет; in words as far as stories need them."""
-    teens = age % 100 in range(11, 15)
-    noun = "год" if age % 10 == 1 and not teens else "года" if age % 10 in {2, 3, 4} and not teens else "лет"
-    return f"{_NUMBERS[age] if 0 <= age < len(_NUMBERS) else age} {noun}"
-
-
-def was_years(age: int) -> str:
-    """What comes after the dative: "было шесть лет", "был один год", "ещё не было и года"."""
-    if age <= 0:
-        return "ещё не было и года"
-    return f"{'был' if years(age).endswith('год') else 'было'} {years(age)}"
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""Interests in any form, made into something that can stand after "любить"."""
+"""Interests in any form, as they can stand alone: "динозавры", "рисовать"."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from offline_writer.brief import clean
@@ -11,9 +11,10 @@ from offline_writer.russian.nouns import NounReader
 from offline_writer.stock import Section
 
 _LIKES: Final = re.compile(
-    r"^(?:я |он |она |мы )?(?:очень )?(?:люб(?:лю|ит|им)|обожа(?:ю|ет|ем)|нрав(?:ится|ятся)) ", re.IGNORECASE
+    r"^(?:(?:я |он |она |мы )?(?:очень )?(?:люб(?:лю|ит|им)|обожа(?:ю|ет|ем)|нрав(?:ится|ятся)) "
+    r"|мо(?:й|я|ё|е|и|ю|его|их) )+",
+    re.IGNORECASE,
 )
-_LONGEST: Final = 5
 
 
 class InterestReader:
@@ -30,46 +31,19 @@ class InterestReader:
         }
 
     def read(self, text: str) -> Interest | None:
-        """Returns the interest, None where it cannot be declined."""
-        phrase = _LIKES.sub("", clean(text, limit=60))
-        words = phrase.split()
-        if not 0 < len(words) <= _LONGEST or not self._nouns.knows(phrase):
+        """Returns the interest without what is said of it, in the nominative; None where nothing is left."""
+        phrase = self._nouns.lowered(_LIKES.sub("", clean(text, limit=60)))
+        if not any(char.isalnum() for char in phrase):
             return None
-        category = self._category(phrase)
-        first = words[0].casefold()
-        if self._morphology.word(first, "INFN") is not None:
-            return Interest(" ".join([first, *words[1:]]), category, verbal=True)
-        accusative = self._accusative(phrase, category)
-        return Interest(accusative, category) if accusative else None
+        verbal = self._morphology.word(phrase.split()[0].casefold(), "INFN") is not None
+        nouns = list(self._morphology.words(phrase, "NOUN"))
+        if not verbal and nouns and not any("nomn" in noun for noun in nouns):
+            phrase = nouns[0].inflected("nomn") or phrase
+        return Interest(phrase, self._category(phrase), verbal=verbal)
 
     def all(self, texts: tuple[str, ...], *, most: int) -> tuple[Interest, ...]:
-        """Returns the first interests that can be declined, none twice."""
+        """Returns the first interests, none twice."""
         return first_few(map(self.read, texts), most)
-
-    def loved(self, texts: tuple[str, ...], *, most: int) -> Mapping[str, str]:
-        """Returns the slot {loved} to stand after "любить", or {named}, all as they were given, after a colon."""
-        given = tuple(filter(None, (clean(text, limit=60) for text in texts)))[:most]
-        found = self.all(given, most=most)
-        if all(self.read(text) is not None for text in given):
-            return {"loved": loved(found)} if found else {}
-        return {"named": joined([text if text.isupper() else text[:1].lower() + text[1:] for text in given])}
-
-    def _accusative(self, phrase: str, category: str) -> str:
-        words = phrase.split()
-        named = self._morphology.word(words[-1], "Name") or self._morphology.word(words[-1], "Geox")
-        lowered = self._nouns.lowered(phrase)
-        read = self._nouns.read(lowered, "nom", somebody=None if category == "animals" else False)
-        if read is None:
-            # "Люблю кошек": the case that it takes here is there already.
-            return lowered if self._nouns.read(lowered, "acc", somebody=None) is not None else ""
-        if words[0].casefold() in {"мой", "моя", "моё", "мое", "мои"}:
-            own = {"f": "свою", "n": "своё", "m": "своего" if read.animate else "свой"}
-            return f"{own.get(read.gender, 'своих' if read.animate else 'свои')} {read.forms['acc']}"
-        # One loves dragons and cars, not a dragon or a car.
-        one = self._morphology.word(lowered, "NOUN", "nomn", "sing") if len(words) == 1 and named is None else None
-        plural = one.inflected("nomn", "plur") if one is not None else None
-        several = any(plural in entries and lowered not in entries for entries in self._categories.values())
-        return (one and plural and (read.animate or several) and one.inflected("accs", "plur")) or read.forms["acc"]
 
     def _category(self, phrase: str) -> str:
         for tail in (phrase.casefold(), *reversed(phrase.casefold().split())):
@@ -81,10 +55,7 @@ class InterestReader:
         return ""
 
 
-def loved(interests: tuple[Interest, ...]) -> str:
-    """After "любить": things first, then what one likes to do: "море и драконов, а ещё рисовать"."""
-    things = [one.phrase for one in interests if not one.verbal]
-    deeds = [one.phrase for one in interests if one.verbal]
-    if things and deeds:
-        return f"{joined(things)}, а ещё {joined(deeds)}"
-    return joined(things or deeds)
+def named(interests: Iterable[Interest]) -> str:
+    """Returns things first, then what one likes to do: "море и драконы, а ещё рисовать"."""
+    things, deeds = ([one.phrase for one in interests if one.verbal is verbal] for verbal in (False, True))
+    return ", а ещё ".join(joined(some) for some in (things, deeds) if some)

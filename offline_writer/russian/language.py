@@ -26,15 +26,21 @@ class RussianJourney(Journey[Cast]):
     _ANY_INTEREST = ("any_gate", "any_memory", "any_fair")
 
     def _free(self) -> Iterator[Scene]:
-        """Adds what no realm had room for; the smallest hear scenes of their own as long as there are any."""
-        scenes = list(super()._free())
-        told = {scene.section.id for scene in scenes}
+        """Adds what no realm had room for; the smallest hear scenes of their own first, what was heard comes last."""
+        picker = self._cast.picker
+        scenes = {scene.section.id: scene for scene in super()._free()}
         for place in reversed(self._places()):
-            left = [one for some in self._fitting(place) for one in some if one.id not in told]
-            scenes += [Scene(place, one) for one in self._cast.picker.ordered(left)]
-            told.update(one.id for one in left)
+            for one in picker.ordered(one for some in self._fitting(place) for one in some):
+                scenes.setdefault(one.id, Scene(place, one))
+        places = {one.id: at for at, one in enumerate(picker.ordered(scene.section for scene in scenes.values()))}
         youngest = self._cast.band.readers == "youngest"
-        yield from sorted(scenes, key=lambda one: youngest and one.section.fields.get("readers") != "<")
+
+        def rank(scene: Scene) -> tuple[bool, int]:
+            heard = picker.heard(scene.section.id)
+            late = youngest and scene.section.fields.get("readers") != "<"
+            return heard, places[scene.section.id] if heard else late
+
+        yield from sorted(scenes.values(), key=rank)
 
     def _between(self) -> list[Unit]:
         if "topic" in self._cast.shape.fields:

@@ -13,11 +13,6 @@ _OWN = re.compile(r"^(?:как\w+-(?:нибудь|то)|мо(?:й|я|ё|и|ег�
 _OTHER_GENDERS: Mapping[Gender, tuple[str, ...]] = {
     "m": ("masc", "sing"), "f": ("femn", "sing"), "n": ("neut", "sing"), "pl": ("plur",),
 }  # fmt: skip
-_DIMINUTIVES: Mapping[str, re.Pattern[str]] = {
-    "слон": re.compile(r"(\w{2,})(ик\w{0,3}|[её]н(?:ок|к\w{1,2})|ят\w{0,3})$"),
-    "мыш": re.compile(r"(\w+[шчщж])(он(?:ок|к\w{1,2})|ат\w{0,3})$"),
-}
-"""A word of the dictionary by its stem, and the words that are declined alike: their stem and the rest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +33,36 @@ class NounReader:
         """The grammar lists names that have cases only as a whole, like Дед Мороз."""
         sections = by_key(grammar)
         self._morphology = morphology
-        kinds: tuple[tuple[str, Gender], ...] = (("characters", "m"), ("heroines", "f"))
+        kinds: tuple[tuple[str, Gender], ...] = (("characters", "m"), ("heroines", "f"), ("groups", "pl"))
         self._characters = [(listed(line.text), one) for key, one in kinds for line in sections[key].lines()]
 
     def knows(self, text: str) -> bool:
-        """Returns whether every word is one of the dictionary, a name, or the diminutive of one."""
+        """Returns whether every word is one of the dictionary, or a name."""
         words = re.findall(r"[^\W\d_]+", text)
         return bool(words) and all(
-            self._morphology.knows(word.casefold().removeprefix("супер"))
-            or word[:1].isupper()
-            or any(one.match(word) for one in _DIMINUTIVES.values())
-            for word in words
+            word[:1].isupper() or self._morphology.knows(word.casefold().removeprefix("супер")) for word in words
         )
 
     def lowered(self, text: str) -> str:
         """Returns the text without a capital that a form or a phone put there; names of one's own keep theirs."""
         first, _, rest = text.strip().partition(" ")
         names = self._morphology.word(first, "Name") or self._morphology.word(first, "Geox")
-        if first.isupper() or names is not None or not self._morphology.knows(first):
+        if (
+            first.isupper()
+            or names is not None
+            or not self._morphology.knows(first)
+            or self._morphology.is_pet_name(first)
+        ):
             return text.strip()
         return f"{first.casefold()} {rest}".rstrip()
 
-    def read(self, text: str, case: Case, *, somebody: bool | None = True) -> NounPhrase | None:
+    def read(self, text: str, case: Case) -> NounPhrase | None:
         """Returns the phrase "маленького дракона без хвоста" given as an accusative; None where it cannot be read so.
 
-        With `somebody` True a word is rather an animate noun than a thing (stories are about mice, not armpits: мышка
-        is both), with False the other way round, with None the commonest.
+        A word is rather an animate noun than a thing: stories are about mice, not armpits, and мышка is both.
         """
         parts = re.split(r"\s+и\s+", self.lowered(text))
-        read = [self._one(part.split(), case, somebody=somebody) for part in parts]
+        read = [self._one(part.split(), case) for part in parts]
         known = [one for one in read if one is not None]
         if len(known) < len(parts) or not 1 <= len(known) <= 2:
             return None
@@ -75,28 +71,25 @@ class NounReader:
         forms = {one: " и ".join(phrase.forms[one] for phrase in known) for one in CASES}
         return NounPhrase(forms, "pl", animate=any(one.animate for one in known))
 
-    def _one(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
+    def _one(self, words: list[str], case: Case) -> NounPhrase | None:
         if not 0 < len(words) <= _LONGEST:
             return None
         text = " ".join(words).casefold()
         for forms, gender in self._characters:
             if text == forms[case].casefold():
                 return NounPhrase(forms, gender, animate=True)
-        return (
-            self._counted(words, case)
-            or self._known(words, case, somebody=somebody)
-            or self._diminutive(words, case)
-            or (self._personified(words, case) if somebody else None)
-            or self._proper(words, case)
-        )
+        known = self._known(words, case)
+        if known is None or self._morphology.is_pet_name(known.lemma):
+            known = self._personified(words, case) or known
+        return known or self._proper(words, case)
 
-    def _known(self, words: list[str], case: Case, *, somebody: bool | None) -> NounPhrase | None:
+    def _known(self, words: list[str], case: Case) -> NounPhrase | None:
         first = self._morphology.word(words[0].casefold())
         if first is not None and "PREP" in first:
             return None
         # The last word that can be the noun is: an adjective may be one as well.
         for at in reversed(range(min(len(words), 4))):
-            noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)], somebody=somebody)
+            noun = self._noun(words[at], case, [word for word in words[:at] if not _OWN.match(word)])
             if noun is not None and all(self._may_follow(word) for word in words[at + 1 :]):
                 phrase = self._phrase(words[: at + 1], at, noun, case)
                 return None if phrase is None else self._followed(phrase, words[at + 1 :], case)
@@ -125,38 +118,23 @@ class NounReader:
             told[one] = " ".join([phrase.forms[one], first, *rest[1:]])
         return NounPhrase(told, phrase.gender, phrase.animate, phrase.lemma)
 
-    def _diminutive(self, words: list[str], case: Case) -> NounPhrase | None:
-        """Дракончик, зебрёнок: few of them are in the dictionary, and all are declined as its слоник and мышонок."""
-        for at, word in enumerate(words[:4]):
-            if self._morphology.knows(word) or word.isupper():
-                continue
-            for model, pattern in _DIMINUTIVES.items():
-                if found := pattern.match(word.casefold()):
-                    read = self._known([*words[:at], model + found[2], *words[at + 1 :]], case, somebody=True)
-                    if read is not None:
-                        stem = like(word, found[1])
-                        forms = {one: text.replace(model, stem, 1) for one, text in read.forms.items()}
-                        return NounPhrase(forms, read.gender, animate=True)
-        return None
-
     def _personified(self, words: list[str], case: Case) -> NounPhrase | None:
         """Returns a thing as a person ("про паровозика"), with the accusative of animate nouns."""
-        read = self._known(words, "gen", somebody=None) if case == "acc" else None
+        read = self._known(words, "gen" if case == "acc" else case)
         if read is None or read.gender != "m" or read.animate:
             return None
         return NounPhrase({**read.forms, "acc": read.forms["gen"]}, "m", animate=True, lemma=read.lemma)
 
-    def _noun(self, word: str, case: Case, adjectives: list[str], *, somebody: bool | None) -> Word | None:
+    def _noun(self, word: str, case: Case, adjectives: list[str]) -> Word | None:
         readings = [
             noun
             for noun in self._morphology.words(word, "NOUN", GRAMMEMES[case])
             if not ("Surn" in noun or "Patr" in noun)
             and all(self._agrees(one, noun, (GRAMMEMES[case],)) for one in adjectives)
         ]
-        if word.islower():
-            readings.sort(key=lambda noun: "Name" in noun or "Geox" in noun)
-        rather = [noun for noun in readings if ("anim" in noun) is somebody and not (word.islower() and "Name" in noun)]
-        return next(iter(rather or readings), None)
+        named = [noun for noun in readings if word.islower() and ("Name" in noun or "Geox" in noun)]
+        rather = [noun for noun in readings if noun not in named and "anim" in noun]
+        return next(iter(rather or [noun for noun in readings if noun not in named] or readings), None)
 
     def _agrees(self, adjective: str, noun: Word, grammemes: tuple[str, ...]) -> bool:
         wanted = (*grammemes, *_OTHER_GENDERS[noun.gender])
@@ -188,26 +166,6 @@ class NounReader:
             if ("ADJF" in reading or "PRTF" in reading) and (form := reading.inflected(*wanted)) is not None:
                 return like(adjective, form)
         return adjective
-
-    def _counted(self, words: list[str], case: Case) -> NounPhrase | None:
-        """Two kittens: the nominative takes the genitive singular, the other cases the plural."""
-        numeral = self._morphology.word(words[0].casefold(), "NUMR", GRAMMEMES[case])
-        *adjectives, last = words[1:] or [""]
-        shown = "gent" if case in {"nom", "acc"} else GRAMMEMES[case]
-        noun = self._morphology.word(last, "NOUN", shown)
-        one, many = (noun.forms("sing"), noun.forms("plur")) if noun is not None else (None, None)
-        if numeral is None or noun is None or one is None or many is None:
-            return None
-        told: dict[Case, str] = {}
-        for target in CASES:
-            direct = target == "nom" or (target == "acc" and "anim" not in noun)
-            form = numeral.inflected("nomn" if direct else GRAMMEMES[target], *(["femn"] if "femn" in noun else []))
-            shown = "gent" if target in {"nom", "acc"} else GRAMMEMES[target]
-            found = (self._morphology.word(word, "ADJF") for word in adjectives)
-            inner = [(one and one.inflected(shown, "plur")) or "" for one in found]
-            head = one["gen"] if direct else many["gen" if target == "acc" else target]
-            told[target] = " ".join([form or numeral.inflected("gent") or "", *inner, head])
-        return NounPhrase(told, "pl", "anim" in noun, noun.lemma)
 
     def _may_follow(self, word: str) -> bool:
         """Modifiers stay as they are, but a verb among them means that this was no noun phrase."""

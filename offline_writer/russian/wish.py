@@ -91,7 +91,11 @@ class WishReader:
             return None if _OPEN.search(text) else Quest(f"отправиться {text}", None)
         if self._morphology.word(verb, "INFN") is None or len(rest) >= _LONGEST_DEED or _OPEN.search(text):
             return None
-        seen = self._nouns.read(" ".join(rest), "acc") if verb in self._seeing and rest else None
+        # What is seen together with somebody is done, not found: "увидеть кита вместе с мамой".
+        alone = "вместе" not in rest and not any(
+            word.lemma in self._family for one in rest for word in self._morphology.words(one)
+        )
+        seen = self._nouns.read(" ".join(rest), "acc") if verb in self._seeing and rest and alone else None
         return Quest(f"{verb} {_own(' '.join(rest))}".strip(), seen)
 
     def _about(self, text: str, cases: tuple[Case, ...], name: str) -> Wish | None:

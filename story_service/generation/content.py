@@ -106,6 +106,10 @@ class Content:
             spent_usd=self._assignment.spent_usd + spent.cost_usd,
         )
         self.passage = assignment.passage
+        if self.passage.scene and self.outline is not None:
+            # A scene that has nearly all its words has ended, though its attempt failed: it is written once.
+            self.outline = _ended(self.outline, self.passage.scene, self.passage.start)
+            assignment = replace(assignment, outline=self.outline)
         return replace(assignment, extendable=not self._extended and calls_left >= 2 + later_calls(assignment))
 
     def note_refused(self, category: str) -> None:
@@ -165,9 +169,7 @@ class Content:
         if self.outline is None or not all(each.words for each in self.outline.scenes):
             # The embedded writer has ends of its own.
             return None
-        ends = [each.end or self.passage.start for each in self.outline.scenes[:scene]]
-        scenes = [replace(each, end=end) for each, end in zip(self.outline.scenes, [*ends, self.length], strict=False)]
-        self.outline = replace(self.outline, scenes=(*scenes, *self.outline.scenes[scene + 1 :]))
+        self.outline = _ended(self.outline, scene + 1, self.length)
         return self.outline
 
     def verify(self, ended: AttemptEnded | None) -> None:
@@ -178,3 +180,11 @@ class Content:
             raise generation_failed("TRUNCATED", "The model's answer was empty.")
         if ended.text != "".join(self._pieces[self._attempt :]):
             raise generation_failed("TRUNCATED", "The model's answer was not what it had streamed.")
+
+
+def _ended(outline: Outline, number: int, end: int) -> Outline:
+    """Returns the outline in which so many scenes have an end: where they had none, `end`."""
+    scenes = outline.scenes
+    return replace(
+        outline, scenes=(*(replace(each, end=each.end or end) for each in scenes[:number]), *scenes[number:])
+    )

@@ -221,7 +221,10 @@ class ModelFallback:
         if self._content.has_cost_limit:
             for call in await self._ledger.settle():
                 yield call
+        known = self._content.outline
         assignment = self._content.begin_attempt(self._ledger.spending, calls_left=self._calls.left)
+        if self._content.outline is not None and self._content.outline != known:
+            yield self._content.outline
         ended: AttemptEnded | None = None
         async with aclosing(
             self._writers[provider_of(model)].write(assignment, model=id_at_provider(model))

@@ -29,11 +29,12 @@ class PromptBuilder:
     def __init__(self, directory: Path | None = None) -> None:
         """`directory` holds templates that replace the packaged ones, file by file.
 
-        Reads and tries every template. Raises ConfigurationError, naming the file, for one that cannot be used.
+        Tries every template if there are any such: the packaged ones do not change. Raises ConfigurationError, naming
+        the file, for one that cannot be used.
         """
         self._templates = Templates(directory)
         with self._templates.tried():
-            for language_code in self._templates.languages:
+            for language_code in self._templates.languages if directory else ():
                 for assignment in trial_assignments(language_code):
                     self.messages(assignment)
 

@@ -42,6 +42,7 @@ async def test_cut_connections_change_nothing(tmp_path: Path, quiet: Watcher, na
 
 
 @pytest.mark.parametrize("kind", ["truncate", "short", "garbage", "cut", "overload", "rate", "transport", "timeout"])
+@pytest.mark.sampled(3)
 async def test_voice_that_fails_sometimes_is_retried(tmp_path: Path, quiet: Watcher, kind: str) -> None:
     """Some calls fail once in their own way: only that segment is retried, and the audio is the same."""
     faults = [MockFault.model_validate({"call": call, "kind": kind}) for call in (1, 7)]

@@ -56,6 +56,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clust
 
 
 @pytest.mark.parametrize(("name", "state"), CASES, ids=[f"{name}-{state}" for name, state in CASES])
+@pytest.mark.sampled(3)
 async def test_killed_process_loses_nothing(
     house: Cluster, undisturbed: dict[int, Watcher], name: str, state: "common_pb2.StoryState.ValueType"
 ) -> None:

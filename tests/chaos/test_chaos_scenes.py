@@ -16,6 +16,7 @@ _SETTINGS = {"DEFAULT_VOICE_PROVIDER": "mock", "LEASE_SECONDS": "1", "PICKUP_INT
 
 @pytest.mark.parametrize("name", ["gateway", "story"])
 @pytest.mark.parametrize("ended", [1, 2])
+@pytest.mark.sampled(3)
 async def test_killed_run_continues_with_its_scene(tmp_path: Path, name: str, ended: int) -> None:
     """The outline is made once, no scene is written twice, and the length is as requested."""
     async with paid_upstreams() as upstreams, cluster(tmp_path, **{**upstreams.environment, **_SETTINGS}) as house:

@@ -199,6 +199,7 @@ async def kill_and_check(tmp_path: Path, *, sync: str, kills: int, seed: int) ->
 
 
 @pytest.mark.parametrize("sync", ["normal", "full"])
+@pytest.mark.sampled(2)
 async def test_what_was_acknowledged_survives_kills(tmp_path: Path, sync: str) -> None:
     """After each kill -9 in the middle of writes every acknowledged one is there, and the database is sound."""
     await kill_and_check(tmp_path, sync=sync, kills=5, seed=1)

@@ -5,18 +5,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias
-from unittest.mock import patch
 
 from support.openrouter_fake import Answer, Call, OpenRouterFake
 from support.story_models import TEXT, TITLE, Telling, VirtualService, virtual_service
 
-from offline_writer import OfflineWriter
 from standins.virtual_time import run_virtually
-from story_service.prompting.builder import PromptBuilder
 
 READY: Final = "READY"
 
@@ -96,12 +92,6 @@ class Result:
         return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?", "YYYY-MM-DD hh:mm", message)
 
 
-_read_once: Final = patch.multiple(
-    "story_service.bootstrap", PromptBuilder=cache(PromptBuilder), OfflineWriter=cache(OfflineWriter)
-)
-"""Templates and the words of the embedded writer are read from files, which takes longer than a run."""
-
-
 _STORY_ID: Final = "01a22d00-f1c8-7307-b0a3-6546159b3c99"
 
 
@@ -111,7 +101,7 @@ def run(case: Case, server: Server) -> Result:
     # Pauses between calls are drawn at random, and the calls of a row must not be.
     random.seed(case.sends)
     try:
-        with TemporaryDirectory() as folder, _read_once:
+        with TemporaryDirectory() as folder:
             return run_virtually(_run(case, server, Path(folder)))
     finally:
         random.setstate(state)

@@ -23,6 +23,7 @@ DOCUMENT: Final = (Path(__file__).resolve().parents[2] / "docs" / "compatibility
         for server in case.servers
     ],
 )
+@pytest.mark.sampled(3)
 def test_case(case: Case, server: Server) -> None:
     """Calls, outcome, title and text of one row."""
     result = run(case, server)
@@ -39,6 +40,7 @@ def test_case(case: Case, server: Server) -> None:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.kind}: {case.sends}") for case in VOICE_CASES])
+@pytest.mark.sampled(2)
 def test_voice_case(case: VoiceCase) -> None:
     """Calls, outcome, voices and sound of one row."""
     result = run_voice(case)

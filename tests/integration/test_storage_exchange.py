@@ -233,6 +233,7 @@ async def everything(backend: Backend) -> tuple[list[Any], list[storage_pb2.Stor
         if (source, target) != (in_supabase, in_supabase)
     ],
 )
+@pytest.mark.sampled(3)
 async def test_export_carries_everything_to_another_store(
     request: pytest.FixtureRequest, tmp_path: Path, source: SetUp, target: SetUp
 ) -> None:

@@ -197,6 +197,7 @@ def replace_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, spoil_the_header, spoil_pages, replace_it])
+@pytest.mark.sampled(2)
 async def test_damaged_database_stops_the_start_with_one_line(tmp_path: Path, damage: object) -> None:
     """It names the file, what is wrong and the remedy; `check` says the same, and nothing is changed."""
     path = await filled(tmp_path)

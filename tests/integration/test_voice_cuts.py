@@ -81,6 +81,7 @@ async def undisturbed() -> Told:
 
 @pytest.mark.parametrize("cut", [{}, {"odd": True}, {"announced": True}])
 @pytest.mark.parametrize("call", range(1, SEGMENTS + 1))
+@pytest.mark.sampled(4)
 async def test_an_answer_that_is_cut_is_asked_for_again_and_never_heard(
     undisturbed: Told, call: int, cut: dict[str, Any]
 ) -> None:
@@ -97,6 +98,7 @@ async def test_an_answer_that_is_cut_is_asked_for_again_and_never_heard(
 
 @pytest.mark.parametrize("at", [0.0, 0.31, 0.7, 0.97])
 @pytest.mark.parametrize("kind", ["truncate", "cut", "garbage"])
+@pytest.mark.sampled(5)
 async def test_frames_that_are_cut_are_asked_for_again(kind: str, at: float) -> None:
     """At the first byte, in the middle of frames and near the end, in every segment of the story."""
     sound = NamedVoice("mock")

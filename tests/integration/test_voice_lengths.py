@@ -32,6 +32,7 @@ async def spoken(voice: VoiceProvider, request: SegmentRequest) -> float:
 
 
 @pytest.mark.parametrize("code", sorted(STORIES))
+@pytest.mark.sampled(5)
 async def test_true_lengths_pass_and_halves_never(voice: VoiceProvider, code: str) -> None:
     """Title, sentences and passages at every pace; once it is known, a passage that lost 40 % is refused."""
     lengths = Lengths()

@@ -237,6 +237,7 @@ HARD = {
 
 
 @pytest.mark.parametrize("text", HARD.values(), ids=list(HARD))
+@pytest.mark.sampled(3)
 def test_hard_text_takes_bounded_time(heart: Heart, text: str) -> None:
     """CPU follows the sound: never seconds for a run without spaces, never an error, places in order."""
     begun = time.process_time()

@@ -66,6 +66,7 @@ def _each_once(server: SpeechFake) -> bool:
 
 
 @pytest.mark.parametrize("given", [*SERVERS, {**OWN, "concurrency": 1}, {**BILLED, "concurrency": 1}])
+@pytest.mark.sampled(2)
 def test_two_stories_at_half_real_time_speak_every_text_once(given: dict[str, Any]) -> None:
     """The server speaks one text at a time, and what it is given meanwhile waits in it without a byte."""
 

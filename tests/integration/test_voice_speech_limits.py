@@ -214,6 +214,7 @@ KOKORO = {"voices": ["af_heart", "af_bella", "am_adam", "bf_emma"]}
     ],
 )
 @pytest.mark.parametrize("listed", [KOKORO, None])
+@pytest.mark.sampled(3)
 def test_voice_that_no_list_has_is_used(key: str, asked: str, sent: str, listed: Any) -> None:
     """No call but those for the texts; how a listed name is written is corrected."""
 

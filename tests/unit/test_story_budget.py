@@ -84,7 +84,7 @@ def test_no_upstream_makes_a_story_take_more_calls_than_it_may(tmp_path: Path, w
 
     async def scene() -> None:
         async with virtual_service(tmp_path) as service:
-            for seed in range(150):
+            for seed in range(20):
                 await _one(service, seed, wait=wait)
 
     run_virtually(scene())

@@ -1,5 +1,6 @@
 """How long stories become, whatever a model's habits are: their outlines, their scenes, and what is said of them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.openrouter_fake import Answer, Call, Cut, broken_off, error, pieces, story, stream
+from support.openrouter_fake import DONE, Answer, Call, Cut, Finish, Usage, broken_off, error, pieces, story, stream
 from support.story_models import Telling, VirtualService, virtual_service
 
 from offline_writer import Outline, Scene
@@ -55,6 +56,7 @@ def _reasons(telling: Telling) -> list[str]:
 
 @pytest.mark.parametrize("minutes", [1, 2, 5, 6, 10, 20, 30])
 @pytest.mark.parametrize("habits", [_OWN, _THOUSAND, _THREE_HUNDRED, _TWICE], ids=["own", "1000", "300", "twice"])
+@pytest.mark.sampled(5)
 def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes: int) -> None:
     """Within 85 to 120 per cent, within the budget of calls, with one ending at its end."""
     telling, calls = _told(tmp_path, _answerer(habits), length_minutes=minutes)
@@ -71,6 +73,7 @@ def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes
 
 
 @pytest.mark.parametrize("minutes", range(1, 31))
+@pytest.mark.sampled(7)
 def test_model_that_writes_a_thousand_words_reaches_every_length(tmp_path: Path, minutes: int) -> None:
     """Without an extension."""
     telling, calls = _told(tmp_path, _answerer(_THOUSAND), length_minutes=minutes)
@@ -354,6 +357,7 @@ def test_embedded_writer_continues_a_story_of_scenes(tmp_path: Path) -> None:
         ("", "\n\nGood night, sleep tight."),
     ],
 )
+@pytest.mark.sampled(5)
 def test_nothing_of_how_scenes_are_told_apart_is_heard(tmp_path: Path, before: str, behind: str) -> None:
     """No heading, no number, and no farewell before the last scene."""
 
@@ -396,9 +400,29 @@ def test_extension_that_cannot_be_paid_is_left_out(tmp_path: Path) -> None:
         length_minutes=10,
         model="openai/gpt-4o-mini",
         max_cost_usd=0.0053,
+        # What a prompt has, and with it its cost, is drawn by the id.
+        story_id="01a22d00-f1c8-7307-b0a3-6546159b3c99",
     )
 
     assert telling.whole.content_length == len(telling.text)
     assert 4 == len(calls)
     assert [_SHORTER] == _reasons(telling)
     assert telling.text.endswith(ENDING)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.9])
+def test_answers_that_are_cut_write_no_scene_twice(tmp_path: Path, share: float) -> None:
+    """A scene that has nearly all its words is followed by the next one, though every answer is cut at its length."""
+
+    def cut(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        if "plan the rest" in _prompt(call):
+            return story(text, size=200)
+        return stream(*pieces(text[: int(len(text) * share)]), Finish("length"), Usage(None), DONE)
+
+    telling, calls = _told(tmp_path, cut, length_minutes=10, seed=1)
+    asked = [re.findall(r"Write scene (\d) of", _prompt(call)) for call in calls]
+
+    assert 0.85 <= _words(telling) / 1_500 <= 1.2
+    assert sorted(filter(None, asked)) == list(filter(None, asked))
+    assert set(_reasons(telling)) <= {"ENDING_MISSING"}

@@ -43,9 +43,9 @@ _CONTRADICTIONS: Final = (
 """Pairs of instructions of which a prompt has at most one."""
 
 
-def _assignments(language_code: str) -> Iterator[tuple[str, Assignment]]:
+def _assignments(language_code: str, *, every: int) -> Iterator[tuple[str, Assignment]]:
     grid = itertools.product(_KINDS, (None, 2, 12), (1, 5), (False, True), (False, True), _STATES)
-    for kind, age, minutes, sequel, full, state in grid:
+    for kind, age, minutes, sequel, full, state in itertools.islice(grid, 0, None, every):
         assignment = Assignment(
             story_id=f"{kind} {age} {minutes}",
             child=Listener(name="Mia", age=age),
@@ -84,11 +84,16 @@ class _Prompt(NamedTuple):
     rules: str
 
 
-@pytest.fixture(scope="module", params=_LANGUAGES)
+@pytest.fixture(
+    scope="module",
+    params=[(code, 5) for code in _LANGUAGES]
+    + [pytest.param((code, 1), marks=pytest.mark.long) for code in _LANGUAGES],
+    ids=lambda value: "-".join(map(str, value)),
+)
 def prompts(request: pytest.FixtureRequest) -> list[_Prompt]:
     """Returns the prompts of one language."""
-    code, found = str(request.param), list[_Prompt]()
-    for state, assignment in _assignments(code):
+    (code, every), found = request.param, list[_Prompt]()
+    for state, assignment in _assignments(code, every=every):
         said = "\n\n".join(message.content for message in _BUILDER.messages(assignment))
         found.append(_Prompt(code, state, assignment, said, _DATA.sub("<data></data>", said)))
     return found

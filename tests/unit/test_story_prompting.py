@@ -332,6 +332,11 @@ def test_broken_template_is_told_at_start(tmp_path: Path, name: str, content: st
     assert "\n" not in str(caught.value)
 
 
+def test_packaged_templates_can_be_used() -> None:
+    """With all that a request may hold: a start tries only those of an operator."""
+    PromptBuilder(Path(__file__).parents[2] / "story_service/prompting/templates")
+
+
 def test_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """It is named, with the remedy."""
     with pytest.raises(ConfigurationError, match=r"nowhere does not exist. Create it"):

@@ -17,7 +17,9 @@ UNSAFE = """убить всех плохих|взорвать школу|бом�
 ограбить банк|отрубить голову дракону|похитить ребёнка|украсть деньги у мамы|сбросить с балкона
 совать гвоздь в розетку|съесть все таблетки|перебежать шоссе|залезть на крышу|прогулять школу|выпить мамины духи
 украсть конфеты в магазине|обмануть маму|дёргать кота за хвост|сбежать из садика|пойти с незнакомым дядей|включить газ
-проглотить батарейку|оторвать мухе крылышки|смеяться над новеньким""".replace("\n", "|").split("|")
+проглотить батарейку|оторвать мухе крылышки|смеяться над новеньким
+кидать ножички в дерево|прыжок с крыши|полететь с крыши без крыльев|стрельнуть в друга|расчленить куклу
+топить щенка в ведре|спрыгну с крышы|бомбочку в школу подложить""".replace("\n", "|").split("|")
 HARD = {
     "death": "мой пёс Рекс вчера умер|дедушка умер|хомячок сдох|мы усыпили кошку|бабушки не стало|дед на небесах",
     "illness": "бабушка в больнице|мама заболела|мне делали операцию|у брата рак|я сломала руку",
@@ -32,6 +34,7 @@ HARMLESS = """про стрекозу, которая боялась грозы|
 про подводную лодку|про какао с зефиром|про корабль и капитана|про врача Айболита|про спящую красавицу|про ножки стула
 про мальчика, который никого не боялся|про камень и реку|про минуту, которая торопилась
 про щенка, который убежал из дома|про дракона, который украл солнце|про пожарного, который тушит пожар
+скелет, который танцует|бомбочка для ванны|киты-касатки|покачать сестру на качелях|динозаврик катается на самокате
 бросать камешки в воду|забраться на гору|про Карлсона, который живёт на крыше|играть с кубиками""".replace(
     "\n", "|"
 ).split("|")
@@ -144,16 +147,14 @@ def test_plots_have_many_shapes() -> None:
     assert {"journey", "letters", "feast", "tries", "key", "watch", "home"} == shapes
 
 
-@pytest.mark.parametrize("minutes", [3, 5])
-def test_tenth_story_is_new(minutes: int) -> None:
-    """Seven tenths of its runs of five words are in none of the nine before, and no scene is."""
+def tenth_night(**changes: object) -> float:
+    """Returns the share of new runs of five words in story ten; asserts that no scene comes back."""
     heard: tuple[Outline, ...] = ()
     before: set[tuple[str, ...]] = set()
     scenes: set[str] = set()
+    new = 0.0
     for seed in range(10):
-        asked = brief(
-            wish="история про дракона, который не может уснуть", seed=seed, length_minutes=minutes, heard=heard
-        )
+        asked = brief(seed=seed, heard=heard, **changes)
         words = re.findall(r"\w+", told(asked).casefold())
         runs = {tuple(words[at : at + 5]) for at in range(len(words) - 4)}
         new = len(runs - before) / len(runs)
@@ -164,8 +165,26 @@ def test_tenth_story_is_new(minutes: int) -> None:
         before |= runs
         scenes |= met
         heard = (outline, *heard)
+    return new
 
-    assert new >= 0.7
+
+@pytest.mark.parametrize(
+    ("age", "minutes", "wish"),
+    [
+        (2, 1, ""), (2, 5, "корова хочет летать"), (3, 10, "мама в больнице"), (5, 1, "меня дразнят"),
+        (6, 3, "история про дракона, который не может уснуть"), (11, 2, "найти луну"), (12, 10, ""),
+    ],
+)  # fmt: skip
+def test_tenth_story_is_new(age: int, minutes: int, wish: str) -> None:
+    """Seven tenths of its runs of five words are in none of the nine before, and no scene is."""
+    assert tenth_night(age=age, length_minutes=minutes, wish=wish, moral="доброта", theme="лес") >= 0.7
+
+
+def test_smallest_hear_plots_of_five_shapes() -> None:
+    """Beside the plain way."""
+    shapes = {WRITER.plan(brief(age=2, seed=seed)).outline.plot_shape for seed in range(40)}
+
+    assert {"little", "little_parcel", "little_guests", "little_thread", "little_train_ride", "little_hiding"} == shapes
 
 
 def test_children_of_the_stock_are_safe() -> None:

@@ -10,8 +10,8 @@ from offline_writer import OfflineBrief
 from offline_writer.cast import Helping, Quest
 from offline_writer.fitting import sentence_keys
 from offline_writer.russian.cast import RussianCastBuilder
-from offline_writer.russian.grammar import CASES, Agreement, Morphology, was_years, years
-from offline_writer.russian.interests import InterestReader, loved
+from offline_writer.russian.grammar import CASES, Agreement, Morphology
+from offline_writer.russian.interests import InterestReader, named
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.wish import WishReader
 from offline_writer.stock import load
@@ -24,69 +24,41 @@ INTERESTS = InterestReader(MORPHOLOGY, NOUNS, STOCK["lexicon"])
 
 
 @pytest.mark.parametrize(
-    ("age", "said"),
-    [
-        (0, "ещё не было и года"),
-        (1, "был один год"),
-        (2, "было два года"),
-        (4, "было четыре года"),
-        (5, "было пять лет"),
-        (11, "было одиннадцать лет"),
-        (14, "было четырнадцать лет"),
-        (21, "был 21 год"),
-        (22, "было 22 года"),
-        (112, "было 112 лет"),
-    ],
-)
-def test_age_agrees(age: int, said: str) -> None:
-    """Год, года, лет, and the verb before them."""
-    assert said == was_years(age)
-    assert age == 0 or said.endswith(years(age))
-
-
-@pytest.mark.parametrize(
     ("given", "phrase", "category"),
     [
-        ("динозавры", "динозавров", "dinosaurs"),
-        ("динозавр", "динозавров", "dinosaurs"),
-        ("Кошки", "кошек", "animals"),
+        ("динозавры", "динозавры", "dinosaurs"),
+        ("динозавр", "динозавр", "dinosaurs"),
+        ("Кошки", "кошки", "animals"),
         ("море", "море", "sea"),
         ("рисовать", "рисовать", "art"),
         ("рисование", "рисование", "art"),
         ("играть в футбол", "играть в футбол", "sport"),
-        ("машина", "машины", "vehicles"),
-        ("моя кошка", "свою кошку", "animals"),
-        ("мой щенок", "своего щенка", "animals"),
+        ("машина", "машина", "vehicles"),
+        ("моя кошка", "кошка", "animals"),
+        ("мой щенок", "щенок", "animals"),
         ("большие машины", "большие машины", "vehicles"),
         ("люблю поезда", "поезда", "vehicles"),
-        ("я люблю кошек", "кошек", "animals"),
+        ("я люблю кошек", "кошки", "animals"),
         ("звёзды", "звёзды", "space"),
         ("цветы", "цветы", "nature"),
-        ("музыка", "музыку", "music"),
+        ("музыка", "музыка", "music"),
         ("LEGO", "LEGO", "building"),
-        ("Лунтик", "Лунтика", ""),
+        ("Лунтик", "Лунтик", ""),
     ],
 )
-def test_interest_can_stand_after_love(given: str, phrase: str, category: str) -> None:
-    """As an accusative or an infinitive."""
+def test_interest_stands_alone(given: str, phrase: str, category: str) -> None:
+    """In the nominative, without what is said of it."""
     found = INTERESTS.read(given)
 
     assert found is not None
     assert (phrase, category) == (found.phrase, found.category)
 
 
-@pytest.mark.parametrize("given", ["смешарики-кукарики", "Paw Patrol", "my little pony"])
-def test_interest_that_cannot_be_declined_stands_after_a_colon(given: str) -> None:
-    """With the others, in the words that were given."""
-    assert INTERESTS.read(given) is None
-    assert {"named": f"море и {given[:1].lower()}{given[1:]}"} == INTERESTS.loved(("Море", given), most=5)
-
-
 def test_things_and_deeds_are_listed_apart() -> None:
     """A noun and an infinitive make no pair."""
     found = INTERESTS.all(("рисовать", "море", "кошки", "🦄", "Море", "петь"), most=5)
 
-    assert "море и кошек, а ещё рисовать и петь" == loved(found)
+    assert "море и кошки, а ещё рисовать и петь" == named(found)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +78,6 @@ def test_things_and_deeds_are_listed_apart() -> None:
         ("про кота и собаку", "кот и собака", "trait", ""),
         ("про Чиполлино", "Чиполлино", "trait", ""),
         ("про дракончика, который боится темноты", "дракончик", "afraid", "который боится темноты"),
-        ("о весёлом черепашонке", "весёлый черепашонок", "trait", ""),
-        ("про зебрят", "зебрята", "trait", ""),
         ("про старого паровозика", "старый паровозик", "trait", ""),
         ("про Деда Мороза, который заблудился", "Дед Мороз", "lost", "который заблудился"),
         ("Зюзюка", "Зюзюка", "trait", ""),
@@ -211,7 +181,7 @@ def test_no_two_scenes_share_a_sentence() -> None:
 def test_every_slot_of_the_stock_can_be_filled() -> None:
     """Whatever section is chosen, nothing in it is unknown to the casting."""
     casting = RussianCastBuilder(STOCK, MORPHOLOGY)
-    filled = {"spot", "Spot", "topic", "loved", "named", "previous"}
+    filled = {"spot", "Spot", "topic", "loved", "previous"}
     for wish in ("про дракона, который не может уснуть", "найти луну"):
         brief = OfflineBrief(
             name="Маша", age=6, gender="", interests=(), wish=wish, moral="", theme="", language_code="ru",

@@ -267,7 +267,7 @@ def test_child_interests_and_wish_are_in_the_story(minutes: int) -> None:
     """Name, age, each interest and the wish's subject."""
     story = text(brief(length_minutes=minutes, interests=("динозавры", "LEGO", "рисовать")))
 
-    for part in ("Маша", "шесть лет", "динозавров", "LEGO", "рисовать", "дракона, который не может уснуть"):
+    for part in ("Маша", "шесть лет", "динозавры", "LEGO", "рисовать", "дракона, который не может уснуть"):
         assert part in story
 
 

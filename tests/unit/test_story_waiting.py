@@ -209,7 +209,7 @@ def test_after_a_rest_the_number_of_calls_follows_what_the_provider_allows() -> 
     run_virtually(scene())
 
 
-@pytest.mark.parametrize("stories", [20, 100, 300])
+@pytest.mark.parametrize("stories", [20, 100, pytest.param(300, marks=pytest.mark.long)])
 def test_a_burst_at_a_provider_that_serves_ten_at_a_time_loses_no_story(stories: int) -> None:
     """It refuses the rest without a word on when to come back, and others are answered meanwhile."""
 

@@ -103,16 +103,17 @@ def _text(name: str, sentences: int) -> str:
     return "".join(SENTENCE.format(f"{name} by sea {sea}") for sea in range(sentences))
 
 
-def test_sixty_long_stories_on_five_places_all_end_and_none_is_silent_for_long() -> None:
+@pytest.mark.parametrize("stories", [15, pytest.param(60, marks=pytest.mark.long)])
+def test_long_stories_on_five_places_all_end_and_none_is_silent_for_long(stories: int) -> None:
     """The oldest first: those behind wait for a quarter of an hour, and say so."""
     one = Weather(first_byte_seconds=6.0, paid=True)
 
     async def work() -> list[VirtualTold]:
         async with virtual_voice(one, slow_seconds=60) as voice:
-            return await asyncio.gather(*(voice.tell(_text(f"{mill}", 100)) for mill in range(60)))
+            return await asyncio.gather(*(voice.tell(_text(f"{mill}", 100)) for mill in range(stories)))
 
     told = run_virtually(work())
-    assert [None] * 60 == [each.failure for each in told]
+    assert [None] * stories == [each.failure for each in told]
     assert all(each.summary is not None for each in told)
     assert len(told[0].segments) >= 30
     assert max(each.longest_silence for each in told) <= 20

@@ -182,6 +182,7 @@ def _coded(pcm: Pcm, container: str, subtype: str | None) -> bytes:
 
 @pytest.mark.parametrize("story_format", [MP3_44100_128, WAV_44100, OGG_OPUS_48000], ids=lambda each: each.name)
 @pytest.mark.parametrize("kind", ["mp3", "variable mp3", "other mp3", "pcm", "flac"])
+@pytest.mark.sampled(4)
 async def test_every_answer_is_levelled_in_every_format(kind: str, story_format: StoryFormat) -> None:
     """A loud voice and a quiet one come out alike, to a step of MP3 and its headroom."""
     loudness = []

@@ -68,6 +68,7 @@ def _most(fake: ElevenLabsFake, since: int = 0) -> int:
         (HANGS, 600, 3, "NETWORK_ERROR"),
     ],
 )
+@pytest.mark.sampled(3)
 def test_calls_of_a_provider_that_always_fails(
     fault: Fault, wait: float, calls: int, reason: str, *, warm: bool
 ) -> None:
