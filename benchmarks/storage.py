@@ -99,7 +99,8 @@ async def narrate(channel: grpc.aio.Channel, number: int) -> str:
     """Stores a five-minute narration as a gateway and a voice service do, and returns the id of its story."""
     stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
     segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
-    story_id: str = (await stub.CreateStory(create_request())).record.story.id
+    record: storage_pb2.StoryRecord = (await stub.CreateStory(create_request())).record
+    story_id, token = record.story.id, record.run.lease_token
     spoken, header = speech(SIZES, f"{number} ", characters=300), narration()
     for one in spoken:
         one.stored.words.CopyFrom(WORDS)
@@ -113,14 +114,15 @@ async def narrate(channel: grpc.aio.Channel, number: int) -> str:
         lookup = segment_pb2.SegmentLookup(key=one.stored.key, story_id=story_id)
         await segments.FindSegments(segment_pb2.FindSegmentsRequest(lookups=[lookup]))
         await segments.PutSegment(iter(put_messages(one.stored, one.data, story_id=story_id)))
-        made = checkpoint(story_id, text=(written, "x" * (one.place.text.end - written)), narration=header)
+        made = checkpoint(story_id, token, text=(written, "x" * (one.place.text.end - written)), narration=header)
         made.segments.append(one.place)
         await store(made)
         written = one.place.text.end
     for _ in range(3):
-        await store(checkpoint(story_id, content_complete=True))
-    await stub.FinishAudio(storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id))
-    await store(checkpoint(story_id, state=states.READY))
+        await store(checkpoint(story_id, token, content_complete=True))
+    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=token, audio_id=header.audio_id)
+    await stub.FinishAudio(finish)
+    await store(checkpoint(story_id, token, state=states.READY))
     return story_id
 
 

@@ -32,9 +32,6 @@ from tale.storage.v1 import storage_pb2
 
 DEFAULT_LANGUAGE: Final = "en"
 DEFAULT_MINUTES: Final = 5
-FIRST_TOKEN: Final = 1
-"""Lease token of a story that was claimed by the call that created it."""
-
 ERASE_SECONDS: Final = 120.0
 """Deadline of EraseChild if the caller has none: storage rewrites its database."""
 
@@ -263,8 +260,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
             note(record.story, "story")
             # A repeated call reports `created` as false also if its first attempt made the story: the id decides.
-            new = record.story.id == request.story_id and record.run.lease_token == FIRST_TOKEN
-            if new and lease is not None:
+            if lease is not None and record.story.id == request.story_id and _is_new(record):
                 self._runs.start(record, since=since)
         return record.story
 
@@ -296,6 +292,13 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
                 if record.run.lease_token == updated.record.run.lease_token:
                     self._runs.start(record, since=since)
         return basic(updated.record.story)
+
+
+def _is_new(record: storage_pb2.StoryRecord) -> bool:
+    """Returns whether a record is leased, and by the call that created it: no run has picked it up."""
+    story, run = record.story, record.run
+    untouched = story.state == common_pb2.STORY_STATE_PENDING and story.revision == 1 and not run.pickup_count
+    return untouched and run.HasField("lease_expire_time")
 
 
 def converted(kind: type[M], message: Message) -> M:

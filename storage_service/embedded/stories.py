@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from secrets import randbits
 from typing import Any, Final
 
 from servicekit.errors import wrong_state
@@ -39,6 +40,9 @@ from storage_service.stories.states import CANCELLED, NARRATING, PENDING, READY,
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
+_STEP_BITS: Final = 44
+"""A token has room for 2 ** 19 claims of a story."""
+
 _BEGIN_AGAIN: Final = """
 UPDATE stories SET
     state = ?, revision = revision + 1, update_time = ?, end_time = NULL,
@@ -55,7 +59,7 @@ state IN (1, 2, 3) AND (
 
 _TAKE: Final = f"""
 UPDATE stories SET
-    lease_token = lease_token + 1,
+    lease_token = lease_token + :step,
     lease_expire_time = :now + :duration,
     pickup_count = pickup_count + (renew_time IS NOT NULL),
     work_duration = {WORKED},
@@ -173,7 +177,9 @@ def _take(tx: Transaction, story_id: str, lease: int | None) -> None:
 
 def take_lease(tx: Transaction, story_id: str, lease: int) -> storage_pb2.ClaimedStory:
     """Takes the lease of a story that is known to be free. The first claim and one after a hand-over do not count."""
-    row = tx.execute(_TAKE, {"id": story_id, "now": tx.now, "duration": lease}).fetchone()
+    # Random, so that the token of one story does not follow from that of another; growing, so that it fences.
+    step = 1 + randbits(_STEP_BITS)
+    row = tx.execute(_TAKE, {"id": story_id, "now": tx.now, "duration": lease, "step": step}).fetchone()
     return storage_pb2.ClaimedStory(
         story_id=row["id"], owner=row["owner"], lease_token=row["lease_token"], pickup_count=row["pickup_count"]
     )

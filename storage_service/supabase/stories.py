@@ -75,8 +75,9 @@ def from_new(new: NewStory) -> dict[str, Any]:
 
 def created_by(record: storage_pb2.StoryRecord, new: NewStory) -> bool:
     """Returns True where a record is just what this call would have made."""
-    untouched = record.story.state == common_pb2.STORY_STATE_PENDING and record.story.revision == 1
-    return record.story.id == new.story_id and untouched and record.run.lease_token == int(new.lease is not None)
+    story, run = record.story, record.run
+    untouched = story.state == common_pb2.STORY_STATE_PENDING and story.revision == 1 and not run.pickup_count
+    return story.id == new.story_id and untouched and run.HasField("lease_expire_time") == (new.lease is not None)
 
 
 def from_record(record: storage_pb2.StoryRecord) -> dict[str, Any]:

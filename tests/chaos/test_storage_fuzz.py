@@ -35,10 +35,12 @@ async def storage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sto
 def good_requests(made: Narrated) -> dict[str, Callable[[], list[Message]]]:
     """For each RPC requests that a story answers, to be mutated."""
     story_id, position = made.story_id, storage_pb2.StoryPosition(story_id=made.story_id)
-    more = checkpoint(story_id, narration=narration(made.audio_id), segments=[one.place for one in made.spoken])
+    more = checkpoint(
+        story_id, made.token, narration=narration(made.audio_id), segments=[one.place for one in made.spoken]
+    )
     more.attempts.add(attempt_id=new_id())
     more.problems.add(reason="VOICE_SLOW")
-    ended = checkpoint(story_id, state=states.FAILED, title="T", text=(0, "x"))
+    ended = checkpoint(story_id, made.token, state=states.FAILED, title="T", text=(0, "x"))
     lease = lease_request()
     key = made.spoken[0].stored.key
     return {
@@ -54,7 +56,7 @@ def good_requests(made: Narrated) -> dict[str, Callable[[], list[Message]]]:
             storage_pb2.CheckpointStoriesRequest(lease_duration=lease.duration, checkpoints=[more, ended])
         ],
         "ReleaseStories": lambda: [
-            storage_pb2.ReleaseStoriesRequest(leases=[storage_pb2.HeldLease(story_id=story_id, lease_token=1)])
+            storage_pb2.ReleaseStoriesRequest(leases=[storage_pb2.HeldLease(story_id=story_id, lease_token=made.token)])
         ],
         "FinishAudio": lambda: [made.finish()],
         "ReadAudio": lambda: [storage_pb2.ReadAudioRequest(story_id=story_id, offset=7)],

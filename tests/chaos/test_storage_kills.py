@@ -63,7 +63,8 @@ class Gateway:
                 raise
 
     async def _tell(self) -> None:
-        story_id = (await self._stub.CreateStory(create_request())).record.story.id
+        record = (await self._stub.CreateStory(create_request())).record
+        story_id, token = record.story.id, record.run.lease_token
         kept = Acknowledged(speech(SIZES, story_id, characters=len(SENTENCE)))
         self._stories[story_id] = kept
         header = narration()
@@ -76,6 +77,7 @@ class Gateway:
             await self._checkpoint(
                 checkpoint(
                     story_id,
+                    token,
                     state=states.NARRATING if last else states.WRITING,
                     text=(len(kept.text), "" if last else SENTENCE),
                     content_complete=last,
@@ -86,7 +88,7 @@ class Gateway:
             )
             kept.text += "" if last else SENTENCE
             kept.attempts.add(attempt.attempt_id)
-        request = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+        request = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=token, audio_id=header.audio_id)
         assert (await self._stub.FinishAudio(request)).audio.sha256 == hashlib.sha256(kept.audio).digest()
         kept.audio_id = header.audio_id
         self._count()

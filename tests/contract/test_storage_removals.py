@@ -7,7 +7,16 @@ import pytest
 from support.storage_stores import Stores, on_disk, over_sqlite, reason_of
 
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, narration, new_story
+from standins.storage_kit import (
+    FINGERPRINT,
+    LEASE,
+    ManualClock,
+    checkpoint,
+    lease_token,
+    narration,
+    new_story,
+    write_held,
+)
 from storage_service.embedded.database import Database
 from storage_service.records import ObjectKey, ObjectKind, RepeatKey
 from storage_service.stories import states
@@ -33,7 +42,7 @@ async def begun(stores: Stores, child_id: str = "", owner: str = ME, request_id:
         narration=narration(),
         segments=await stores.places(record.story.id),
     )
-    (result,) = await stores.stories.checkpoint(LEASE, [text])
+    (result,) = await write_held(stores.stories, text)
     assert not result.HasField("error")
     return record.story.id
 
@@ -43,8 +52,8 @@ async def ready(stores: Stores, child_id: str = "", owner: str = ME, request_id:
     story_id = await begun(stores, child_id, owner, request_id)
     key = await stores.audio_key()
     audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
-    await stores.stories.attach_audio(story_id, 1, audio, key)
-    await stores.stories.checkpoint(LEASE, [checkpoint(story_id, state=states.READY)])
+    await stores.stories.attach_audio(story_id, await lease_token(stores.stories, story_id), audio, key)
+    await write_held(stores.stories, checkpoint(story_id, state=states.READY))
     return story_id, key
 
 
@@ -63,7 +72,7 @@ async def test_a_child_is_erased_with_its_stories_and_nobody_elses(stores: Store
         assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, story_id, full=False))
         assert "STORY_DELETED" == await reason_of(stores.stories.create(ME, new_story(story_id=story_id)))
     assert "CHILD_NOT_FOUND" == await reason_of(stores.profiles.get(ME, common_pb2.Child, mia))
-    (late,) = await stores.stories.checkpoint(LEASE, [checkpoint(running, text=(15, " late"))])
+    (late,) = await write_held(stores.stories, checkpoint(running, text=(15, " late")))
     assert "STORY_NOT_FOUND" == late.error.reason
     page = await stores.stories.list_page(ME, common_pb2.StoryFilter(), limit=10, after=None)
     assert set(others) == {summary.id for summary in page}
@@ -94,9 +103,7 @@ async def test_erasing_leaves_segments_that_other_stories_use(stores: Stores) ->
     (shared,) = await stores.places(one, [10], "shared")
     (common,) = await stores.places(one, [10], "common")
     for story_id, place in ((two, shared), (other, common)):
-        (result,) = await stores.stories.checkpoint(
-            LEASE, [checkpoint(story_id, narration=narration(), segments=[place])]
-        )
+        (result,) = await write_held(stores.stories, checkpoint(story_id, narration=narration(), segments=[place]))
         assert not result.HasField("error")
     erased = await stores.removals.erase_child(ME, mia)
     assert erased.count(ObjectKind.SEGMENT) == len(set(erased.dropped)) == 5
@@ -182,7 +189,7 @@ async def test_what_is_being_made_never_expires(stores: Stores, clock: ManualClo
     await stores.stories.create(ME, new_story())
     clock.advance(10**7)
     assert (await stores.removals.expire(clock.now(), most=10)).story_count == 0
-    await stores.stories.checkpoint(LEASE, [checkpoint(running, state=states.FAILED)])
+    await write_held(stores.stories, checkpoint(running, state=states.FAILED))
     assert (await stores.removals.expire(clock.now(), most=10)).story_count == 1
     assert "STORY_NOT_FOUND" == await reason_of(stores.stories.get(ME, running, full=False))
 
@@ -215,7 +222,7 @@ async def test_nothing_is_left_in_the_file(tmp_path: Path, clock: ManualClock, s
             story_id = chance.choice(list(stories))
             word, start = stories[story_id]
             text = f"{word} " * chance.randint(3, 60)
-            await stores.stories.checkpoint(LEASE, [checkpoint(story_id, text=(start, text))])
+            await write_held(stores.stories, checkpoint(story_id, text=(start, text)))
             stories[story_id] = (word, start + len(text))
         assert traces(tmp_path, NAME)
         await stores.removals.erase_child(ME, mia)

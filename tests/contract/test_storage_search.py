@@ -11,7 +11,7 @@ import pytest
 from support.storage_stores import EMBEDDED, Stores, adapter_of
 
 from servicekit.ids import new_id
-from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
+from standins.storage_kit import LEASE, ManualClock, checkpoint, lease_token, new_story, write_held
 from storage_service.ports import StoryStore
 from storage_service.records import Cancel, Narrate, Position, Rate, Retry
 from storage_service.stories import states
@@ -99,14 +99,14 @@ async def embedded(request: pytest.FixtureRequest, tmp_path: Path, clock: Manual
 
 
 async def begun(store: StoryStore, owner: str = ME, **changes: object) -> str:
-    """Id of a new story whose lease has token 1."""
+    """Id of a new story that is leased."""
     record, _ = await store.create(owner, new_story(lease=LEASE, narrate=False, **changes))  # type: ignore[arg-type]
     return record.story.id
 
 
 async def kept(store: StoryStore, made: storage_pb2.StoryCheckpoint) -> None:
     """A checkpoint that holds."""
-    (result,) = await store.checkpoint(LEASE, [made])
+    (result,) = await write_held(store, made)
     assert "" == result.error.reason
 
 
@@ -201,7 +201,7 @@ async def test_a_story_is_found_once_it_is_told(store: StoryStore) -> None:
     assert [story_id] == await found(store, "dragon")
     await store.update(ME, story_id, Retry(lease=LEASE), expected_revision=None)
     assert [] == await found(store, "dragon")
-    await kept(store, checkpoint(story_id, 2, text=(9, "and an owl.")))
+    await kept(store, checkpoint(story_id, text=(9, "and an owl.")))
     await store.update(ME, story_id, Cancel(), expected_revision=None)
     assert [story_id] == await found(store, "owl")
 
@@ -214,7 +214,7 @@ async def test_what_comes_after_the_text_changes_nothing(stores: Stores) -> None
     assert [story_id] == await found(store, "dragon")
     await kept(store, checkpoint(story_id, title="The Lighthouse"))
     audio = common_pb2.StoryAudio(audio_id=new_id(), size_bytes=1, sha256=bytes(32))
-    await store.attach_audio(story_id, 1, audio, await stores.audio_key())
+    await store.attach_audio(story_id, await lease_token(store, story_id), audio, await stores.audio_key())
     await kept(store, checkpoint(story_id, state=states.READY))
     await store.update(ME, story_id, Rate(9), expected_revision=None)
     await store.update(ME, story_id, Narrate(common_pb2.VoiceSelection(), lease=LEASE), expected_revision=None)

@@ -4,7 +4,7 @@ import pytest
 from support.storage_stores import Stores, reason_of
 
 from servicekit.ids import new_id
-from standins.storage_kit import LEASE, ManualClock, add_segments, checkpoint, new_story, speech
+from standins.storage_kit import LEASE, ManualClock, add_segments, checkpoint, new_story, speech, write_held
 from storage_service.records import ObjectKey, ObjectKind
 from storage_service.stories import states
 from tale.storage.v1 import segment_pb2
@@ -104,9 +104,9 @@ async def test_segments_of_unfinished_stories_are_never_evicted(stores: Stores, 
     if by == "checkpoint":
         given.narration.audio_id = new_id()
         given.segments.append(one.place)
-    await stores.stories.checkpoint(LEASE, [given])
+    await write_held(stores.stories, given)
     assert (await stores.segments.evict(0)).stored_bytes == 100
-    await stores.stories.checkpoint(LEASE, [checkpoint(story_id, state=states.READY_WITHOUT_AUDIO)])
+    await write_held(stores.stories, checkpoint(story_id, state=states.READY_WITHOUT_AUDIO))
     assert (await stores.segments.evict(0)).stored_bytes == 0
 
 

@@ -1,6 +1,7 @@
 """Every StoryStore keeps stories, requests and leases in the same way."""
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,17 @@ from support.storage_stores import Stores, reason_of
 
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, LEASE, SECOND, ManualClock, checkpoint, narration, new_story
+from standins.storage_kit import (
+    FINGERPRINT,
+    LEASE,
+    SECOND,
+    ManualClock,
+    checkpoint,
+    lease_token,
+    narration,
+    new_story,
+    write_held,
+)
 from storage_service.ports import StoryStore
 from storage_service.records import (
     Cancel,
@@ -38,14 +49,14 @@ def store(stores: Stores) -> StoryStore:
 
 
 async def created(store: StoryStore, owner: str = ME, **changes: object) -> str:
-    """Id of a new story whose lease has token 1."""
+    """Id of a new story that is leased."""
     record, _ = await store.create(owner, new_story(lease=LEASE, **changes))  # type: ignore[arg-type]
     return record.story.id
 
 
 async def checked(store: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> list[str]:
     """The reasons of a batch, "" for what was stored."""
-    results = await store.checkpoint(LEASE, checkpoints)
+    results = await write_held(store, *checkpoints)
     assert [one.story_id for one in checkpoints] == [result.story_id for result in results]
     return [result.error.reason for result in results]
 
@@ -109,10 +120,10 @@ async def test_racing_creates_make_one_story(store: StoryStore) -> None:
 
 
 async def test_a_lease_can_be_taken_while_creating(store: StoryStore, clock: ManualClock) -> None:
-    """The first token is 1, and a repeated call takes nothing."""
+    """A repeated call takes nothing."""
     record, _ = await store.create(ME, new_story(request_id="r-1", lease=LEASE))
-    assert (1, clock.now() + LEASE, 0, 0) == (
-        record.run.lease_token,
+    assert record.run.lease_token > 0
+    assert (clock.now() + LEASE, 0, 0) == (
         record.run.lease_expire_time.ToMicroseconds(),
         record.run.work_duration.ToMicroseconds(),
         record.run.pickup_count,
@@ -192,7 +203,7 @@ async def test_a_run_brings_a_story_to_its_end(stores: Stores, clock: ManualCloc
         set(story.embedded_parts),
     )
     assert (header, places) == (record.run.narration, list(record.run.segments))
-    assert (clock.now(), 1, 1) == (story.end_time.ToMicroseconds(), record.run.lease_token, story.revision)
+    assert (clock.now(), 1) == (story.end_time.ToMicroseconds(), story.revision)
     assert not record.run.HasField("lease_expire_time")
 
 
@@ -309,7 +320,7 @@ async def test_a_checkpoint_renews_the_lease(store: StoryStore, clock: ManualClo
     story_id = await created(store)
     before = await store.get(ME, story_id, full=False)
     clock.advance(20)
-    (result,) = await store.checkpoint(LEASE, [checkpoint(story_id)])
+    (result,) = await write_held(store, checkpoint(story_id))
     assert clock.now() + LEASE == result.lease_expire_time.ToMicroseconds()
     after = await store.get(ME, story_id, full=False)
     assert before.story == after.story
@@ -319,12 +330,13 @@ async def test_a_checkpoint_renews_the_lease(store: StoryStore, clock: ManualClo
 async def test_an_expired_lease_holds_until_somebody_claims(store: StoryStore, clock: ManualClock) -> None:
     """A late run goes on while nobody took its story, and is fenced off once somebody has."""
     story_id = await created(store)
+    token = await lease_token(store, story_id)
     clock.advance(31)
     assert [""] == await checked(store, checkpoint(story_id, text=(0, "Once")))
     clock.advance(31)
     (claimed,) = await store.claim(LEASE, most=1, story_ids=())
     assert ["LEASE_LOST", ""] == [
-        *await checked(store, checkpoint(story_id, text=(4, " upon"))),
+        *await checked(store, checkpoint(story_id, token, text=(4, " upon"))),
         *await checked(store, checkpoint(story_id, claimed.lease_token, text=(4, " upon"))),
     ]
 
@@ -341,8 +353,8 @@ async def test_what_is_free_is_claimed_oldest_first(store: StoryStore, clock: Ma
     await created(store)
     await finished(store)
     first = await store.claim(LEASE, most=2, story_ids=())
-    assert [(free[0], ME, 1, 0), (free[1], ME, 1, 0)] == [
-        (claimed.story_id, claimed.owner, claimed.lease_token, claimed.pickup_count) for claimed in first
+    assert [(free[0], ME, 0), (free[1], ME, 0)] == [
+        (claimed.story_id, claimed.owner, claimed.pickup_count) for claimed in first
     ]
     assert [free[3]] == [claimed.story_id for claimed in await store.claim(LEASE, most=9, story_ids={free[3], free[0]})]
     assert [free[2]] == [claimed.story_id for claimed in await store.claim(LEASE, most=9, story_ids=())]
@@ -351,7 +363,7 @@ async def test_what_is_free_is_claimed_oldest_first(store: StoryStore, clock: Ma
 async def test_expired_leases_can_be_left_out_of_a_claim(store: StoryStore, clock: ManualClock) -> None:
     """New and released stories are claimed all the same."""
     expired, released = await created(store), await created(store)
-    await store.release([storage_pb2.HeldLease(story_id=released, lease_token=1)])
+    await store.release([storage_pb2.HeldLease(story_id=released, lease_token=await lease_token(store, released))])
     new = (await store.create(ME, new_story()))[0].story.id
     clock.advance(31)
     claimed = await store.claim(LEASE, most=9, story_ids=(), expired=lambda: False)
@@ -363,7 +375,7 @@ async def test_lease_does_not_outlast_a_clock_that_is_set_back(store: StoryStore
     """Its run renews it by the new time; one that is not renewed is claimed within twice its duration."""
     orphan, renewed = await created(store), await created(store)
     clock.set_forward(-3600)
-    (result,) = await store.checkpoint(LEASE, [checkpoint(renewed)])
+    (result,) = await write_held(store, checkpoint(renewed))
     assert clock.now() + LEASE == result.lease_expire_time.ToMicroseconds()
     assert [orphan] == [one.story_id for one in await store.claim(LEASE, most=9, story_ids=())]
     assert [] == list(await store.claim(LEASE, most=9, story_ids=()))
@@ -498,10 +510,27 @@ async def test_a_new_request_begins_with_no_work(
 async def test_a_released_story_takes_no_late_write(store: StoryStore) -> None:
     """Who gave a lease back holds nothing any more, and gives it back once."""
     story_id = await created(store)
-    lease = storage_pb2.HeldLease(story_id=story_id, lease_token=1)
+    lease = storage_pb2.HeldLease(story_id=story_id, lease_token=await lease_token(store, story_id))
     old = storage_pb2.HeldLease(story_id=story_id, lease_token=9)
     assert [0, 1, 0] == [await store.release([old]), await store.release([lease]), await store.release([lease])]
     assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, text=(0, "late")))
+
+
+async def test_one_token_says_nothing_about_another(store: StoryStore) -> None:
+    """Neither that of another story nor the next one of the same; a guess is refused, and each claim counts up."""
+    ids = [await created(store) for _ in range(12)]
+    first = [await lease_token(store, story_id) for story_id in ids]
+    # Steps of 44 random bits: that 3 of 12 fall within 2 ** 20 of the one before has a chance of 1e-20.
+    steps = sorted(abs(one - other) for one, other in pairwise(first))
+    assert steps[2] > 1 << 20
+    assert min(first) > 0
+    for guess in (1, 2, first[1] - 1, first[1] + 1, first[0], 2 * first[1] - first[0]):
+        assert ["LEASE_LOST"] == await checked(store, checkpoint(ids[1], guess, text=(0, "not mine")))
+    held = storage_pb2.HeldLease(story_id=ids[0], lease_token=first[0])
+    assert 1 == await store.release([held])
+    (claimed,) = await store.claim(LEASE, most=1, story_ids=())
+    assert claimed.lease_token > first[0] + 1
+    assert claimed.lease_token - first[0] not in {first[0], *steps}
 
 
 # Changes.
@@ -555,8 +584,7 @@ async def test_cancelling_ends_the_ledger(store: StoryStore, clock: ManualClock)
     done = common_pb2.Attempt(attempt_id=new_id(), outcome=common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
     await checked(store, checkpoint(story_id, attempts=[started, done]))
     clock.advance(1)
-    record, _ = await store.update(ME, story_id, Cancel(), expected_revision=None)
-    assert record.run.lease_token == 1
+    await store.update(ME, story_id, Cancel(), expected_revision=None)
     ended, same = (await store.get(ME, story_id, full=True)).story.attempts
     assert ended.outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
     assert ended.end_time.ToMicroseconds() == clock.now()
@@ -569,7 +597,7 @@ async def test_cancelling_ends_the_ledger(store: StoryStore, clock: ManualClock)
     assert story.model_used == "m"
     assert [attempt.cost_usd for attempt in story.attempts] == [0.5, 0, 0]
     assert story.attempts[2].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
-    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, 2, state=states.CANCELLED))
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, 9, state=states.CANCELLED))
     running = await created(store)
     assert ["WRONG_STATE"] == await checked(store, checkpoint(running, state=states.CANCELLED))
 
@@ -589,24 +617,25 @@ async def test_a_failed_story_goes_on_from_what_it_has(store: StoryStore, clock:
     """Retrying makes it PENDING with its text, and can take the lease at once."""
     story_id = await created(store)
     await checked(store, checkpoint(story_id, state=states.FAILED, title="T", text=(0, "Once")))
+    token = await lease_token(store, story_id)
     clock.advance(60)
     retry = Retry(RepeatKey("r-2", FINGERPRINT), LEASE)
     record, changed = await store.update(ME, story_id, retry, expected_revision=None)
-    assert (True, states.PENDING, "T", "Once", False, 2, 2, 0, 0) == (
+    assert record.run.lease_token > token
+    assert (True, states.PENDING, "T", "Once", False, 2, 0, 0) == (
         changed,
         record.story.state,
         record.story.title,
         record.story.content,
         record.story.HasField("end_time"),
         record.story.revision,
-        record.run.lease_token,
         record.run.pickup_count,
         record.run.work_duration.ToMicroseconds(),
     )
     assert (record, False) == await store.update(ME, story_id, retry, expected_revision=None)
     assert ["LEASE_LOST", ""] == [
-        *await checked(store, checkpoint(story_id, 1, state=states.FAILED)),
-        *await checked(store, checkpoint(story_id, 2, text=(4, " upon"))),
+        *await checked(store, checkpoint(story_id, token, state=states.FAILED)),
+        *await checked(store, checkpoint(story_id, text=(4, " upon"))),
     ]
 
 
@@ -615,9 +644,9 @@ async def test_a_retry_without_a_lease_is_anybodys(store: StoryStore) -> None:
     story_id = await created(store)
     await checked(store, checkpoint(story_id, state=states.FAILED))
     await store.update(ME, story_id, Retry(), expected_revision=None)
-    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, 1, state=states.FAILED))
+    assert ["LEASE_LOST"] == await checked(store, checkpoint(story_id, state=states.FAILED))
     (claimed,) = await store.claim(LEASE, most=1, story_ids=())
-    assert (2, 0) == (claimed.lease_token, claimed.pickup_count)
+    assert 0 == claimed.pickup_count
 
 
 async def test_a_repeated_change_needs_its_own_request_id(store: StoryStore) -> None:
@@ -643,22 +672,21 @@ async def test_narrating_again_keeps_the_old_audio(stores: Stores) -> None:
     old = await store.find_audio(ME, story_id, "")
     assert isinstance(old, StoredAudio)
     record, changed = await store.update(ME, story_id, Narrate(VOICE, lease=LEASE), expected_revision=None)
-    assert (True, states.NARRATING, VOICE, 2, kept.audio_id, False, []) == (
+    assert (True, states.NARRATING, VOICE, kept.audio_id, False, []) == (
         changed,
         record.story.state,
         record.story.voice,
-        record.run.lease_token,
         record.story.audio.audio_id,
         record.run.HasField("narration"),
         list(record.run.segments),
     )
     header, places = narration(), await stores.places(story_id, [7], "new")
-    assert [""] == await checked(store, checkpoint(story_id, 2, narration=header, segments=places))
+    assert [""] == await checked(store, checkpoint(story_id, narration=header, segments=places))
     story = (await store.get(ME, story_id, full=True)).story
     assert await stores.places(story_id) == list(story.audio.segments)
     assert old == await store.find_audio(ME, story_id, "")
     new = common_pb2.StoryAudio(audio_id=header.audio_id, sha256=b"2" * 32, size_bytes=2)
-    attached = await store.attach_audio(story_id, 2, new, await stores.audio_key())
+    attached = await store.attach_audio(story_id, await lease_token(store, story_id), new, await stores.audio_key())
     assert [old.blob.key] == list(attached.dropped)
     assert old.blob.key in await stores.deleted()
     story = (await store.get(ME, story_id, full=True)).story
@@ -682,7 +710,9 @@ async def narrated(stores: Stores) -> tuple[str, common_pb2.StoryAudio]:
         segments=await stores.places(story_id),
     )
     assert [""] == await checked(stores.stories, begun)
-    await stores.stories.attach_audio(story_id, 1, audio, await stores.audio_key())
+    await stores.stories.attach_audio(
+        story_id, await lease_token(stores.stories, story_id), audio, await stores.audio_key()
+    )
     assert [""] == await checked(stores.stories, checkpoint(story_id, state=states.READY))
     return story_id, audio
 
@@ -734,18 +764,19 @@ async def test_a_manifest_is_for_the_run_that_holds_the_story(stores: Stores) ->
     places = await stores.places(story_id)
     begun = checkpoint(story_id, text=(0, "x" * 12), narration=header, segments=places)
     assert [""] == await checked(store, begun)
-    manifest = await store.manifest(story_id, 1, header.audio_id)
+    token, old = await lease_token(store, story_id), await lease_token(store, ended)
+    manifest = await store.manifest(story_id, token, header.audio_id)
     assert not isinstance(manifest, StoredAudio)
     assert (manifest.header, list(manifest.segments)) == (header, places)
     assert (manifest.content_length, manifest.content_complete) == (12, False)
     assert [part.segment_key for part in manifest.parts] == [one.key for one in places]
-    for one, token, audio_id, reason in (
-        (story_id, 2, header.audio_id, "LEASE_LOST"),
-        (story_id, 1, new_id(), "WRONG_STATE"),
-        (ended, 1, header.audio_id, "WRONG_STATE"),
-        (new_id(), 1, header.audio_id, "STORY_NOT_FOUND"),
+    for one, given, audio_id, reason in (
+        (story_id, token + 1, header.audio_id, "LEASE_LOST"),
+        (story_id, token, new_id(), "WRONG_STATE"),
+        (ended, old, header.audio_id, "WRONG_STATE"),
+        (new_id(), token, header.audio_id, "STORY_NOT_FOUND"),
     ):
-        assert reason == await reason_of(store.manifest(one, token, audio_id))
+        assert reason == await reason_of(store.manifest(one, given, audio_id))
 
 
 async def test_attaching_again_keeps_the_first_bytes(stores: Stores) -> None:
@@ -753,14 +784,15 @@ async def test_attaching_again_keeps_the_first_bytes(stores: Stores) -> None:
     store = stores.stories
     story_id, audio = await created(store), common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
     first, second = await stores.audio_key(), await stores.audio_key()
-    assert [] == list((await store.attach_audio(story_id, 1, audio, first)).dropped)
-    assert [second] == list((await store.attach_audio(story_id, 1, audio, second)).dropped)
+    token = await lease_token(store, story_id)
+    assert [] == list((await store.attach_audio(story_id, token, audio, first)).dropped)
+    assert [second] == list((await store.attach_audio(story_id, token, audio, second)).dropped)
     assert {second} == await stores.deleted()
     await checked(store, checkpoint(story_id, state=states.READY, text=(0, "x"), content_complete=True))
-    found = await store.manifest(story_id, 1, audio.audio_id)
+    found = await store.manifest(story_id, token, audio.audio_id)
     assert isinstance(found, StoredAudio)
     assert found.blob.key == first
-    assert "LEASE_LOST" == await reason_of(store.manifest(story_id, 2, audio.audio_id))
+    assert "LEASE_LOST" == await reason_of(store.manifest(story_id, token + 1, audio.audio_id))
 
 
 async def test_audio_needs_the_lease(stores: Stores) -> None:
@@ -768,21 +800,23 @@ async def test_audio_needs_the_lease(stores: Stores) -> None:
     story_id, ended = await created(stores.stories), await finished(stores.stories)
     audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
     key = await stores.audio_key()
-    cases = [(story_id, 2, "LEASE_LOST"), (ended, 1, "WRONG_STATE"), (new_id(), 1, "STORY_NOT_FOUND")]
-    for one, token, reason in cases:
-        assert reason == await reason_of(stores.stories.attach_audio(one, token, audio, key))
-    await stores.stories.attach_audio(story_id, 1, audio, key)
+    token, old = await lease_token(stores.stories, story_id), await lease_token(stores.stories, ended)
+    cases = [(story_id, token + 1, "LEASE_LOST"), (ended, old, "WRONG_STATE"), (new_id(), token, "STORY_NOT_FOUND")]
+    for one, given, reason in cases:
+        assert reason == await reason_of(stores.stories.attach_audio(one, given, audio, key))
+    await stores.stories.attach_audio(story_id, token, audio, key)
 
 
 async def test_audio_is_not_attached_without_a_note(stores: Stores) -> None:
     """Else its bytes could never be found again; the audio before it stays."""
     story_id = await created(stores.stories)
     kept = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32, size_bytes=1)
-    await stores.stories.attach_audio(story_id, 1, kept, await stores.audio_key())
+    token = await lease_token(stores.stories, story_id)
+    await stores.stories.attach_audio(story_id, token, kept, await stores.audio_key())
     gone = await stores.audio_key()
     await stores.objects.mark_deleted([gone])
     other = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"2" * 32, size_bytes=1)
-    assert "STORAGE_CONFLICT" == await reason_of(stores.stories.attach_audio(story_id, 1, other, gone))
+    assert "STORAGE_CONFLICT" == await reason_of(stores.stories.attach_audio(story_id, token, other, gone))
     assert kept == (await stores.stories.get(ME, story_id, full=False)).story.audio
 
 
@@ -960,13 +994,13 @@ async def test_following_one_s_own_story_returns_its_end_alone(stores: Stores, c
     store = stores.stories
     story_id = await created(store)
     await checked(store, checkpoint(story_id, state=states.WRITING, title="T", text=(0, "Once")))
-    mine = storage_pb2.StoryPosition(story_id=story_id, lease_token=1)
+    mine = storage_pb2.StoryPosition(story_id=story_id, lease_token=await lease_token(store, story_id))
     assert ([], False) == await followed(stores, mine)
     clock.advance(60)
     await store.claim(LEASE, most=1, story_ids=())
     taken = storage_pb2.StoryChange(story_id=story_id, state=states.WRITING, leased=True)
     assert ([taken], False) == await followed(stores, mine)
-    mine.lease_token = 2
+    mine.lease_token = await lease_token(store, story_id)
     assert ([], False) == await followed(stores, mine)
     await store.update(ME, story_id, Cancel(), expected_revision=None)
     ended = storage_pb2.StoryChange(story_id=story_id, state=states.CANCELLED)
@@ -1122,12 +1156,12 @@ async def test_outline_is_stored_before_the_text(store: StoryStore, clock: Manua
     clock.advance(60)
     later = common_pb2.StoryOutline(title="The Cave", scenes=[common_pb2.OutlineScene(words=1)])
     await store.claim(LEASE, most=1, story_ids=())
-    assert [""] == await checked(store, checkpoint(story_id, 2, outline=later))
+    assert [""] == await checked(store, checkpoint(story_id, outline=later))
     record = await store.get(ME, story_id, full=False)
     assert later == record.story.outline
     assert clock.now() == record.story.update_time.ToMicroseconds()
     assert 1 == record.run.pickup_count
-    assert [""] == await checked(store, checkpoint(story_id, 2, text=(0, "Once")))
+    assert [""] == await checked(store, checkpoint(story_id, text=(0, "Once")))
     assert later == (await store.get(ME, story_id, full=True)).story.outline
 
 

@@ -54,13 +54,15 @@ async def run(commands: str, folder: Path, **environment: str) -> str:
 async def tell(channel: grpc.aio.Channel) -> str:
     """Id of a story with audio whose every write was acknowledged."""
     stub: Any = storage_pb2_grpc.StorageServiceStub(channel)
-    story_id: str = (await stub.CreateStory(create_request())).record.story.id
+    record: storage_pb2.StoryRecord = (await stub.CreateStory(create_request())).record
+    story_id, token = record.story.id, record.run.lease_token
     segments: Any = segment_pb2_grpc.SegmentServiceStub(channel)
     for one in SPOKEN:
         await segments.PutSegment(iter(put_messages(one.stored, one.data, story_id=story_id)))
     header = narration()
     made = checkpoint(
         story_id,
+        token,
         state=states.NARRATING,
         text=(0, "0123456789"),
         content_complete=True,
@@ -70,7 +72,7 @@ async def tell(channel: grpc.aio.Channel) -> str:
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[made])
     (result,) = (await stub.CheckpointStories(request)).results
     assert "" == result.error.reason
-    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=token, audio_id=header.audio_id)
     await stub.FinishAudio(finish)
     return story_id
 

@@ -291,7 +291,9 @@ async def test_story_cancelled_while_no_run_is_alive_is_complete_as_well(tmp_pat
             call.cost_usd = 0.25 * ended
             call.response.update({"id": str(ended)})
             ledger.add(attempt, call)
-        last = checkpoint(record.story.id, title="T", text=(0, "Once."), state=common_pb2.STORY_STATE_WRITING)
+        last = checkpoint(
+            record.story.id, record.run.lease_token, title="T", text=(0, "Once."), state=common_pb2.STORY_STATE_WRITING
+        )
         ledger.fill(last)
         request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[last])
         await home.storage.CheckpointStories(request, timeout=10)

@@ -133,6 +133,7 @@ async def test_full_view_stays_below_a_mebibyte(home: House) -> None:
         generation.full_response.add().update({"text": "x" * 700_000})
     end = checkpoint(
         record.story.id,
+        record.run.lease_token,
         text=(0, "Once."),
         content_complete=True,
         state=common_pb2.STORY_STATE_READY_WITHOUT_AUDIO,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from support.storage_service import (
 
 from servicekit.ids import new_id
 from servicekit.reasons import REASONS
-from standins.storage_kit import checkpoint, lease_request, narration, speech
+from standins.storage_kit import checkpoint, lease_request, narration, speech, stored_token
 from storage_service.stories import states
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -75,7 +76,9 @@ async def test_audio_is_as_long_as_its_last_segment_says(storage: Storage) -> No
     made = checkpoint(story_id, text=(0, text), content_complete=True, narration=header, segments=places)
     await kept(storage, made)
     assert (await read(storage, story_id))[0].duration.ToMicroseconds() == 1_000_000
-    request = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+    request = storage_pb2.FinishAudioRequest(
+        story_id=story_id, lease_token=await stored_token(storage.stub, story_id), audio_id=header.audio_id
+    )
     assert (await storage.stub.FinishAudio(request)).audio.duration.ToMicroseconds() == 1_000_000
 
 
@@ -94,12 +97,12 @@ async def test_an_old_lease_finishes_nothing(storage: Storage) -> None:
     made = await narrating(storage)
     storage.clock.advance(60)
     claim = storage_pb2.ClaimStoriesRequest(lease=lease_request(), max_count=1)
-    assert (await storage.stub.ClaimStories(claim)).stories[0].lease_token == 2
+    token = (await storage.stub.ClaimStories(claim)).stories[0].lease_token
     for _ in range(2):
-        error = await failure(storage.stub.FinishAudio(made.finish(token=1)))
+        error = await failure(storage.stub.FinishAudio(made.finish()))
         assert error.code is grpc.StatusCode.ABORTED
         assert error.reason == "LEASE_LOST"
-        await storage.stub.FinishAudio(made.finish(token=2))
+        await storage.stub.FinishAudio(replace(made, token=token).finish())
     assert len(storage.files("audio")) == 1
 
 
@@ -120,7 +123,9 @@ async def test_text_that_is_not_whole_cannot_be_finished(storage: Storage) -> No
         await put(storage, one, story_id)
     places = [one.place for one in spoken]
     await kept(storage, checkpoint(story_id, text=(0, "x" * 10), narration=header, segments=places))
-    request = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+    request = storage_pb2.FinishAudioRequest(
+        story_id=story_id, lease_token=await stored_token(storage.stub, story_id), audio_id=header.audio_id
+    )
     assert (await failure(storage.stub.FinishAudio(request))).reason == "WRONG_STATE"
     request.audio_id = new_id()
     assert (await failure(storage.stub.FinishAudio(request))).reason == "WRONG_STATE"
@@ -159,7 +164,9 @@ async def test_a_database_without_its_segments_loses_all_of_them_at_once(storage
     for one in made.spoken:
         assert (await put(storage, one, made.story_id)).created
     await kept(storage, checkpoint(made.story_id, narration=again, segments=[one.place for one in made.spoken]))
-    finished = storage_pb2.FinishAudioRequest(story_id=made.story_id, lease_token=1, audio_id=again.audio_id)
+    finished = storage_pb2.FinishAudioRequest(
+        story_id=made.story_id, lease_token=await stored_token(storage.stub, made.story_id), audio_id=again.audio_id
+    )
     assert (await storage.stub.FinishAudio(finished)).audio.sha256 == digest(made.data)
 
 
@@ -287,10 +294,12 @@ async def test_new_audio_takes_the_place_of_the_old(storage: Storage) -> None:
     for one in spoken:
         await put(storage, one, old.story_id)
     places = [one.place for one in spoken]
-    await kept(storage, checkpoint(old.story_id, token=2, narration=header, segments=places))
+    await kept(storage, checkpoint(old.story_id, narration=header, segments=places))
     assert (await read(storage, old.story_id))[1] == old.data
     assert (await read(storage, old.story_id, audio_id=header.audio_id))[1] == joined(spoken)
-    request = storage_pb2.FinishAudioRequest(story_id=old.story_id, lease_token=2, audio_id=header.audio_id)
+    request = storage_pb2.FinishAudioRequest(
+        story_id=old.story_id, lease_token=await stored_token(storage.stub, old.story_id), audio_id=header.audio_id
+    )
     await storage.stub.FinishAudio(request)
     assert (await read(storage, old.story_id))[1] == joined(spoken)
     assert len(storage.files("audio")) == 1
@@ -346,7 +355,8 @@ async def test_a_manifest_with_a_gap_is_refused(storage: Storage) -> None:
             getattr(awry, field).start = value
         else:
             setattr(awry, field, value)
-        request = storage_pb2.CheckpointStoriesRequest(checkpoints=[checkpoint(story_id, segments=[awry])])
+        given = checkpoint(story_id, begun.lease_token, segments=[awry])
+        request = storage_pb2.CheckpointStoriesRequest(checkpoints=[given])
         request.lease_duration.FromSeconds(30)
         (result,) = (await storage.stub.CheckpointStories(request)).results
         assert result.error.reason == "CHECKPOINT_CONFLICT"

@@ -28,9 +28,11 @@ from standins.storage_kit import (
     ManualClock,
     add_segments,
     checkpoint,
+    lease_token,
     narration,
     new_story,
     speech,
+    write_held,
 )
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, make_backend
@@ -131,13 +133,15 @@ async def keep_audio(backend: Backend, story_id: str, audio_id: str, data: bytes
     )
     audio.duration.FromSeconds(7)
     audio.metadata.update({"bit_rate": 128, "names": ["a", None, 0.1]})
-    await backend.records.stories.attach_audio(story_id, 1, audio, key)
+    await backend.records.stories.attach_audio(
+        story_id, await lease_token(backend.records.stories, story_id), audio, key
+    )
     return key
 
 
 async def checked(backend: Backend, made: storage_pb2.StoryCheckpoint) -> None:
     """A checkpoint that holds."""
-    (result,) = await backend.records.stories.checkpoint(LEASE, [made])
+    (result,) = await write_held(backend.records.stories, made)
     assert "" == result.error.reason
 
 
@@ -271,20 +275,23 @@ async def test_imported_stories_can_be_continued(request: pytest.FixtureRequest,
     clock, file = ManualClock(), tmp_path / "tales.tar"
     async with opened(await embedded(request, tmp_path / "a"), clock) as old:
         ids = await fill(old, clock)
+        token = await lease_token(old.records.stories, ids["running"])
         await export_to(file, old.records, files(old))
     async with opened(await embedded(request, tmp_path / "b"), clock) as new:
         await imported_from(file, new)
         stories = new.records.stories
         claimed = {one.story_id: one for one in await stories.claim(SECOND, most=10, story_ids=())}
-        assert {ids["running"]: (2, 0), ids["sequel"]: (1, 0)} == {
-            story_id: (one.lease_token, one.pickup_count) for story_id, one in claimed.items()
+        assert {ids["running"]: 0, ids["sequel"]: 0} == {
+            story_id: one.pickup_count for story_id, one in claimed.items()
         }
+        # An old run that still lives is fenced off.
+        assert claimed[ids["running"]].lease_token > token
         run = (await stories.get(ME, ids["running"], full=False)).run
         assert not run.HasField("narration")
         assert not run.segments
         spoken = speech([10], "anew")
         await add_segments(new.records.segments, new.records.objects, spoken, ids["running"])
-        anew = checkpoint(ids["running"], 2, text=(6, "slept."), content_complete=True, narration=narration())
+        anew = checkpoint(ids["running"], text=(6, "slept."), content_complete=True, narration=narration())
         anew.segments.extend(one.place for one in spoken)
         await checked(new, anew)
         assert [ids["running"]] == [

@@ -11,7 +11,7 @@ from support.storage_stores import check_index
 
 from servicekit.errors import DomainError
 from servicekit.settings import ConfigurationError
-from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story
+from standins.storage_kit import LEASE, ManualClock, checkpoint, new_story, write_held
 from storage_service.embedded import database as scrubbing
 from storage_service.embedded.database import Database, _check_modules
 from storage_service.embedded.removals import SqliteRemovalStore
@@ -40,7 +40,7 @@ async def told(store: SqliteStoryStore, text: str, **changes: object) -> str:
     """Id of a story of that text."""
     record, _ = await store.create(ME, new_story(lease=LEASE, narrate=False, **changes))  # type: ignore[arg-type]
     end = checkpoint(record.story.id, state=states.READY, title="T", text=(0, text), content_complete=True)
-    await store.checkpoint(LEASE, [end])
+    await write_held(store, end)
     return record.story.id
 
 
@@ -62,9 +62,9 @@ async def test_the_index_is_in_step_with_the_stories(database: Database) -> None
     await store.delete(ME, gone)
     record, _ = await store.create(ME, new_story(lease=LEASE))
     tried = record.story.id
-    await store.checkpoint(LEASE, [checkpoint(tried, state=states.FAILED, text=(0, "A fox."))])
+    await write_held(store, checkpoint(tried, state=states.FAILED, text=(0, "A fox.")))
     await store.update(ME, tried, Retry(lease=LEASE), expected_revision=None)
-    await store.checkpoint(LEASE, [checkpoint(tried, 2, title="Fox", text=(6, " A dragon."))])
+    await write_held(store, checkpoint(tried, title="Fox", text=(6, " A dragon.")))
     await store.update(ME, tried, Cancel(), expected_revision=None)
     await database.write(check_index)
     assert [tried, kept] == await ids(store, "dragon")

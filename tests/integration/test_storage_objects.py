@@ -368,21 +368,22 @@ async def test_audio_is_in_s3_whatever_keeps_the_records(
     async with running(build_app(settings), service="storage", settings=settings) as it:
         stub: Any = storage_pb2_grpc.StorageServiceStub(it.channel)
         segments: Any = segment_pb2_grpc.SegmentServiceStub(it.channel)
-        story_id = (await stub.CreateStory(create_request())).record.story.id
+        record = (await stub.CreateStory(create_request())).record
+        story_id, token = record.story.id, record.run.lease_token
         spoken, header = speech([100, len(LARGE)]), narration()
         wrong = put_messages(spoken[1].stored, spoken[1].data[:-1] + b"?")
         assert "AUDIO_MISMATCH" == await refusal(segments.PutSegment(iter(wrong)))
         assert (0, []) == (await moto_s3.unfinished(bucket), await moto_s3.names(bucket))
         for one in spoken:
             await segments.PutSegment(iter(put_messages(one.stored, one.data, story_id=story_id)))
-        made = checkpoint(story_id, text=(0, "x" * 10), content_complete=True, narration=header)
+        made = checkpoint(story_id, token, text=(0, "x" * 10), content_complete=True, narration=header)
         made.segments.extend(one.place for one in spoken)
         batch = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[made])
         assert not (await stub.CheckpointStories(batch)).results[0].HasField("error")
         whole = b"".join(one.data for one in spoken)
         for finish in (False, True):
             if finish:
-                asked = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=header.audio_id)
+                asked = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=token, audio_id=header.audio_id)
                 assert (await stub.FinishAudio(asked)).audio.sha256 == hashlib.sha256(whole).digest()
             read = [piece.chunk.data async for piece in stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
             assert whole == b"".join(read)
@@ -419,7 +420,7 @@ async def test_the_gateway_gives_an_address_to_the_owner_alone(home: House) -> N
 async def test_a_story_without_audio_has_no_address(home: House) -> None:
     """AUDIO_NOT_FOUND, as for reading it."""
     record = (await home.storage.CreateStory(create_request(), timeout=10)).record
-    end = checkpoint(record.story.id, state=states.FAILED)
+    end = checkpoint(record.story.id, record.run.lease_token, state=states.FAILED)
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease_request().duration, checkpoints=[end])
     await home.storage.CheckpointStories(request, timeout=10)
     asked = gateway_pb2.GetAudioUrlRequest(story_id=record.story.id)

@@ -16,9 +16,12 @@ from standins.storage_kit import (
     Speech,
     add_segments,
     checkpoint,
+    held,
+    lease_token,
     narration,
     new_story,
     speech,
+    write_held,
 )
 from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
 from storage_service.stories import states
@@ -125,7 +128,7 @@ async def test_a_request_to_go_on_that_comes_twice_at_once_is_one(
     change = again(RepeatKey("r-1", FINGERPRINT), LEASE)
     ended = states.FAILED if isinstance(change, Retry) else states.READY
     end = checkpoint(new.story_id, state=ended, text=(0, "Once."), content_complete=True)
-    await stories.checkpoint(LEASE, [end])
+    await write_held(stories, end)
     answers = await asyncio.gather(
         *(stories.update(ME, new.story_id, change, expected_revision=None) for _ in range(AT_ONCE))
     )
@@ -142,7 +145,7 @@ async def test_batches_that_name_the_same_stories_never_wait_for_each_other_for_
         await stories.create(ME, one)
     text = ""
     for _ in range(5):
-        batch = [checkpoint(one.story_id, text=(len(text), "Once upon ")) for one in new]
+        batch = await held(stories, *(checkpoint(one.story_id, text=(len(text), "Once upon ")) for one in new))
         text += "Once upon "
         orders = [batch, batch[::-1], batch[10:] + batch[:10], batch[::2] + batch[1::2]]
         answers = await asyncio.gather(*(stories.checkpoint(LEASE, order) for order in orders))
@@ -156,7 +159,7 @@ async def test_a_run_that_is_cancelled_while_it_writes_stays_cancelled(stories: 
         new = new_story(lease=LEASE)
         await stories.create(ME, new)
         writes = [
-            stories.checkpoint(LEASE, [checkpoint(new.story_id, text=(0, "Once upon a time."[:length]))])
+            write_held(stories, checkpoint(new.story_id, text=(0, "Once upon a time."[:length])))
             for length in (4, 9, 17)
         ]
         reasons = await outcomes(*writes, stories.update(ME, new.story_id, Cancel(), expected_revision=None))
@@ -177,7 +180,8 @@ async def test_deleting_while_audio_is_attached_loses_no_file(
         (key,) = await objects.note(ObjectKind.AUDIO, 1)
         audio = common_pb2.StoryAudio(audio_id=new_id(), sha256=b"1" * 32)
         attached, deleted = await outcomes(
-            stories.attach_audio(new.story_id, 1, audio, key), stories.delete(ME, new.story_id)
+            stories.attach_audio(new.story_id, await lease_token(stories, new.story_id), audio, key),
+            stories.delete(ME, new.story_id),
         )
         assert "" == deleted
         assert attached in {"", "STORY_NOT_FOUND"}
@@ -334,9 +338,9 @@ async def test_checkpoints_and_deletions_of_shared_segments_never_wait_for_each_
             await stories.create(ME, one)
         for one in old:
             await add_segments(segments, objects, spoken, one.story_id)
-        batch = [
-            checkpoint(one.story_id, narration=narration(), segments=[piece.place for piece in spoken]) for one in new
-        ]
+        places = [piece.place for piece in spoken]
+        begun = (checkpoint(one.story_id, narration=narration(), segments=places) for one in new)
+        batch = await held(stories, *begun)
         some, others, _ = await asyncio.gather(
             stories.checkpoint(LEASE, batch[:2]),
             stories.checkpoint(LEASE, batch[:1:-1]),

@@ -24,7 +24,15 @@ from support.storage_service import (
 )
 
 from servicekit.ids import new_id
-from standins.storage_kit import FINGERPRINT, ManualClock, begun_story, checkpoint, create_request, lease_request
+from standins.storage_kit import (
+    FINGERPRINT,
+    ManualClock,
+    begun_story,
+    checkpoint,
+    create_request,
+    lease_request,
+    stored_token,
+)
 from storage_service.embedded.stories import SqliteStoryStore
 from storage_service.errors import storage_unavailable
 from storage_service.stories import states
@@ -115,9 +123,9 @@ async def test_runs_work_across_owners(storage: Storage) -> None:
     request = storage_pb2.CreateStoryRequest(story_id=new_id(), spec=create_request().spec, story=begun_story())
     await storage.stub.CreateStory(request, metadata=(("x-tale-owner", "ben"),))
     claimed = await storage.stub.ClaimStories(storage_pb2.ClaimStoriesRequest(lease=lease_request(), max_count=10))
-    assert [("ben", 1)] == [(one.owner, one.lease_token) for one in claimed.stories]
-    await kept(storage, checkpoint(request.story_id, text=(0, "Once")))
-    lease = storage_pb2.HeldLease(story_id=request.story_id, lease_token=1)
+    assert ["ben"] == [one.owner for one in claimed.stories]
+    await kept(storage, checkpoint(request.story_id, claimed.stories[0].lease_token, text=(0, "Once")))
+    lease = storage_pb2.HeldLease(story_id=request.story_id, lease_token=claimed.stories[0].lease_token)
     released = await storage.stub.ReleaseStories(storage_pb2.ReleaseStoriesRequest(leases=[lease]))
     assert 1 == released.released_count
 
@@ -135,10 +143,9 @@ async def test_changes_arrive_as_they_were_asked_for(storage: Storage) -> None:
     answers = [await update(request), await update(request)]
     assert [True, False] == [answer.changed for answer in answers]
     record = answers[0].record
-    assert (states.NARRATING, "de", 2, audio_id) == (
+    assert (states.NARRATING, "de", audio_id) == (
         record.story.state,
         record.story.voice.voice_id,
-        record.run.lease_token,
         record.story.audio.audio_id,
     )
     cancelled = await update(storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange()))
@@ -213,9 +220,10 @@ async def test_cancelling_ends_the_attempts_that_are_under_way(storage: Storage)
     ended = common_pb2.Attempt(attempt_id=done, outcome=common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
     await kept(storage, checkpoint(story_id, attempts=[started(running), ended]))
     cancel = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
+    token = await stored_token(storage.stub, story_id)
     record = (await storage.stub.UpdateStory(cancel)).record
     assert record.story.state == states.CANCELLED
-    assert record.run.lease_token == 1
+    assert record.run.lease_token == token
     ledger = await attempts(storage, story_id)
     assert ledger[running].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
     assert ledger[running].end_time.ToMicroseconds() == storage.clock.now()
@@ -241,7 +249,7 @@ async def test_a_cancelled_run_may_say_what_its_calls_cost(storage: Storage) -> 
     assert story.model_used == "m"
     assert story.state == states.CANCELLED
     text = checkpoint(story_id, state=states.CANCELLED, text=(0, "Once"))
-    other = checkpoint(story_id, token=2, state=states.CANCELLED)
+    other = checkpoint(story_id, token=9, state=states.CANCELLED)
     ready = checkpoint(story_id, state=states.READY, content_complete=True)
     assert [await verdicts(storage, one) for one in (text, other, ready)] == [
         ["WRONG_STATE"],
@@ -263,10 +271,10 @@ async def test_a_narration_that_is_cancelled_leaves_the_old_audio(storage: Stora
     again = storage_pb2.UpdateStoryRequest(story_id=made.story_id, narrate=narrate)
     await storage.stub.UpdateStory(again)
     call = new_id()
-    await kept(storage, checkpoint(made.story_id, token=2, attempts=[started(call)]))
+    await kept(storage, checkpoint(made.story_id, attempts=[started(call)]))
     cancel = storage_pb2.UpdateStoryRequest(story_id=made.story_id, cancel=storage_pb2.CancelChange())
     assert (await storage.stub.UpdateStory(cancel)).record.story.state == states.READY
-    late = checkpoint(made.story_id, token=2, state=states.READY, attempts=[started(call)])
+    late = checkpoint(made.story_id, state=states.READY, attempts=[started(call)])
     await kept(storage, late)
     assert (await attempts(storage, made.story_id))[call].outcome == common_pb2.ATTEMPT_OUTCOME_CANCELLED
     await storage.stub.UpdateStory(again)
@@ -321,13 +329,13 @@ async def test_a_follower_learns_that_a_story_is_gone(storage: Storage) -> None:
 async def test_a_run_learns_only_that_it_has_ended(storage: Storage) -> None:
     """Or lost its lease."""
     made = await narrating(storage, sizes=[100, 100])
-    mine = storage_pb2.StoryPosition(story_id=made.story_id, lease_token=1)
+    mine = storage_pb2.StoryPosition(story_id=made.story_id, lease_token=made.token)
     assert await follow(storage, mine) == ([], False)
     storage.clock.advance(60)
     await storage.stub.ClaimStories(storage_pb2.ClaimStoriesRequest(lease=lease_request(), max_count=1))
     expected = storage_pb2.StoryChange(story_id=made.story_id, state=states.NARRATING, leased=True)
     assert await follow(storage, mine) == ([expected], False)
-    mine.lease_token = 2
+    mine.lease_token = await stored_token(storage.stub, made.story_id)
     assert await follow(storage, mine) == ([], False)
     cancel = storage_pb2.UpdateStoryRequest(story_id=made.story_id, cancel=storage_pb2.CancelChange())
     await storage.stub.UpdateStory(cancel)
@@ -457,8 +465,8 @@ def invalid() -> list[tuple[str, Any, set[str]]]:
         problems=[common_pb2.Problem()],
         embedded_parts=["a,b"],
     )
-    one = checkpoint(new_id())
-    many = [checkpoint(new_id()) for _ in range(1_001)]
+    one = checkpoint(new_id(), 1)
+    many = [checkpoint(new_id(), 1) for _ in range(1_001)]
     seconds = Duration(seconds=30)
     return [
         ("CreateStory", storage_pb2.CreateStoryRequest(), {"story_id", "spec", "story"}),

@@ -16,7 +16,7 @@ from servicekit.ids import new_id
 from servicekit.metrics import Metrics
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
-from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, new_story, speech
+from standins.storage_kit import FINGERPRINT, LEASE, ManualClock, checkpoint, lease_token, new_story, speech, write_held
 from storage_service.records import Blob, Cancel, ObjectKey, ObjectKind, RemovalResult, RepeatKey, Retry, StoredAudio
 from storage_service.stories import states
 from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
@@ -69,7 +69,7 @@ class Store:
         return self.circuits.get(DATABASE).state
 
     async def story(self) -> str:
-        """Id of a new story whose lease has token 1."""
+        """Id of a new story that is leased."""
         return (await self.stories.create(ME, new_story(lease=LEASE)))[0].story.id
 
     async def write(self, story_id: str) -> common_pb2.StoryAudio:
@@ -79,7 +79,7 @@ class Store:
             await upload.write(DATA)
             digest = await upload.publish()
         audio = common_pb2.StoryAudio(audio_id=new_id(), size_bytes=digest.size, sha256=digest.sha256)
-        return (await self.stories.attach_audio(story_id, 1, audio, key)).audio
+        return (await self.stories.attach_audio(story_id, await lease_token(self.stories, story_id), audio, key)).audio
 
     async def read(self, story_id: str) -> bytes:
         """The audio of a story."""
@@ -209,14 +209,14 @@ async def test_a_story_whose_answer_was_lost_is_new_all_the_same(store: Store, f
     new = new_story(lease=LEASE, request_id="r-1")
     faults.plan(Fault("reset", at="rpc/create_story", late=True))
     record, created = await store.stories.create(ME, new)
-    assert (new.story_id, 1, True) == (record.story.id, record.run.lease_token, created)
+    assert (new.story_id, True, True) == (record.story.id, record.run.HasField("lease_expire_time"), created)
     assert (record, False) == await store.stories.create(ME, new)
 
 
 async def test_what_may_have_been_done_is_not_done_twice(store: Store, faults: Proxy) -> None:
     """A claim, a deletion, a retry: where the answer is lost the caller is told, and one request was made."""
     story_id = await store.story()
-    await store.stories.checkpoint(LEASE, [checkpoint(story_id, state=states.FAILED)])
+    await write_held(store.stories, checkpoint(story_id, state=states.FAILED))
     cases: list[tuple[str, Awaitable[object]]] = [
         ("claim_stories", store.stories.claim(LEASE, most=1, story_ids=())),
         ("update_story", store.stories.update(ME, story_id, Retry(RepeatKey("r-2", FINGERPRINT)), expected_revision=1)),
@@ -241,7 +241,7 @@ async def test_a_checkpoint_whose_answer_was_lost_is_kept_once(store: Store, fau
     """Repeating it changes nothing."""
     story_id = await store.story()
     faults.plan(Fault("reset", at="checkpoint_stories", late=True))
-    (result,) = await store.stories.checkpoint(LEASE, [checkpoint(story_id, text=(0, "Once"))])
+    (result,) = await write_held(store.stories, checkpoint(story_id, text=(0, "Once")))
     assert "" == result.error.reason
     assert "Once" == (await store.stories.get(ME, story_id, full=False)).story.content
 

@@ -32,7 +32,7 @@ from support.supabase_lite import KEY, Lite
 from servicekit.ids import new_id
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError
-from standins.storage_kit import SECOND, begun_story, checkpoint
+from standins.storage_kit import SECOND, begun_story, checkpoint, stored_token
 from storage_service.stories import states
 from storage_service.supabase.config import SupabaseConfig
 from storage_service.supabase.connection import Connection
@@ -162,7 +162,7 @@ async def test_a_cancelled_run_leaves_no_attempt_started(supabase: Proxy, tmp_pa
         await kept(storage, checkpoint(story_id, attempts=[first, second]))
         cancel = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
         await storage.stub.UpdateStory(cancel)
-        position = storage_pb2.StoryPosition(story_id=story_id, lease_token=1)
+        position = storage_pb2.StoryPosition(story_id=story_id, lease_token=await stored_token(storage.stub, story_id))
         (news,) = (await storage.stub.FollowStories(storage_pb2.FollowStoriesRequest(positions=[position]))).changes
         assert states.CANCELLED == news.state
         second.outcome = common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
@@ -260,7 +260,7 @@ async def test_a_service_begins_while_supabase_is_away(supabase: Proxy, tmp_path
         ),
         (
             Fault("answer", at="schema_version", status=200, body="0"),
-            "SUPABASE_URL has schema version 0, and this program needs version 4: run",
+            "SUPABASE_URL has schema version 0, and this program needs version 5: run",
         ),
         (
             Fault("answer", at="bucket", status=400, body={"statusCode": "404", "error": "Bucket not found"}),

@@ -13,7 +13,7 @@ from support.servers import running
 from support.voice_kit import STORY, NamedVoice, reason_of, voice_service
 
 from servicekit.ids import new_id
-from standins.storage_kit import checkpoint, create_request
+from standins.storage_kit import checkpoint, create_request, stored_token
 from storage_service.audio.finishing import true_sizes
 from storage_service.bootstrap import StorageApp, build_app
 from storage_service.settings import StorageSettings
@@ -74,8 +74,10 @@ async def test_the_file_of_a_manifest_is_what_a_direct_caller_hears(
     assert told.error is None
     assert told.header is not None
     assert told.summary is not None
+    token = await stored_token(storage.stub, story_id)
     point = checkpoint(
         story_id,
+        token,
         state=states.NARRATING,
         title=TITLE,
         text=(0, STORY),
@@ -86,7 +88,7 @@ async def test_the_file_of_a_manifest_is_what_a_direct_caller_hears(
     lease = create_request().lease.duration
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=lease, checkpoints=[point])
     answer = await storage.stub.CheckpointStories(request, timeout=10)
-    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=1, audio_id=told.header.audio_id)
+    finish = storage_pb2.FinishAudioRequest(story_id=story_id, lease_token=token, audio_id=told.header.audio_id)
     audio = (await storage.stub.FinishAudio(finish, timeout=10)).audio
     pieces = [each async for each in storage.stub.ReadAudio(storage_pb2.ReadAudioRequest(story_id=story_id))]
 

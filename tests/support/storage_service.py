@@ -13,7 +13,16 @@ from google.protobuf.duration_pb2 import Duration
 
 from servicekit.errors import DomainError
 from servicekit.status import from_rpc_error
-from standins.storage_kit import ManualClock, Speech, checkpoint, create_request, narration, put_messages, speech
+from standins.storage_kit import (
+    ManualClock,
+    Speech,
+    checkpoint,
+    create_request,
+    narration,
+    put_messages,
+    speech,
+    stored_token,
+)
 from storage_service.bootstrap import StorageApp, build_app
 from storage_service.settings import StorageSettings, Tuning
 from storage_service.stories import states
@@ -70,12 +79,14 @@ async def failure(call: Awaitable[object]) -> DomainError:
 
 
 async def created(storage: Storage, **changes: object) -> str:
-    """Id of a new story whose lease has token 1."""
+    """Id of a new story that is leased."""
     return (await storage.stub.CreateStory(create_request(**changes))).record.story.id
 
 
 async def verdicts(storage: Storage, *checkpoints: storage_pb2.StoryCheckpoint) -> list[str]:
     """Why each checkpoint was refused; "" for one that holds."""
+    for one in checkpoints:
+        one.lease_token = one.lease_token or await stored_token(storage.stub, one.story_id)
     request = storage_pb2.CheckpointStoriesRequest(lease_duration=Duration(seconds=30), checkpoints=checkpoints)
     return [result.error.reason for result in (await storage.stub.CheckpointStories(request)).results]
 
@@ -110,15 +121,16 @@ class Narrated:
     story_id: str
     audio_id: str
     spoken: Sequence[Speech]
+    token: int
 
     @property
     def data(self) -> bytes:
         """All bytes of the narration."""
         return joined(self.spoken)
 
-    def finish(self, token: int = 1) -> storage_pb2.FinishAudioRequest:
+    def finish(self) -> storage_pb2.FinishAudioRequest:
         """Asks for the file."""
-        return storage_pb2.FinishAudioRequest(story_id=self.story_id, lease_token=token, audio_id=self.audio_id)
+        return storage_pb2.FinishAudioRequest(story_id=self.story_id, lease_token=self.token, audio_id=self.audio_id)
 
 
 def joined(spoken: Iterable[Speech]) -> bytes:
@@ -134,7 +146,7 @@ def digest(data: bytes) -> bytes:
 async def narrating(
     storage: Storage, *, sizes: Sequence[int] = SIZES, seed: str = "", text: str | None = None, **changes: object
 ) -> Narrated:
-    """A story with whole text and a whole manifest, held with token 1."""
+    """A story with whole text and a whole manifest, held with the token of its creation."""
     story_id = await created(storage, **changes)
     spoken = speech(sizes, seed or story_id)
     for one in spoken:
@@ -153,7 +165,7 @@ async def narrating(
             segments=[one.place for one in spoken],
         ),
     )
-    return Narrated(story_id, header.audio_id, spoken)
+    return Narrated(story_id, header.audio_id, spoken, await stored_token(storage.stub, story_id))
 
 
 async def narrated(storage: Storage, **changes: Any) -> Narrated:

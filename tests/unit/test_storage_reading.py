@@ -8,7 +8,18 @@ import pytest
 from support.storage_stores import Stores, over_sqlite
 
 from servicekit.errors import DomainError
-from standins.storage_kit import LEASE, ManualClock, MemoryObjects, Speech, checkpoint, narration, new_story, speech
+from standins.storage_kit import (
+    LEASE,
+    ManualClock,
+    MemoryObjects,
+    Speech,
+    checkpoint,
+    lease_token,
+    narration,
+    new_story,
+    speech,
+    write_held,
+)
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
@@ -44,12 +55,12 @@ class Narration:
             await self.stores.segments.add(one.stored, key, self.story_id)
         made = checkpoint(self.story_id, text=(0, "x" * 10), content_complete=True, narration=header)
         made.segments.extend(one.place for one in spoken)
-        await self.stores.stories.checkpoint(LEASE, [made])
+        await write_held(self.stores.stories, made)
 
     async def finish(self) -> None:
         """The story is READY, and its segments make room."""
-        await self.finisher.finish(self.story_id, 1, self.audio_id)
-        await self.stores.stories.checkpoint(LEASE, [checkpoint(self.story_id, state=states.READY)])
+        await self.finisher.finish(self.story_id, await lease_token(self.stores.stories, self.story_id), self.audio_id)
+        await write_held(self.stores.stories, checkpoint(self.story_id, state=states.READY))
         await self.objects.drop((await self.stores.segments.evict(0)).dropped)
 
     async def delete(self) -> None:
