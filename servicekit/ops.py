@@ -1,5 +1,6 @@
 """The HTTP port for operators and probes."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +13,11 @@ from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.manager import BreakerManager
 
 _SHUTDOWN_SECONDS: Final = 1.0
+_REQUEST_SECONDS: Final = 10.0
+"""Longest wait for a request: from the connection or the response before until its headers are whole."""
+_BODY_SECONDS: Final = 2.0
+"""Longest wait for the rest of a body, which no page here reads."""
+_MOST_CONNECTIONS: Final = 256
 _SHOWN: Final = (
     *("state", "provider", "success_rate", "total_calls", "successful_calls", "failed_calls", "ignored_calls"),
     *("rejected_calls", "slow_calls", "fallback_calls", "state_changes", "consecutive_failures"),
@@ -30,6 +36,9 @@ class OpsServer:
         ready: Callable[[], bool],
         metrics: Metrics,
         circuits: BreakerManager,
+        *,
+        request_seconds: float = _REQUEST_SECONDS,
+        most_connections: int = _MOST_CONNECTIONS,
     ) -> None:
         app = web.Application()
         routes = (
@@ -42,20 +51,39 @@ class OpsServer:
         self._ready = ready
         self._metrics = metrics
         self._circuits = circuits
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=request_seconds,
+            lingering_time=_BODY_SECONDS,
+        )
+        self._most_connections = most_connections
+        self._listener: asyncio.Server | None = None
         self.address = ""
 
     async def start(self, listen: str) -> None:
         """Listens on "host:port"; OSError when it cannot."""
         host, port = split_address(listen)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host or None, port).start()
-        bound = self._runner.addresses[0][1]
+        self._listener = await asyncio.get_running_loop().create_server(self._accept, host or None, port, backlog=128)
+        bound = self._listener.sockets[0].getsockname()[1]
         self.address = f"{listen.rpartition(':')[0]}:{bound}"
 
     async def stop(self) -> None:
         """Stops listening."""
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.Protocol:
+        """Returns the handler of a new connection; of too many the oldest one is closed, so that probes get in."""
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the server is not set up")
+        for oldest in server.connections[: max(0, len(server.connections) - self._most_connections + 1)]:
+            oldest.force_close()
+        return server()
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._metrics.exposition(request.headers.get("Accept", ""))
