@@ -37,6 +37,8 @@ class Caller:
     """Ids of the children that the caller is bound to; None: all of the owner."""
     credential: str = ""
     """Names the key or kind of token; no secret."""
+    anonymous: bool = False
+    """Whether the owner stands for all callers that reach the port."""
 
 
 class Authenticator(Protocol):
@@ -55,7 +57,7 @@ class Anonymous:
     async def authenticate(self, method: str, metadata: Metadata) -> Caller:
         """Returns the owner "local"."""
         del method, metadata
-        return Caller()
+        return Caller(anonymous=True)
 
 
 class ServiceToken:

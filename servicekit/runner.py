@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import structlog
 
-from servicekit.authentication import Authenticator, Metadata
+from servicekit.authentication import Authenticator, Metadata, TrustedCaller
 from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
 from servicekit.errors import DomainError, reconnect, unavailable
 from servicekit.ids import is_token, new_id
@@ -32,7 +33,8 @@ class CallTracker:
 
     def __init__(self, most_calls: int = MOST_CALLS) -> None:
         self._most_calls = most_calls
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._callers: Counter[str] = Counter()
         self._open = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,12 +67,26 @@ class CallTracker:
 
     def enter(self, task: asyncio.Task[Any]) -> None:
         """Notes that a call begins, answered by `task`."""
-        self._tasks.add(task)
+        self._tasks[task] = ""
         self._idle.clear()
+
+    def charge(self, task: asyncio.Task[Any], caller: str) -> bool:
+        """Counts the call of `task` as one of `caller`; returns False if it has more than there are places left.
+
+        So one caller alone has half of the places at most, and always leaves as many to others as it has itself.
+        """
+        if self._callers[caller] > self._most_calls - len(self._tasks):
+            return False
+        self._tasks[task] = caller
+        self._callers[caller] += 1
+        return True
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """Notes that a call has ended."""
-        self._tasks.discard(task)
+        caller = self._tasks.pop(task, "")
+        self._callers[caller] -= 1
+        if self._callers[caller] <= 0:
+            del self._callers[caller]
         if not self._tasks:
             self._idle.set()
 
@@ -135,6 +151,8 @@ class CallRunner:
         self._answered = answered
         self._tracker = tracker
         self._authenticator = authenticator
+        # What a peer service calls has been counted at the door.
+        self._fair = not isinstance(authenticator, TrustedCaller)
         self._metrics = metrics
 
     async def run(
@@ -191,12 +209,13 @@ class CallRunner:
     def _refusal(self) -> DomainError | None:
         if self._tracker.draining:
             return reconnect()
-        if not self._tracker.full:
-            return None
+        return self._overloaded("The server is at its limit of calls.") if self._tracker.full else None
+
+    def _overloaded(self, message: str) -> DomainError:
         if self._metrics is not None:
             self._metrics.overloaded.inc()
         # At random, so that those who are refused together do not come back together.
-        return DomainError("OVERLOADED", "The server is at its limit of calls.", retry_after=random.uniform(1.0, 2.0))
+        return DomainError("OVERLOADED", message, retry_after=random.uniform(1.0, 2.0))
 
     async def _answer(self, call: _Call, body: Body, task: asyncio.Task[Any]) -> Any:
         try:
@@ -204,7 +223,7 @@ class CallRunner:
                 # A peer service knows its id, and a message of its own for it costs a tenth of a small call.
                 await call.context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
             if not call.method.startswith(_HEALTH):
-                await self._admit(call)
+                await self._admit(call, task)
             answer = await body()
         except asyncio.CancelledError as error:
             if task.cancelling() and not self._tracker.interrupted:
@@ -233,11 +252,15 @@ class CallRunner:
                 await read_away(call.context.read, **(_BRIEF if brief else {}))
         return await _refuse(call.context, failure)
 
-    async def _admit(self, call: _Call) -> None:
+    async def _admit(self, call: _Call, task: asyncio.Task[Any]) -> None:
         if call.refused is not None:
             raise call.refused
         await self._tracker.admitted()
         caller = await self._authenticator.authenticate(call.method, call.metadata)
+        # Of callers without a name each address is one; without its port, of which a caller has many.
+        name = str(call.context.peer()).rpartition(":")[0] if caller.anonymous else caller.owner
+        if self._fair and not call.method.startswith((*_UNCOUNTED, _STATUS)) and not self._tracker.charge(task, name):
+            raise self._overloaded("This caller has as many calls open as one caller may have now.")
         bind(
             replace(
                 current(),
