@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DEFAULT_PAGE_SIZE: Final = 20
 MAX_PAGE_SIZE: Final = 100
 
+_MOST_EMPTY: Final = 1_000
+"""Messages without content that a stream may have beside as many as have some."""
+
 # More than the longest list that a caller sends may have.
 _ENTRIES_SHOWN: Final = 32
 
@@ -102,6 +105,21 @@ def _too_long(message: Message, path: str) -> Iterator[FieldViolation]:
         elif entries is not None and within:
             for index, each in enumerate(value):
                 yield from _too_long(each, f"{path}{name}[{index}].")
+
+
+class Progress:
+    """Bounds the messages of a stream that bring nothing."""
+
+    def __init__(self, field: str) -> None:
+        """Takes the name of the field that brings something."""
+        self._field = field
+        self._left = _MOST_EMPTY
+
+    def count(self, content: str | bytes) -> None:
+        """Counts the content of a message; VALIDATION_FAILED when too many were empty."""
+        self._left += 1 if content else -1
+        if self._left < 0:
+            raise validation_failed([FieldViolation(self._field, "must not be empty in message after message")])
 
 
 @cache

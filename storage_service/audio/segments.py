@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError
+from servicekit.validation import Progress
 from servicekit.waiting import IdleTimeout
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import check_digest, field_error, segment_lost, segment_not_found, upload_stalled
@@ -124,12 +125,13 @@ class SegmentLibrary:
     async def _receive(
         self, upload: Upload, pieces: AsyncIterator[segment_pb2.PutSegmentRequest], announced: Digest
     ) -> None:
-        received = 0
+        received, progress = 0, Progress("chunk")
         async for piece in pieces:
             match piece.WhichOneof("piece"):
                 case "chunk":
                     # Read once: each access to the field copies it.
                     chunk = piece.chunk
+                    progress.count(chunk)
                     received += len(chunk)
                     if len(chunk) > _MAX_CHUNK:
                         raise field_error("chunk", f"must have at most {_MAX_CHUNK} bytes")

@@ -94,6 +94,7 @@ Broken = Callable[[list[segment_pb2.PutSegmentRequest]], Sequence[segment_pb2.Pu
 CHUNK = segment_pb2.PutSegmentRequest(chunk=b"x")
 HUGE = segment_pb2.PutSegmentRequest(chunk=b"x" * (MIB + 1))
 EMPTY = segment_pb2.PutSegmentRequest()
+NOTHING = segment_pb2.PutSegmentRequest(chunk=b"")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ EMPTY = segment_pb2.PutSegmentRequest()
         (lambda sent: [*sent, CHUNK], "VALIDATION_FAILED", ["commit"]),
         (lambda sent: [sent[0], HUGE, sent[-1]], "VALIDATION_FAILED", ["chunk"]),
         (lambda sent: [*sent[:-1], EMPTY], "VALIDATION_FAILED", ["piece"]),
+        (lambda sent: [sent[0], *[NOTHING] * 1_001, *sent[1:]], "VALIDATION_FAILED", ["chunk"]),
         (lambda sent: [*sent[:-2], sent[-1]], "AUDIO_MISMATCH", []),
         (lambda sent: [*sent[:-1], CHUNK, sent[-1]], "AUDIO_MISMATCH", []),
         (lambda sent: [*sent[:1], *sent[:0:-1][1:], sent[-1]], "AUDIO_MISMATCH", []),

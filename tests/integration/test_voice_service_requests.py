@@ -122,6 +122,16 @@ async def test_neither_title_nor_text_is_empty_text(text: Any) -> None:
     assert (grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT") == reason_of(told.error)[:2]
 
 
+async def test_a_stream_of_empty_pieces_is_refused() -> None:
+    """INVALID_ARGUMENT that names the field, also with words in it; some are no matter."""
+    async with voice_service(NamedVoice("mock")) as voice:
+        told = await voice.tell(["A fox.", *[""] * 1_002])
+        few = await voice.tell(["", "A fox.", *[""] * 500, " It slept."])
+
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED") == reason_of(told.error)[:2]
+    assert few.error is None
+
+
 async def test_a_text_beyond_65536_characters_is_too_long() -> None:
     """FAILED_PRECONDITION / TEXT_TOO_LONG as soon as it is seen."""
     async with voice_service(NamedVoice("mock")) as voice:

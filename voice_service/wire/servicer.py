@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
-from servicekit.validation import MAX_PAGE_SIZE
+from servicekit.validation import MAX_PAGE_SIZE, Progress
 from tale.common.v1 import common_pb2
 from tale.voice.v1 import voice_pb2, voice_pb2_grpc
 from voice_service.metrics import SUCCESS
@@ -175,7 +175,10 @@ class VoiceServicer(voice_pb2_grpc.VoiceServiceServicer):
 
 async def _texts(requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest]) -> AsyncIterator[str]:
     """The pieces of text that follow the config."""
+    progress = Progress("text.text")
     async for request in requests:
         if request.HasField("config"):
             raise validation_failed([FieldViolation("config", "must be sent once, first")])
-        yield request.text.text
+        text = request.text.text
+        progress.count(text)
+        yield text
