@@ -37,12 +37,20 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # It would drop calls beyond 1,000 that have not been taken up. How many may run is decided here: CallTracker.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    # A connection on which nothing comes, not even the preface of HTTP/2.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # What waits to be read is bounded: gRPC would let the window of each stream grow to many megabytes, whether its
+    # messages are read or not. 120 uploads of 24 MB that waited took 1.6 GB.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 256 << 10),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
+# A connection of a peer service carries the calls of many callers.
+_AT_THE_DOOR: Final = (*_OPTIONS, ("grpc.max_concurrent_streams", 1_024))
 _NOTICE_SECONDS: Final = 0.1
 _CUT_SECONDS: Final = 2.0
 _CLOSE_SECONDS: Final = 10.0
@@ -82,7 +90,7 @@ class Server:
                     answered=app.answered,
                 )
             ],
-            options=_OPTIONS,
+            options=_OPTIONS if app.authenticator is None else _AT_THE_DOOR,
         )
         self._bound = ""
         self._app_began = False

@@ -1,11 +1,14 @@
 """Bounds waits for a peer, and finishes work whose caller has left."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakValueDictionary
 
-from servicekit.context import without_deadline
+from servicekit.context import current_or_none, without_deadline
+from servicekit.errors import DomainError
 
 
 class IdleTimeout:
@@ -69,6 +72,35 @@ class IdleTimeout:
         else:
             self._lost = True
             self._limit.reschedule(now)
+
+
+class Places:
+    """Bounds how much is done at a time: what comes beyond waits, and is refused when it has waited for too long."""
+
+    def __init__(self, most: int, *, each: int | None = None, seconds: float, refusal: str) -> None:
+        """`each` is the maximum for one owner; `seconds` the longest wait.
+
+        Then comes RESOURCE_EXHAUSTED / RATE_LIMITED with the words of `refusal`.
+        """
+        self._all = asyncio.Semaphore(most)
+        self._each = each or most
+        self._owners: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._seconds = seconds
+        self._refusal = refusal
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Holds a place for the owner of the call while the block runs."""
+        call = current_or_none()
+        own = self._owners.setdefault(call.owner if call is not None else "", asyncio.Semaphore(self._each))
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    for places in (own, self._all):
+                        await held.enter_async_context(places)
+            except TimeoutError:
+                raise DomainError("RATE_LIMITED", self._refusal, retry_after=self._seconds) from None
+            yield
 
 
 T = TypeVar("T")

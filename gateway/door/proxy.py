@@ -14,12 +14,16 @@ from gateway.door.audit import note_ids
 from servicekit.channel import remaining
 from servicekit.errors import unavailable
 from servicekit.runner import read_away
+from servicekit.waiting import Places
 from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 
 UNARY_SECONDS: Final = 10.0
 UPLOAD_SECONDS: Final = 120.0
+_MOST_UPLOADS: Final = 12
+"""Uploads that are read at a time; half as many of one owner."""
+_WAIT_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 3.0
 """Longest wait for a peer service that is starting; a channel finds it within a second."""
 
@@ -69,9 +73,16 @@ def _unary(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, 
 
 def _upload(channel: grpc.aio.Channel, path: str) -> "grpc.RpcMethodHandler[Any, Any]":
     forward: Any = channel.stream_unary(path)
+    places = Places(
+        _MOST_UPLOADS, each=_MOST_UPLOADS // 2, seconds=_WAIT_SECONDS, refusal="Too many files are being uploaded."
+    )
 
     async def handle(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-        timeout = remaining(context, default=UPLOAD_SECONDS)
+        # Nothing is read until there is a place: what waits takes no memory.
+        async with places.place():
+            return await upload(requests, remaining(context, default=UPLOAD_SECONDS))
+
+    async def upload(requests: AsyncIterator[bytes], timeout: float) -> bytes:
         await _connected(channel, timeout)
         call = forward(timeout=timeout)
         async with _Forwarder(requests, call) as forwarder:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import grpc
 import pytest
 from support.servers import running
 
+from gateway.door import proxy
 from gateway.door.proxy import ForwardingHandler
 from servicekit.app import App
 from servicekit.channel import open_channel
@@ -135,6 +136,53 @@ async def test_slow_voice_service_slows_the_caller_down() -> None:
         answer = await call
 
     assert str(800 * PIECE) == answer.text
+
+
+async def test_uploads_beyond_the_places_wait_unread() -> None:
+    """Of one owner six are forwarded at a time; the next is read when one has ended, or is refused after a while."""
+    begun, may_end = [0], asyncio.Event()
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        begun[0] += 1
+        if begun[0] <= 6:
+            await may_end.wait()
+        return voice_pb2.TranscribeResponse(text=str(len([request async for request in requests])))
+
+    def recording() -> Iterator[voice_pb2.TranscribeRequest]:
+        yield CONFIG
+        yield piece(bytes(PIECE))
+
+    async with door(listen) as gateway:
+        calls = [asyncio.ensure_future(gateway.stub.Transcribe(recording(), timeout=60)) for _ in range(6)]
+        assert 6 == await _stands_still(lambda: begun[0])
+        late = asyncio.ensure_future(gateway.stub.Transcribe(recording(), timeout=60))
+        assert 6 == await _stands_still(lambda: begun[0])
+        may_end.set()
+        answers = await asyncio.gather(*calls, late)
+
+    assert ["2"] * 7 == [answer.text for answer in answers]
+
+
+async def test_upload_that_waits_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RATE_LIMITED with the time to wait; the voice service hears nothing of it."""
+    monkeypatch.setattr(proxy, "_WAIT_SECONDS", 0.05)
+    begun, may_end = [0], asyncio.Event()
+
+    async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
+        begun[0] += 1
+        await may_end.wait()
+        return voice_pb2.TranscribeResponse(text=str(len([request async for request in requests])))
+
+    async with door(listen) as gateway:
+        calls = [asyncio.ensure_future(gateway.stub.Transcribe(iter([CONFIG]), timeout=60)) for _ in range(6)]
+        assert 6 == await _stands_still(lambda: begun[0])
+        refused = await failure(gateway.stub.Transcribe(iter([CONFIG]), timeout=60))
+        may_end.set()
+        await asyncio.gather(*calls)
+
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED") == (refused.code, refused.reason)
+    assert refused.retry_after == 0.05
+    assert 6 == begun[0]
 
 
 async def _stands_still(count: Callable[[], int]) -> int:

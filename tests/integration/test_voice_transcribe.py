@@ -121,6 +121,7 @@ async def test_what_a_server_leaves_out_is_left_out(answer: dict[str, Any], lang
         ([config(), voice_pb2.TranscribeRequest()], "piece"),
         ([config()], "chunk"),
         ([config(), chunk(b"")], "chunk"),
+        ([config(), chunk(), *[chunk(b"")] * 1_002, chunk()], "chunk"),
     ],
 )
 async def test_a_recording_begins_with_its_config_and_has_something_in_it(pieces: Pieces, field: str) -> None:

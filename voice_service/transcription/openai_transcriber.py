@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -122,8 +123,10 @@ class OpenAITranscriber:
                 with typed_errors(NAME):
                     # The media type alone: parameters are the caller's words, and would stand in a header.
                     kind = media_type(recording.content_type)
+                    # A file is sent in pieces; bytes would be copied whole.
+                    data = io.BytesIO(recording.data)
                     response = await client.audio.transcriptions.with_raw_response.create(
-                        file=(f"recording.{suffix_of(kind)}", recording.data, kind),
+                        file=(f"recording.{suffix_of(kind)}", data, kind),
                         model=self._config.model,
                         extra_headers=self._client.headers(),
                         **self._options(recording),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import io
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError, FieldViolation, validation_failed
+from servicekit.validation import Progress
+from servicekit.waiting import Places
 from tale.voice.v1 import voice_pb2
 from voice_service.transcription.transcriber import KNOWN, Recording, is_known, media_type
 
@@ -20,7 +22,7 @@ ENDPOINT: Final = "audio_transcriptions"
 MAX_BYTES: Final = 25 << 20
 """What OpenAI takes at most."""
 _MOST_AT_ONCE: Final = 8
-"""Recordings that are held in memory at a time; the next ones wait to be read."""
+"""Recordings that are held in memory at a time; the next ones wait, unread."""
 _WAIT_SECONDS: Final = 10.0
 
 
@@ -34,7 +36,9 @@ class TranscribeHandler:
         self._calls = calls
         self._max_bytes = max_bytes
         self._seconds = seconds
-        self._room = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._places = Places(
+            _MOST_AT_ONCE, seconds=_WAIT_SECONDS, refusal="Too many recordings are being transcribed."
+        )
 
     async def handle(self, requests: AsyncIterator[voice_pb2.TranscribeRequest]) -> voice_pb2.TranscribeResponse:
         """Reads the whole recording and answer what is said in it.
@@ -56,7 +60,7 @@ class TranscribeHandler:
     ) -> voice_pb2.TranscribeResponse:
         config = _config(await anext(pieces, None))
         self._check_set_up()
-        async with self._slot():
+        async with self._places.place():
             recording = Recording(await self._read(pieces), media_type(config.content_type), config.language_code)
 
             async def work(attempt: Attempt) -> Transcript:
@@ -75,37 +79,24 @@ class TranscribeHandler:
                 metadata={self._transcriber.name: missing},
             )
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(_WAIT_SECONDS):
-                await self._room.acquire()
-        except TimeoutError:
-            raise DomainError(
-                "RATE_LIMITED",
-                "Too many recordings are being transcribed.",
-                retry_after=_WAIT_SECONDS,
-            ) from None
-        try:
-            yield
-        finally:
-            self._room.release()
-
     async def _read(self, pieces: AsyncIterator[voice_pb2.TranscribeRequest]) -> bytes:
-        data = bytearray()
+        data, progress = io.BytesIO(), Progress("chunk")
         async for piece in pieces:
             if piece.HasField("config"):
                 raise validation_failed([FieldViolation("config", "must be sent once, first")])
-            data += piece.chunk
-            if len(data) > self._max_bytes:
+            chunk = piece.chunk
+            progress.count(chunk)
+            if data.tell() + len(chunk) > self._max_bytes:
                 raise DomainError(
                     "RECORDING_TOO_LARGE",
                     f"The recording has more than {self._max_bytes} bytes.",
                     metadata={"max_bytes": str(self._max_bytes)},
                 )
-        if not data:
+            data.write(chunk)
+        if not data.tell():
             raise validation_failed([FieldViolation("chunk", "must be given: the recording is empty")])
-        return bytes(data)
+        # Its own buffer: no second copy.
+        return data.getvalue()
 
 
 def _config(first: voice_pb2.TranscribeRequest | None) -> voice_pb2.TranscribeConfig:
