@@ -114,6 +114,8 @@ _UNCOUNTED: Final = (_HEALTH, "/grpc.reflection.")
 _STATUS: Final = "/tale.common.v1.StatusService/"
 # A caller that reads answers while it writes is seldom in the middle of a write, and waits for the status.
 _BRIEF: Final = {"quiet": 0.1, "longest": 0.1}
+_FLOOD: Final = {"quiet": 0.1, "longest": 2.0}
+_INVALID: Final = "VALIDATION_FAILED"
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -248,8 +250,9 @@ class CallRunner:
         call.code, call.reason = failure.code.name, failure.reason
         if call.streamed:
             with suppress(DomainError, grpc.aio.BaseError):
-                brief = call.answers_stream or self._tracker.draining
-                await read_away(call.context.read, **(_BRIEF if brief else {}))
+                brief = _BRIEF if call.answers_stream or self._tracker.draining else {}
+                # One that sends what is not valid is as a rule in the middle of sending more of it.
+                await read_away(call.context.read, **(_FLOOD if brief and failure.reason == _INVALID else brief))
         return await _refuse(call.context, failure)
 
     async def _admit(self, call: _Call, task: asyncio.Task[Any]) -> None:
