@@ -9,10 +9,18 @@ import grpc
 from servicekit.authentication import ServiceToken
 from servicekit.context import OWNER_KEY, PEER_KEY, REQUEST_ID_KEY, current
 
+WINDOWS: Final[tuple[tuple[str, Any], ...]] = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 256 << 10))
+"""What a stream may receive before it is read.
+
+gRPC would let the window of each stream grow to many megabytes, whether its messages are read or not: 120 uploads of
+24 MB that waited took 1.6 GB.
+"""
+
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.service_config_disable_resolution", 1),
     # http_proxy is for the way out: a proxy does not reach the services of this cluster.
     ("grpc.enable_http_proxy", 0),
+    *WINDOWS,
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A restarted peer service is found again within two seconds, a new replica within five.

@@ -25,7 +25,7 @@ from servicekit.context import current
 from servicekit.errors import DomainError
 from servicekit.ids import fingerprint, new_id
 from servicekit.reasons import explained
-from servicekit.waiting import Finisher
+from servicekit.waiting import Finisher, Places
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from tale.storage.v1 import storage_pb2
@@ -34,6 +34,10 @@ DEFAULT_LANGUAGE: Final = "en"
 DEFAULT_MINUTES: Final = 5
 ERASE_SECONDS: Final = 120.0
 """Deadline of EraseChild if the caller has none: storage rewrites its database."""
+
+_MOST_READERS: Final = 512
+"""Calls of ReadStoryAudio that are answered at a time; a quarter as many of one owner."""
+_READER_SECONDS: Final = 10.0
 
 MAX_STORY_BYTES: Final = 1_000_000
 """Maximum size of a story in a response, so that the response stays under 1 MiB."""
@@ -57,6 +61,10 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._reader = reader
         self._system = system
         self._quotas = quotas
+        # A reader that does not read holds a piece of audio in this process and one in storage's.
+        self._readers = Places(
+            _MOST_READERS, each=_MOST_READERS // 4, seconds=_READER_SECONDS, refusal="Too much audio is being read."
+        )
         # A lease that storage has granted must be used, also when the caller leaves.
         self._finisher = Finisher()
 
@@ -192,7 +200,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> AsyncIterator[gateway_pb2.ReadStoryAudioResponse]:
         """Returns audio, finished or in progress: a header, then chunks."""
         wanted, audio_id = converted(storage_pb2.ReadAudioRequest, request), ""
-        async with aclosing(self._reader.read(wanted, timeout=context.time_remaining())) as responses:
+        responses = self._reader.read(wanted, timeout=context.time_remaining())
+        async with self._readers.place(), aclosing(responses):
             async for response in responses:
                 if response.HasField("header"):
                     audio_id = response.header.audio_id

@@ -210,7 +210,7 @@ class GatewayServiceServicer(object):
     def ReadStoryAudio(self, request, context):
         """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
         progress.
-        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

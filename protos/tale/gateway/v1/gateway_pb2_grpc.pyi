@@ -80,7 +80,7 @@ class GatewayServiceStub:
     ReadStoryAudio: _grpc.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]
     """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
     progress.
-    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
     """
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]
     """Returns a signed URL of the finished audio.
@@ -154,7 +154,7 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ReadStoryAudio: _aio.UnaryStreamMultiCallable[_gateway_pb2.ReadStoryAudioRequest, _gateway_pb2.ReadStoryAudioResponse]  # type: ignore[assignment]
     """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
     progress.
-    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
     """
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
     """Returns a signed URL of the finished audio.
@@ -291,7 +291,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.ReadStoryAudioResponse], _abc.AsyncIterator[_gateway_pb2.ReadStoryAudioResponse]]:
         """Reads the audio of a story from an offset: the whole file of a finished narration, or the audio so far of one in
         progress.
-        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
         """
 
     @_abc_1.abstractmethod
