@@ -25,8 +25,8 @@ from benchmarks.table import Line, Measurement, Report, Table
 from benchmarks.throughput import THROUGHPUT
 from standins.houses import LIFTED_NOTE
 
-ALONE: Final = ("streaming", "voice", "storage")
-"""Tables about one service, each printed by a module of its own."""
+ALONE: Final = ("streaming", "voice", "storage", "bounds")
+"""Tables about one service or caller, each printed by a module of its own."""
 PARTS: Final = ("house", "reliability", *ALONE)
 SOAK: Final = "soak"
 """Runs only if it is named, since it takes half an hour."""

@@ -175,7 +175,7 @@ async def lease_token(stories: StoryStore, story_id: str) -> int:
     return 1
 
 
-async def held(stories: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> Sequence[storage_pb2.StoryCheckpoint]:
+async def held(stories: StoryStore, *checkpoints: storage_pb2.StoryCheckpoint) -> list[storage_pb2.StoryCheckpoint]:
     """Returns the checkpoints, those without a token with the one of the last lease of the story."""
     for one in checkpoints:
         one.lease_token = one.lease_token or await lease_token(stories, one.story_id)

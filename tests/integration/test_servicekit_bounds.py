@@ -35,7 +35,7 @@ class Holding(RawApp):
 
     def __init__(self) -> None:
         super().__init__(self._hold)
-        self.metrics = Metrics()
+        self.counts = self.metrics = Metrics()
         self.waiting = asyncio.Semaphore(0)
         self.may_end = asyncio.Event()
 
@@ -56,7 +56,7 @@ async def test_one_caller_leaves_as_many_places_as_it_has() -> None:
             refused = from_rpc_error(await failure(service.channel, kind, metadata=mia))
             assert "OVERLOADED" == refused.reason
             assert 1.0 <= (refused.retry_after or 0.0) <= 2.0
-        assert 4 == app.metrics.registry.get_sample_value("grpc_server_overloaded_total")
+        assert 4 == app.counts.registry.get_sample_value("grpc_server_overloaded_total")
         others = [asyncio.create_task(answer(service.channel, "UnaryUnary", metadata=ben)) for _ in range(2)]
         for _ in others:
             await app.waiting.acquire()
@@ -86,7 +86,7 @@ async def test_what_is_not_read_is_not_taken() -> None:
     """A stream of which the handler reads nothing takes less than a megabyte, however much its caller sends."""
     app, piece = Holding(), bytes(64 << 10)
     async with running(app) as service:
-        sending = service.channel.stream_unary(f"/{SERVICE}/StreamUnary")(timeout=60)
+        sending: Any = service.channel.stream_unary(f"/{SERVICE}/StreamUnary")(timeout=60)
         written = [0]
 
         async def send() -> None:
