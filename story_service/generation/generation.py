@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from offline_writer import Outline
+from servicekit.resilience.fairness import FairTurns
 from story_service.answer.avoided import avoided_in
 from story_service.assignment import Assignment
 from story_service.generation.content import Content, Delta, Title
@@ -49,6 +50,7 @@ class StoryGenerator(Writing):
     generations: Generations | None = None
     generation_info_wait: float = 3.0
     safety: RequestCheck | None = None
+    turns: FairTurns = field(default_factory=FairTurns)
 
     async def generate(
         self, assignment: Assignment, *, deadline: float | None = None
@@ -66,18 +68,19 @@ class StoryGenerator(Writing):
         finally:
             selecting.cancel()
         selection = selecting.result()
-        assignment = replace(assignment, order=asyncio.get_running_loop().time())
-        content, ledger = Content(assignment), CostLedger(self.generations, wait=self.generation_info_wait)
-        if self.safety is not None and not assignment.title_so_far:
-            async with aclosing(self.safety.request(assignment)) as checked:
-                async for each in checked:
-                    if isinstance(each, ModelCall) and each.outcome != ATTEMPT_OUTCOME_STARTED:
-                        ledger.note(each)
-                    yield each
-        fallback = ModelFallback(self, assignment, selection, content=content, ledger=ledger, deadline=deadline)
-        async with aclosing(fallback.run()) as items:
-            async for item in items:
-                yield item
+        with self.turns.held() as turn:
+            assignment = replace(assignment, order=turn)
+            content, ledger = Content(assignment), CostLedger(self.generations, wait=self.generation_info_wait)
+            if self.safety is not None and not assignment.title_so_far:
+                async with aclosing(self.safety.request(assignment)) as checked:
+                    async for each in checked:
+                        if isinstance(each, ModelCall) and each.outcome != ATTEMPT_OUTCOME_STARTED:
+                            ledger.note(each)
+                        yield each
+            fallback = ModelFallback(self, assignment, selection, content=content, ledger=ledger, deadline=deadline)
+            async with aclosing(fallback.run()) as items:
+                async for item in items:
+                    yield item
         if assignment.avoid:
             code = assignment.language_code
             if places := await asyncio.to_thread(avoided_in, content.whole, assignment.avoid, code):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.voice_virtual import VirtualTold, Weather, virtual_voice
 
+from servicekit.context import RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderErrorKind
@@ -367,3 +368,25 @@ def test_the_load_is_measured_while_there_are_narrations() -> None:
     limits, _ = run_virtually(work())
     assert limits[1] < limits[0] <= 8
     assert limits[3] >= limits[1]
+
+
+def test_batch_of_one_caller_does_not_hold_up_the_story_of_another() -> None:
+    """Beside 100 narrations on five places the first sound comes within twice the time that it takes alone."""
+
+    async def work(batch: int) -> float:
+        one = Weather(first_byte_seconds=1.0, paid=True)
+        async with virtual_voice(one, segment_words=20) as voice:
+            with bound(RequestContext("r", "many")):
+                telling = [asyncio.create_task(voice.tell(_text(f"{number}", 4))) for number in range(batch)]
+            await asyncio.sleep(10.5)
+            since = loop_time()
+            with bound(RequestContext("r", "single")):
+                told = await asyncio.create_task(voice.tell(_text("Mia", 4)))
+            took = told.at[told.kinds.index("chunk")] - since
+            assert told.failure is None
+            assert bool(batch) == any(not each.done() for each in telling)
+            await asyncio.gather(*telling)
+            return took
+
+    alone, beside = run_virtually(work(0)), run_virtually(work(100))
+    assert 0 < beside <= 2 * alone

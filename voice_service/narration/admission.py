@@ -1,4 +1,4 @@
-"""Admits narrations in the order of their arrival, as many at a time as their providers and this process can serve."""
+"""Admits narrations round robin by owner, as many at a time as their providers and this process can serve."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from servicekit.errors import DomainError
+from servicekit.resilience.fairness import FairTurns, present_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ _MOST_WAITING: Final = 4096
 _RETRY_AFTER: Final = 30.0
 _SLOW_SECONDS: Final = 1.0
 """Seconds after which a caller that does not take a segment gives up its place until it does."""
-_AGE: Final = attrgetter("number")
+_AGE: Final = attrgetter("turn", "number")
 
 
 class LoopLoad:
@@ -59,9 +60,11 @@ class LoopLoad:
 class Place:
     """The place of one narration in the order of arrival; left by `leave`, for good or until it is taken again."""
 
-    def __init__(self, admission: Admission, number: int) -> None:
+    def __init__(self, admission: Admission, number: int, owner: str, turn: int) -> None:
         self.number: Final = number
-        """The older a narration, the smaller its number."""
+        self.owner: Final = owner
+        self.turn: Final = turn
+        """The older a narration among those of its owner, the smaller its turn; of equal ones the number counts."""
         self.admitted = False
         """Whether more of it may be made now; an older narration that needs the place can end that."""
         self.provider = ""
@@ -103,12 +106,18 @@ class Place:
         if self.provider:
             self._admission.leave(self)
 
+    def end(self) -> None:
+        """Leaves the place for good."""
+        self.leave()
+        self._admission.turns.leave(self.owner, self.turn)
+
 
 class Admission:
     """The places of all narrations of this process.
 
     A provider has five times as many as calls may be made to it at once; all together have as many as `load` allows.
     They belong to the oldest narrations that have something to be made: one that comes back takes that of the youngest.
+    Owners take turns: of two with many narrations each has half of the places, and a single one is soon served.
     """
 
     def __init__(
@@ -124,6 +133,7 @@ class Admission:
         self._is_closed = is_closed
         self._metrics = metrics
         self._load = load or LoopLoad()
+        self.turns: Final = FairTurns()
         self._numbers = count()
         self._waiting: defaultdict[str, list[Place]] = defaultdict(list)
         self._admitted: defaultdict[str, list[Place]] = defaultdict(list)
@@ -132,7 +142,8 @@ class Admission:
 
     def arrive(self) -> Place:
         """Returns the place of a narration that has come."""
-        return Place(self, next(self._numbers))
+        owner = present_owner()
+        return Place(self, next(self._numbers), owner, self.turns.take(owner))
 
     def enter(self, place: Place, provider: str) -> None:
         """Puts a narration in line. Raises RESOURCE_EXHAUSTED / OVERLOADED."""
@@ -173,7 +184,7 @@ class Admission:
 
     def _may_enter(self, place: Place) -> bool:
         taken = self._admitted[place.provider]
-        return self._has_room(place.provider) or (bool(taken) and taken[-1].number > place.number)
+        return self._has_room(place.provider) or (bool(taken) and _AGE(taken[-1]) > _AGE(place))
 
     def _has_room(self, provider: str) -> bool:
         at_most = _FOR_EACH_CALL * self._calls_at_once(provider)

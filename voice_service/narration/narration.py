@@ -114,7 +114,7 @@ class Narration:
             intake=self._intake,
             synthesizer=synthesizer,
             ahead=policy.segments_ahead,
-            number=place.number,
+            number=place.turn,
             deadline=deadline,
         )
         self._assembly = Assembly(request, store, deadline=deadline)
@@ -167,7 +167,7 @@ class Narration:
                 raise empty_text()
             yield self._assembly.summary()
         finally:
-            self._place.leave()
+            self._place.end()
             await self._stop(reading)
 
     async def _language(self) -> str:

@@ -60,9 +60,9 @@ _SLACK: Final = 0.05
 class Order:
     """One segment to be made by a provider; `deadline` in seconds of the loop's clock, None for none.
 
-    `number` counts the narrations: places at a provider are given to the oldest first. `segment_index` is for the
-    record of its calls, of which `tries` says how many may be made; `begun` gets the record of one that is billed, when
-    it is sent. `first`: of its narration no call was answered before.
+    `number` is the turn of the narration: places at a provider are given to the lowest first. `segment_index` is for
+    the record of its calls, of which `tries` says how many may be made; `begun` gets the record of one that is billed,
+    when it is sent. `first`: of its narration no call was answered before.
     """
 
     provider: VoiceProvider
