@@ -115,6 +115,7 @@ def assemble(
         finisher=SegmentFinisher(encoder),
         budget=AudioBudget(tuning.audio_buffer_bytes),
         metrics=voice_metrics,
+        prices=settings.prices,
     )
     synthesizer = SegmentSynthesizer(
         store=store, calls=calls, encoder=encoder, metrics=voice_metrics, max_flights=_MAX_FLIGHTS

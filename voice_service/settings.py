@@ -1,9 +1,11 @@
 """Settings of the voice service, from the environment."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
 from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL
@@ -73,6 +75,10 @@ class VoiceServiceSettings(SharingSettings):
     """Maximum number of characters in one call to SPEECH_BASE_URL; longer segments are sent in parts"""
     speech_providers: str = ""
     """Further servers with OpenAI's /audio/speech (JSON list), see docs/voices.md"""
+    speech_prices: CommaList = ()
+    """US dollars per thousand characters by provider, or by provider and model, such as
+    elevenlabs/eleven_v3=0.18,speech=0.015; unset: the cost of speech is not known and counts as 0
+    """
 
     transcribe_base_url: ApiUrl = ""
     """Address of a server with OpenAI's /audio/transcriptions, such as http://127.0.0.1:8000/v1; unset: OpenAI's own"""
@@ -118,6 +124,30 @@ class VoiceServiceSettings(SharingSettings):
     """Seconds to the first byte after which a call of a streaming provider counts as slow; if most are, its circuit
     breaker opens
     """
+
+    @field_validator("speech_prices")
+    @classmethod
+    def _check_prices(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        _prices(given)
+        return given
+
+    @property
+    def prices(self) -> Mapping[str, float]:
+        """US dollars per thousand characters by "provider" or "provider/model"."""
+        return _prices(self.speech_prices)
+
+
+def _prices(given: tuple[str, ...]) -> dict[str, float]:
+    prices = dict[str, float]()
+    for each in given:
+        name, _, price = each.rpartition("=")
+        try:
+            prices[name.strip()] = float(price)
+        except ValueError:
+            prices[""] = 0.0
+    if not all(name and math.isfinite(price) and price >= 0 for name, price in prices.items()):
+        raise ValueError("must be provider=price or provider/model=price, with commas between; prices are 0 or more")
+    return prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,7 @@ def test_a_key_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ("VOICE_PROVIDER_FALLBACK", "offline,nobody", {}),
         ("TRANSCRIBE_BASE_URL", "http://name:secret-key@ears", {}),
         ("VOICE_BREAKER_FAILURES", "0", {}),
+        *(("SPEECH_PRICES", each, {}) for each in ("speech", "=0.1", "speech=-1", "speech=nan", "speech=1,a=b", "a=")),
     ],
 )
 async def test_a_wrong_value_stops_the_service_with_one_line_that_names_it(
@@ -123,3 +124,9 @@ def test_plain_http_beyond_this_machine_has_to_be_allowed(monkeypatch: pytest.Mo
     )
 
     assert "speech" in _made(settings)
+
+
+def test_prices_are_by_provider_or_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In US dollars per thousand characters."""
+    settings = _load(monkeypatch, SPEECH_PRICES=" elevenlabs/eleven_v3=0.18, speech=0.015,speech/tts-1=0 ")
+    assert {"elevenlabs/eleven_v3": 0.18, "speech": 0.015, "speech/tts-1": 0.0} == settings.prices

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from servicekit.ids import new_id
@@ -17,7 +18,7 @@ from voice_service.synthesis.budget import UsedUpError
 from voice_service.synthesis.call import collect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from servicekit.resilience.outgoing import Attempt
     from voice_service.audio.encoder import Sound
@@ -57,7 +58,10 @@ class ProviderCalls:
         finisher: SegmentFinisher,
         budget: AudioBudget,
         metrics: VoiceMetrics,
+        prices: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        """`prices` are US dollars per thousand characters by "provider/model" or "provider"."""
+        self._prices = prices
         self._gates = gates
         self._prober = prober
         self._finisher = finisher
@@ -240,11 +244,20 @@ class ProviderCalls:
             order.tries.failed(billed=billed, answered=answered, probe=probe)
             raise
         finally:
+            record.cost_usd = self._cost(record, paid=metadata.paid)
             record.end_time.FromNanoseconds(max(began, time.time_ns()))
             records.append(record)
             request_id = record.metadata.get("request_id", "")
             attempt.ids.update(request_id=request_id, model=record.model, voice=request.voice_id)
             self._metrics.characters.labels(record.provider).inc(record.characters)
+
+    def _cost(self, record: common_pb2.Attempt, *, paid: bool) -> float:
+        """Returns the cost in US dollars by the price that is set; 0 for a call that failed and was not billed."""
+        free = record.metadata.get("billed") == "false"
+        if free and (paid or record.outcome != common_pb2.ATTEMPT_OUTCOME_SUCCEEDED):
+            return 0.0
+        price = self._prices.get(f"{record.provider}/{record.model}", self._prices.get(record.provider, 0.0))
+        return price * record.characters / 1000
 
 
 def _refuse_unless_closed(gate: Gate) -> None:
