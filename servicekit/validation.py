@@ -1,7 +1,7 @@
 """Checks messages against the rules in their .proto files and reports all violations at once."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -151,11 +151,16 @@ def _shortened(message: MessageT) -> MessageT:
 
 def _shorten(message: Message) -> None:
     for field, value in message.ListFields():
-        if field.is_repeated:
+        kind = field.message_type
+        within: Iterable[Any] = (value,)
+        if kind is not None and kind.GetOptions().map_entry:
+            for key in [*islice(value, _ENTRIES_SHOWN, None)]:
+                del value[key]
+            kind, within = kind.fields_by_name["value"].message_type, value.values()
+        elif field.is_repeated:
             del value[_ENTRIES_SHOWN:]
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for each in value if field.is_repeated else (value,):
+            within = value
+        for each in within if kind is not None else ():
             _shorten(each)
 
 

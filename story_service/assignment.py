@@ -40,7 +40,8 @@ class Assignment:
     the outlines of what the child heard last, newest first; `outline` is the plan of this story where an earlier
     attempt has made one. What `avoid` names must not appear; `audience_note` is for the writer alone. Where an answer
     is too short and `extendable`, its ending is not released, and the next attempt continues what is before it: that
-    one is `extended`. `gentle`: what an earlier attempt wrote next was refused by the safety check. `weak` are the
+    one is `extended`. With `ends_if_cut` an answer that is cut at its maximum of tokens ends its passage. `gentle`:
+    what an earlier attempt wrote next was refused by the safety check. `weak` are the
     aspects in which an earlier version of the scene was poor.
     """
 
@@ -69,6 +70,7 @@ class Assignment:
     written_so_far: str = ""
     broke_off: bool = False
     extendable: bool = False
+    ends_if_cut: bool = False
     extended: bool = False
     avoid: tuple[str, ...] = ()
     audience_note: str = ""

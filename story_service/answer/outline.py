@@ -43,6 +43,21 @@ def read_outline(answer: str) -> Outline:
     return found if found is not None and found.scenes else _of_lines(text)
 
 
+def repeats_outline(line: str, outline: Outline) -> bool:
+    """Returns whether a line is one of the outline that the model was given, with its label or number, or without."""
+    text = without_emphasis(line)
+    label, item = _LABELLED.match(text), _ITEM.match(text)
+    value = text[label.end() :].strip() if label is not None else ""
+    told = {_letters(scene.purpose) for scene in outline.scenes}
+    named = {_letters(each) for each in (outline.setting, outline.companion, outline.mood, outline.gift)}
+    rest = {_letters(text), _letters(text[item.end() :] if item is not None else "")}
+    return bool((rest & told) - {""}) or (bool(value) and _letters(value) in {"", *told, *named})
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
 def shared_out(outline: Outline, *, most: int, words: int) -> Outline:
     """Returns the outline with at most `most` scenes, which share the words; with less than half, they are empty.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from story_service.answer.addition import Addition
 from story_service.answer.lines import (
@@ -31,6 +31,7 @@ from story_service.answer.opening import (
     without_scene_heading,
     without_story_label,
 )
+from story_service.answer.outline import repeats_outline
 from story_service.answer.sentences import SentenceCutter, count_words
 from story_service.answer.stream_text import StreamText
 from story_service.answer.titles import MAX_TITLE_LENGTH, normalise_title
@@ -39,12 +40,17 @@ from story_service.answer.wording import CLOSING, THE_END, wording
 from story_service.passage import NEARLY_WHOLE
 from story_service.ports import AttemptText, AttemptTitle
 
+if TYPE_CHECKING:
+    from offline_writer import Outline
+
 AnswerItem: TypeAlias = AttemptTitle | AttemptText
 """What the reader returns as soon as it is certain."""
 
 _MAX_TITLE_LINE: Final = MAX_TITLE_LENGTH + 40
 """A longer first line is text, or thought: the model left the title out."""
 _MAX_FIRST_LINE: Final = 120
+_FRAME: Final = 24
+"""Code points of the label, the number and the marks around what a line repeats."""
 _MAX_PARTING: Final = 2_000
 _MAX_SPEAKERS: Final = 100
 _QUESTION: Final = wording("question")
@@ -84,20 +90,23 @@ class AnswerReader:
         title: str = "",
         language_code: str = "en",
         words_asked: int | None = None,
-        scene: bool = False,
+        outline: Outline | None = None,
         last: bool = True,
     ) -> None:
         """`title` is the title that is released already, where the answer continues a story.
 
         `words_asked` is the requested length of the text, None where it is not known: only behind a text of about
-        that length can a rule separate what is not the story. `scene`: the text is one of several, whose headings
-        are left out; before the `last` a farewell is, too.
+        that length can a rule separate what is not the story. `outline`: the text is one of its scenes, whose headings
+        are left out, as what repeats the outline before it; before the `last` a farewell is, too.
         """
         self._stream = StreamText(title_wanted=title_wanted)
         self._title_wanted = title_wanted
         self._language_code = language_code
         self._words_asked = words_asked
-        self._scene = scene
+        self._outline = outline
+        plan = () if outline is None else outline.scenes
+        self._first_line = max((len(title), *(len(scene.purpose) for scene in plan))) + _FRAME
+        """Code points of what a first line may repeat."""
         self._last = last
         self._cutter = SentenceCutter(language_code)
         self._part = _Part.TITLE
@@ -190,7 +199,7 @@ class AnswerReader:
                 self._begin_line()
 
     def _long_line(self) -> None:
-        most = _MAX_TITLE_LINE if self._title_wanted else max(_MAX_FIRST_LINE, len(self._title) + 24)
+        most = _MAX_TITLE_LINE if self._title_wanted else max(_MAX_FIRST_LINE, self._first_line)
         if len(self._head) <= most:
             return
         if not self._asked:
@@ -204,8 +213,8 @@ class AnswerReader:
         self._head = self._head[-MAX_THOUGHTS:]
 
     def _decisive(self) -> int:
-        """Code points of a line that decide what it is; a first one may repeat the title."""
-        return LINE_HEAD if self._part is not _Part.OPENING else max(LINE_HEAD, len(self._title) + 24)
+        """Code points of a line that decide what it is; a first one may repeat the title, or the outline."""
+        return LINE_HEAD if self._part is not _Part.OPENING else max(LINE_HEAD, self._first_line)
 
     def _line_ended(self) -> None:
         if self._plain:
@@ -225,7 +234,9 @@ class AnswerReader:
         """Reads a line: text, a break, or the first of an addition."""
         if self._title_wanted and not self._text:
             self._head = without_story_label(self._head)
-        if self._scene:
+        if self._outline is not None:
+            if whole and not self._text and repeats_outline(self._head, self._outline):
+                self._head = ""
             self._head = without_scene_heading(self._head, first=not self._text, whole=whole)
         line = read_line(self._head)
         if line.kind in {LineKind.BREAK, LineKind.RULE, LineKind.FENCE}:

@@ -88,10 +88,11 @@ class Content:
         """True where the cost of an attempt must be known before the next starts."""
         return self._assignment.max_cost_usd is not None
 
-    def begin_attempt(self, spent: Spending, *, calls_left: int) -> Assignment:
+    def begin_attempt(self, spent: Spending, *, calls_left: int, alone: bool = False) -> Assignment:
         """Returns what the next attempt is to write; `spent` is the cost of this request so far.
 
-        A passage is extended where enough calls are left for the scenes behind it.
+        A passage is extended where enough calls are left for the scenes behind it. `alone`: no writer that needs none
+        continues a story that was cut.
         """
         self._pieces = ["".join(self._pieces)]
         self._attempt = len(self._pieces)
@@ -110,7 +111,8 @@ class Content:
             # A scene that has nearly all its words has ended, though its attempt failed: it is written once.
             self.outline = _ended(self.outline, self.passage.scene, self.passage.start)
             assignment = replace(assignment, outline=self.outline)
-        return replace(assignment, extendable=not self._extended and calls_left >= 2 + later_calls(assignment))
+        enough = calls_left >= 2 + later_calls(assignment)
+        return replace(assignment, extendable=enough and not self._extended, ends_if_cut=alone and not enough)
 
     def note_refused(self, category: str) -> None:
         """Notes that the safety check refused what the attempt wrote next.

@@ -222,7 +222,9 @@ class ModelFallback:
             for call in await self._ledger.settle():
                 yield call
         known = self._content.outline
-        assignment = self._content.begin_attempt(self._ledger.spending, calls_left=self._calls.left)
+        assignment = self._content.begin_attempt(
+            self._ledger.spending, calls_left=self._calls.left, alone=OFFLINE not in self._selected
+        )
         if self._content.outline is not None and self._content.outline != known:
             yield self._content.outline
         ended: AttemptEnded | None = None

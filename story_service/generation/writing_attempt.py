@@ -43,7 +43,7 @@ class WritingAttempt(ModelAnswer):
             title=assignment.title_so_far,
             language_code=assignment.language_code,
             words_asked=passage.left,
-            scene=passage.scene is not None,
+            outline=None if passage.scene is None else assignment.outline or Outline(),
             last=passage.last,
         )
         self._opening = OpeningGuard(assignment, languages)
@@ -136,6 +136,8 @@ class WritingAttempt(ModelAnswer):
         if verdict is Verdict.BROKE_OFF and not self._passage.last:
             verdict = Verdict.COMPLETE
         may_end = self._may_end and (added or ended or bool(self.raw_text.strip()))
+        # The calls that are left are for the scenes that follow.
+        may_end = may_end or (added and verdict is Verdict.OUT_OF_TOKENS and self._assignment.ends_if_cut)
         if added and verdict is not Verdict.TOO_SHORT:
             yield from items
         if length.full and added:
@@ -144,7 +146,8 @@ class WritingAttempt(ModelAnswer):
             self._complete(Missing.WORDS, ending="".join(self._guard.let_go()))
         elif verdict is Verdict.COMPLETE or may_end:
             missing = verdict is not Verdict.COMPLETE or (may_end and not self.raw_text.strip())
-            self._complete(Missing.NOTHING if self._passage.last else Missing.SCENE, ending_missing=missing)
+            ends = self._passage.last
+            self._complete(Missing.NOTHING if ends else Missing.SCENE, ending_missing=missing and ends)
         else:
             raise self._incomplete(verdict, event)
 

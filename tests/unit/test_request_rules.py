@@ -234,6 +234,49 @@ def test_spec_is_bounded_in_all(kind: type[Any]) -> None:
     assert {"spec": "must have at most 131072 bytes in all"} == texts(request)
 
 
+def _filled(message: Message, entries: int, depth: int) -> Message:
+    """`message` with so many entries in each list and map, and in those within, as deep as that."""
+    for field in message.DESCRIPTOR.fields:
+        inner, value = field.message_type, getattr(message, field.name)
+        if inner is not None and inner.GetOptions().map_entry:
+            key, entry = inner.fields_by_name["key"], inner.fields_by_name["value"].message_type
+            for at in range(entries):
+                name = f"key {at}" if key.cpp_type == FieldDescriptor.CPPTYPE_STRING else at
+                if entry is None:
+                    value[name] = type(value[name])()
+                else:
+                    value[name].SetInParent()
+        elif field.is_repeated and inner is None:
+            value.extend(
+                [field.default_value or ("" if field.cpp_type == FieldDescriptor.CPPTYPE_STRING else 0)] * entries
+            )
+        elif inner is not None and depth:
+            for each in [value.add() for _ in range(entries)] if field.is_repeated else [value]:
+                each.SetInParent()
+                _filled(each, entries, depth - 1)
+    return message
+
+
+@pytest.mark.parametrize("request_", list(requests()), ids=lambda kind: kind.full_name)
+@pytest.mark.parametrize("entries", [2, 40])
+def test_rules_are_said_of_requests_with_every_kind_of_field(request_: Descriptor, entries: int) -> None:
+    """Lists, maps and messages within, some with more entries than are looked at; the request stays as it is."""
+    request = _filled(GetMessageClass(request_)(), entries, 3 if entries < 40 else 2)
+    before = request.SerializeToString(deterministic=True)
+
+    assert len(violations(request)) >= (request_.name == "CheckpointStoriesRequest")
+    assert before == request.SerializeToString(deterministic=True)
+
+
+def test_checkpoint_with_metadata_says_what_is_wrong() -> None:
+    """A map is no list."""
+    attempt = common_pb2.Attempt(metadata={f"key {at}": "x" for at in range(99)})
+    attempt.response.update({"choices": [{"message": {"content": "x"}}] * 99})
+    request = storage_pb2.CheckpointStoriesRequest(checkpoints=[storage_pb2.StoryCheckpoint(attempts=[attempt])])
+
+    assert {"checkpoints[0].story_id", "checkpoints[0].attempts[0].attempt_id"} <= set(fields(request))
+
+
 def test_violation_far_down_a_list_is_found() -> None:
     """Though all violations are looked for only among the first entries."""
     positions = [storage_pb2.StoryPosition(story_id=ID if index != 500 else "x") for index in range(1_000)]

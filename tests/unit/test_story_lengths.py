@@ -426,3 +426,53 @@ def test_answers_that_are_cut_write_no_scene_twice(tmp_path: Path, share: float)
     assert 0.85 <= _words(telling) / 1_500 <= 1.2
     assert sorted(filter(None, asked)) == list(filter(None, asked))
     assert set(_reasons(telling)) <= {"ENDING_MISSING"}
+
+
+def test_answers_that_are_always_cut_early_give_what_they_have(tmp_path: Path) -> None:
+    """Each scene gets its share of the calls, and the record says what the story lacks."""
+
+    def cut(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        if "plan the rest" in _prompt(call):
+            return story(text, size=200)
+        return stream(*pieces(text[: int(len(text) * 0.3)]), Finish("length"), Usage(None), DONE)
+
+    telling, calls = _told(tmp_path, cut, length_minutes=10)
+
+    assert telling.error is None
+    assert telling.whole.content_length == len(telling.text)
+    assert {"ENDING_MISSING", _SHORTER} == set(_reasons(telling))
+    assert any("Write scene 3 of 3" in _prompt(call) for call in calls)
+    assert len(calls) <= 12
+    assert telling.text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda _, each: each,
+        lambda purposes, _: "\n".join(f"{number}. {each}" for number, each in enumerate(purposes, 1)),
+        lambda purposes, _: "\n".join(f"Scene {number}: {each}" for number, each in enumerate(purposes, 1)),
+        lambda _, each: f"**Plan**\nPlace: a lake\nCompanion: -\nGift: a shell\n- {each}\n\n---",
+        lambda *_: "**Scene 2 — the pond**",
+    ],
+    ids=["purpose", "numbered", "scenes", "labelled", "heading"],
+)
+def test_outline_that_a_scene_repeats_is_not_heard(tmp_path: Path, plan: Callable[[list[str], str], str]) -> None:
+    """Nothing of it, whatever stands before its lines; the scene is as it is without."""
+
+    def repeats(call: Call) -> Answer:
+        prompt = _prompt(call)
+        number = re.search(r"Write scene (\d) of", prompt)
+        purposes = re.findall(r"^\d+\. <data>(.*)</data>", prompt, re.MULTILINE)
+        text = written(prompt, _OWN)
+        if number is None or not purposes:
+            return story(text, size=200)
+        return story(f"{plan(purposes, purposes[int(number[1]) - 2])}\n\n{text}", size=200)
+
+    told = "01a22d00-f1c8-7307-b0a3-6546159b3c99"
+    telling, _ = _told(tmp_path, repeats, length_minutes=10, story_id=told)
+    plain, _ = _told(tmp_path / "plain", _answerer(_OWN), length_minutes=10, story_id=told)
+
+    assert plain.text == telling.text
+    assert [] == telling.warnings
