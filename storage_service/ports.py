@@ -114,7 +114,9 @@ class StoryStore(Protocol):
     async def claim(
         self, lease: int, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
     ) -> Sequence[storage_pb2.ClaimedStory]:
-        """Takes the lease of at most `most` unfinished stories that no run holds, oldest first, for `lease`.
+        """Takes the lease of at most `most` unfinished stories that no run holds, for `lease`.
+
+        Round robin by owner: of each the oldest first, and of all owners that with the fewest runs.
 
         Not of those whose lease has expired, unless `expired`, which is asked last: the call may have waited for the
         store. A lease that has more than twice its duration left has expired too: it was taken before the clock was set

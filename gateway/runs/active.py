@@ -20,12 +20,16 @@ from gateway.settings import GatewaySettings
 from servicekit.context import RequestContext, bound, current_or_none
 from servicekit.errors import reconnect
 from servicekit.ids import new_id
+from servicekit.resilience.fairness import present_owner
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
 _UNSPECIFIED: Final = common_pb2.STORY_STATE_UNSPECIFIED
 RUN_LOST: Final = "RUN_LOST"
 """Reason of an attempt whose run was killed before the attempt ended."""
+
+_SPARE_PART: Final = 8
+"""One place of so many is for callers that have no run here."""
 
 MOST_RELEASED: Final = 1000
 """Maximum number of leases that one call gives back."""
@@ -54,11 +58,19 @@ class Runs:
         """Set when there is a place for a story that waits."""
         self._runs: dict[str, Run] = {}
         self._reserved = 0
+        # Owners whose first run here is being created.
+        self._arriving = set[str]()
+        # A single caller needs none.
+        self._spare = 0 if settings.auth == "none" else settings.max_runs // _SPARE_PART
         self._draining = False
 
     @property
     def room(self) -> int:
-        """How many more runs can start now."""
+        """How many more runs of any owner can start now."""
+        return max(0, self._free - self._spare)
+
+    @property
+    def _free(self) -> int:
         return 0 if self._draining else max(0, self._settings.max_runs - self.count - self._reserved)
 
     @property
@@ -70,18 +82,31 @@ class Runs:
     def place(self) -> Iterator[storage_pb2.LeaseRequest | None]:
         """Reserves the place of one run; yields the lease to request, or None: the story waits in storage for its turn.
 
-        The run is started within the block; else the place is free again. Raises RECONNECT once this gateway is
-        shutting down.
+        The last places are for callers that have no run here: theirs starts at once, whatever waits. The run is started
+        within the block; else the place is free again. Raises RECONNECT once this gateway is shutting down.
         """
         self.refuse_if_draining()
-        with self.places(0 if self.stories_wait else 1) as places:
-            yield self.new_lease() if places else None
-            self.stories_wait |= not places
+        owner = present_owner()
+        first = self._spare > 0 and owner not in self._arriving and not self._has_run(owner)
+        arriving = {owner} if first else set[str]()
+        self._arriving |= arriving
+        try:
+            with self.places(1 if first or not self.stories_wait else 0, first=first) as places:
+                yield self.new_lease() if places else None
+                self.stories_wait |= not places
+        finally:
+            self._arriving -= arriving
+
+    def _has_run(self, owner: str) -> bool:
+        return any(run.context.record.owner == owner for run in self._runs.values())
 
     @contextmanager
-    def places(self, most: int) -> Iterator[int]:
-        """Reserves the places of `most` runs, or of as many as there is room for; yields the number."""
-        number = min(most, self.room)
+    def places(self, most: int, *, first: bool = False) -> Iterator[int]:
+        """Reserves the places of `most` runs, or of as many as there is room for; yields the number.
+
+        `first`: of those that are for first runs of callers, too.
+        """
+        number = min(most, self._free if first else self.room)
         self._reserved += number
         try:
             yield number

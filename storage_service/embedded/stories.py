@@ -57,6 +57,17 @@ state IN (1, 2, 3) AND (
 )
 """
 
+_NEXT: Final = f"""
+WITH running AS (
+    SELECT owner, count(*) AS runs FROM stories WHERE state IN (1, 2, 3) AND lease_expire_time > :now GROUP BY owner
+), waiting AS (
+    SELECT id, owner, create_time, row_number() OVER (PARTITION BY owner ORDER BY create_time, id) AS turn
+    FROM stories WHERE {_FREE}{{chosen}}
+)
+SELECT id FROM waiting LEFT JOIN running USING (owner)
+ORDER BY turn + coalesce(runs, 0), create_time, id LIMIT :most
+"""  # noqa: S608 - an expression of this program
+
 _TAKE: Final = f"""
 UPDATE stories SET
     lease_token = lease_token + :step,
@@ -188,10 +199,10 @@ def take_lease(tx: Transaction, story_id: str, lease: int) -> storage_pb2.Claime
 def claim_stories(
     tx: Transaction, lease: int, *, most: int, story_ids: Collection[str], expired: Callable[[], bool] = lambda: True
 ) -> Sequence[storage_pb2.ClaimedStory]:
-    """Takes the leases of unfinished stories that no run holds, oldest first."""
+    """Takes the leases of unfinished stories that no run holds, round robin by owner."""
     chosen = " AND id IN (SELECT value FROM json_each(:ids))" if story_ids else ""
     free = tx.execute(
-        f"SELECT id FROM stories WHERE {_FREE}{chosen} ORDER BY create_time, id LIMIT :most",  # noqa: S608 - see _FREE
+        _NEXT.format(chosen=chosen),
         {"now": tx.now, "expired": expired(), "ids": json.dumps([*story_ids]), "most": most},
     ).fetchall()
     return [take_lease(tx, row["id"], lease) for row in free]

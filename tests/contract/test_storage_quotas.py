@@ -220,3 +220,24 @@ async def test_usage_is_of_its_owner_and_day(stores: Stores, clock: ManualClock)
     await stores.stories.delete("a", story_id)
     assert before == await stores.stories.usage("a", 30)
     assert before[0].date > before[-1].date
+
+
+async def test_waiting_stories_are_claimed_round_robin(stores: Stores, clock: ManualClock) -> None:
+    """A batch does not hold up the story of another owner, and what runs already counts."""
+    waiting: dict[str, str] = {}
+    for owner in ("a", "a", "a", "a", "b", "b", "c"):
+        clock.advance(1)
+        record, _ = await stores.stories.create(owner, asked())
+        waiting[record.story.id] = owner
+
+    async def next_owners(most: int) -> str:
+        return "".join(waiting[each.story_id] for each in await stores.stories.claim(LEASE, most=most, story_ids=()))
+
+    assert "abcab" == await next_owners(5)
+    await stores.stories.create("d", asked(lease=LEASE))
+    clock.advance(1)
+    for owner in ("d", "e"):
+        record, _ = await stores.stories.create(owner, asked())
+        waiting[record.story.id] = owner
+    assert "eda" == await next_owners(3)
+    assert "a" == await next_owners(9)

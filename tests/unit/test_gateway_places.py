@@ -15,7 +15,7 @@ from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import FollowedStories
 from gateway.settings import GatewaySettings
 from gateway.watch.follower import Follower
-from servicekit.context import RequestContext, bound
+from servicekit.context import RequestContext, bound, current
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -72,7 +72,7 @@ class Storage:
     @staticmethod
     def record(story_id: str) -> storage_pb2.StoryRecord:
         """A story under its first lease."""
-        record = storage_pb2.StoryRecord(story=common_pb2.Story(id=story_id, state=PENDING), owner="o")
+        record = storage_pb2.StoryRecord(story=common_pb2.Story(id=story_id, state=PENDING), owner=current().owner)
         record.run.lease_token = 1
         return record
 
@@ -106,12 +106,12 @@ class Storage:
 
 
 @asynccontextmanager
-async def gateway(storage: Any, monkeypatch: pytest.MonkeyPatch, *, max_runs: int) -> AsyncIterator[Any]:
+async def gateway(storage: Any, monkeypatch: pytest.MonkeyPatch, *, max_runs: int, **given: Any) -> AsyncIterator[Any]:
     """The runs of a gateway with its poller and follower; the poll is an hour away."""
     monkeypatch.setattr(active, "Run", Run)
     Run.present, Run.most = [], 0
     followed, checkpointer, none = FollowedStories(), None, None
-    settings = GatewaySettings(max_runs=max_runs)
+    settings = GatewaySettings(max_runs=max_runs, **given)
     runs = Runs(Peers(storage, none, none), settings, checkpointer, followed)  # type: ignore[arg-type]
     claimer = Claimer(storage, runs, interval_seconds=3600)
     follower = Follower(storage, runs, claimer, followed, interval=0.002)
@@ -215,3 +215,22 @@ async def test_watching_a_story_that_waits_costs_one_read(monkeypatch: pytest.Mo
     assert 198 <= storage.reads <= 200
     assert 0 == storage.news
     assert storage.claims <= 2 * 200
+
+
+async def test_first_story_of_a_caller_has_a_place_beside_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last eighth of the places is for callers without a run, one story each; a batch does not get it."""
+    storage = Storage()
+    async with gateway(storage, monkeypatch, max_runs=16, auth="api_key") as (runs, _):
+        await until(lambda: 1 == storage.claims and not runs._reserved)
+        await asyncio.gather(*(storage.create(runs, f"batch {number:02}") for number in range(40)))
+        assert 14 == len(Run.present)
+        with bound(RequestContext("r", "single")):
+            await asyncio.gather(*(storage.create(runs, f"single {number}") for number in range(3)))
+        assert ["single 0"] == [run.context.live.story_id for run in Run.present[14:]]
+        assert {"single 1", "single 2"} <= set(storage.waiting)
+        # What waits gets no place until there is one of those for all.
+        await Run.present[0].end()
+        assert 14 == len(Run.present)
+        await Run.present[0].end()
+        await until(lambda: 14 == len(Run.present))
+    assert 15 == Run.most

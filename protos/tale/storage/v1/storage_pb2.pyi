@@ -853,7 +853,7 @@ class ClaimStoriesResponse(_message.Message):
     STORIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def stories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedStory]:
-        """The claimed stories, oldest first."""
+        """The claimed stories: of each owner the oldest first, and of all owners that with the fewest runs."""
 
     def __init__(
         self,
