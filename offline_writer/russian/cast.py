@@ -23,6 +23,7 @@ from offline_writer.russian.grammar import (
 from offline_writer.russian.interests import InterestReader, named
 from offline_writer.russian.names import Child, as_companion, child, described, hero, plausible
 from offline_writer.russian.nouns import NounReader
+from offline_writer.russian.suitable import Vocabulary
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
 from offline_writer.stock import Realiser, Section, by_key, capitalised
 from offline_writer.topics import TopicReader
@@ -61,6 +62,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
         nouns = NounReader(morphology, stock["grammar"])
+        self._vocabulary = Vocabulary(morphology, stock["suitable"], stock["lexicon"])
         self._wishes = WishReader(morphology, nouns, stock["grammar"])
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
@@ -150,11 +152,15 @@ class RussianCastBuilder(CastBuilder[Cast]):
         )  # fmt: skip
 
     def _meant(self, brief: OfflineBrief) -> tuple[OfflineBrief, bool]:
-        """Returns the brief without interests and a name that say nothing, and whether there were some."""
-        interests = tuple(one for one in brief.interests if plausible(one, self._morphology))
+        """Returns the brief without what says nothing or is not known to be suitable, and whether there was some."""
+        note = brief.audience_note
+        split = not self._topics.unsafe(note) and self._topics.unsafe(" ".join((brief.wish, *brief.interests, note)))
         meant = replace(
-            brief, interests=interests, name=brief.name if plausible(brief.name, self._morphology) else ""
-        )  # fmt: skip
+            brief,
+            wish=brief.wish if self._vocabulary.suits(brief.wish, name=brief.name) and not split else "",
+            interests=() if split else tuple(filter(self._vocabulary.suits, brief.interests)),
+            name=brief.name if plausible(brief.name, self._morphology) else "",
+        )
         return meant, meant != brief
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
