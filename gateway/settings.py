@@ -23,7 +23,7 @@ class GatewaySettings(ServiceSettings):
     model_config = variables(
         "GATEWAY_", "lease_", "peer_", "pickup_", "provider_", "run_", "storage_", "story_", "voice_"
     )
-    prefixes = ("GATEWAY_", "LEASE_", "PEER_", "PICKUP_", "PROVIDER_", "RUN_")
+    prefixes = ("GATEWAY_", "SERVICE_", "LEASE_", "PEER_", "PICKUP_", "PROVIDER_", "RUN_")
     elsewhere = frozenset({"GATEWAY_TARGET", "GATEWAY_PORT"})
 
     listen: Listen = "127.0.0.1:50051"

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
@@ -35,7 +35,7 @@ class Caller:
     """Whether the caller may see and change the state of the cluster."""
     children: frozenset[str] | None = None
     """Ids of the children that the caller is bound to; None: all of the owner."""
-    credential: str = ""
+    credential: str = field(default="", compare=False)
     """Names the key or kind of token; no secret."""
     anonymous: bool = False
     """Whether the owner stands for all callers that reach the port."""

@@ -25,7 +25,7 @@ class StorageSettings(ServiceSettings):
     """What an operator sets. The rest of what can be adjusted is `Tuning`."""
 
     model_config = variables("STORAGE_", "audio_", "aws_", "segment_", "story_", "supabase_", "upstream_")
-    prefixes = ("STORAGE_", "AUDIO_", "SEGMENT_", "SUPABASE_", "UPSTREAM_")
+    prefixes = ("STORAGE_", "SERVICE_", "AUDIO_", "SEGMENT_", "SUPABASE_", "UPSTREAM_")
     elsewhere = frozenset({"STORAGE_TARGET"})
     replaced = MappingProxyType({"AUDIO_STORE_ENDPOINT": "AWS_ENDPOINT_URL_S3"})
 

@@ -22,7 +22,7 @@ class StorySettings(SharingSettings):
     """Settings of the story service, from the environment."""
 
     model_config = variables("STORY_", "openrouter_", "chat_", "upstream_")
-    prefixes = ("STORY_", "CIRCUIT_", "OPENROUTER_", "CHAT_", "UPSTREAM_")
+    prefixes = ("STORY_", "SERVICE_", "CIRCUIT_", "OPENROUTER_", "CHAT_", "UPSTREAM_")
     elsewhere = frozenset({"STORY_TARGET", "STORY_RETENTION"})
 
     listen: Listen = "127.0.0.1:50052"

@@ -98,6 +98,9 @@ class Setting:
 
 CLIENT: Final = (
     Setting("GATEWAY_TARGET", "text", "127.0.0.1:50051", "Address of the gateway for `tale` and the client library"),
+    Setting("TALE_TOKEN", "secret", "", "API key or token that `tale` and the client library send"),
+    Setting("TALE_TLS", "boolean", "0", "1: the gateway of `tale` has TLS"),
+    Setting("TALE_TLS_CA", "path", "", "Certificates (PEM) that sign the gateway's, for `tale`"),
 )
 COMPOSE: Final = (
     Setting("PYTHON_IMAGE", "text", "python:3.12-slim", "Base image: Python 3.11 or newer with pip and venv"),
@@ -109,6 +112,7 @@ COMPOSE: Final = (
         "60s",
         "Time after which Docker kills a service that does not stop; more than DRAIN_SECONDS",
     ),
+    Setting("MEMORY_LIMIT", "size", "1500m", "Memory of each service, above which Docker ends and restarts it"),
 )
 
 

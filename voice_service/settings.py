@@ -17,7 +17,7 @@ class VoiceServiceSettings(SharingSettings):
     """What an operator sets. The rest of what can be adjusted is `Tuning`."""
 
     model_config = variables("VOICE_", "elevenlabs_", "openai_", "speech_", "storage_", "transcribe_", "upstream_")
-    prefixes = ("VOICE_", "CIRCUIT_", "ELEVENLABS_", "SPEECH_", "TRANSCRIBE_", "UPSTREAM_")
+    prefixes = ("VOICE_", "SERVICE_", "CIRCUIT_", "ELEVENLABS_", "SPEECH_", "TRANSCRIBE_", "UPSTREAM_")
     elsewhere = frozenset({"VOICE_TARGET"})
 
     listen: Listen = "127.0.0.1:50053"

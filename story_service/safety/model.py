@@ -65,6 +65,9 @@ def read_verdict(answer: str) -> Verdict | None:
     return Verdict() if _PASS.fullmatch(answer) else None
 
 
+_OTHER: Final = "other"
+
+
 def _of_object(answer: Mapping[str, Any]) -> Verdict | None:
     for key, value in answer.items():
         said = str(value).strip().casefold() if isinstance(value, str | bool) else ""
@@ -78,7 +81,9 @@ def _of_object(answer: Mapping[str, Any]) -> Verdict | None:
             continue
         if unfit is None:
             return None
-        return Verdict(_category(str(answer.get("category", answer.get("categories", ""))))) if unfit else Verdict()
+        category = str(answer.get("category", answer.get("categories", "")))
+        # A verdict that passes a text and names what is wrong with it is no pass.
+        return Verdict(_category(category)) if unfit or _category(category) != _OTHER else Verdict()
     return None
 
 
@@ -86,4 +91,4 @@ def _category(said: str) -> str:
     """Returns the first known category in what a model says, and nothing that the model made up."""
     code = _OF_A_GUARD.search(said)
     known = re.sub(r"[\s_]+", "-", said.casefold())
-    return next((name for name in CATEGORIES if name in known), code[0] if code is not None else "other")
+    return next((name for name in CATEGORIES if name in known), code[0] if code is not None else _OTHER)

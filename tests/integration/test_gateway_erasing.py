@@ -80,7 +80,9 @@ async def test_erased_child_is_in_no_file(home: House, tmp_path: Path) -> None:
     gone = await failure(home.create(wish(mia, 4)))
     assert grpc.StatusCode.NOT_FOUND == gone.code
     assert "CHILD_NOT_FOUND" == gone.reason
-    assert gateway_pb2.EraseChildResponse() == await erase(home, mia)
+    again = await erase(home, mia)
+    assert [0, 0, 0] == [again.story_count, again.audio_count, again.segment_count]
+    assert again.receipt_id != answer.receipt_id
     assert other.text == (await home.get(other.story_id)).content
     assert bytes(other.audio) == (await home.read_audio(other.story_id))[1]
 

@@ -35,7 +35,7 @@ METHODS = [
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 OPERATORS_ONLY = {"ResetCircuit", "GetStatus"}
-LISTS = {"ListStories", "ListChildren", "ListHeroes", "CreateChild"}
+LISTS = {"GetUsage", "ListStories", "ListChildren", "ListHeroes", "CreateChild"}
 WITHOUT_OWNER = {"GetSystemStatus", "ListProviders", "ListVoices", "Transcribe", "ListModels"}
 
 

@@ -141,7 +141,7 @@ async def test_variable_that_looks_like_a_setting_and_is_none_is_a_warning() -> 
 )
 async def test_a_wrong_setting_is_one_line_and_exit_code_2(variable: str, value: str, line: bytes) -> None:
     """What is wrong with the configuration is all that a service prints when it cannot start."""
-    async with started("wait", LOG_LEVEL="WARNING", **{variable: value}) as service:
+    async with started("wait", LOG_LEVEL="WARNING", SERVICE_ALLOW_ANONYMOUS="1", **{variable: value}) as service:
         assert service.process.stderr is not None
         said = await asyncio.wait_for(service.process.stderr.read(), 30)
         code = await asyncio.wait_for(service.process.wait(), 30)

@@ -386,7 +386,7 @@ def _judged(call: Call, *, unfit: str = "", told: Callable[[Call], Answer] = goe
     if not str(call.body["messages"][0]["content"]).startswith("You check texts"):
         return told(call)
     refused = bool(unfit) and unfit in call.body["messages"][1]["content"]
-    return story(json.dumps({"unsuitable": refused, "category": "cruelty"}), cost=0.001)
+    return story(json.dumps({"unsuitable": refused, "category": "cruelty" if refused else "none"}), cost=0.001)
 
 
 def _with_judge(folder: Path, scene: Callable[[VirtualService], Awaitable[Any]], **judging: Any) -> Any:

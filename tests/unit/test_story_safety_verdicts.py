@@ -14,6 +14,7 @@ from story_service.safety.ports import Verdict
     [
         ('{"unsuitable": false, "category": "none"}', ""),
         ('{"unsuitable": true, "category": "violence"}', "violence"),
+        ('{"unsuitable": false, "category": "violence"}', "violence"),
         ('```json\n{"unsuitable": true, "category": "Self Harm"}\n```', "self-harm"),
         ('Here it is: {"Unsuitable": "yes", "category": "weapons"} I hope this helps.', "weapons"),
         ('{"safe": true}', ""),
