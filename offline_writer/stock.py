@@ -156,8 +156,8 @@ class Realiser:
         self._slots = slots
         self._salt = rng.random()
         self._readers = readers = band.readers
-        self._joints = None if readers == "youngest" else joints
-        self._usual_words = band.most_words if readers == "oldest" else band.least_words
+        self._joints = joints if readers == "middle" else None
+        self._usual_words = band.least_words
         self._simpler = (
             re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
             if simpler and readers == "youngest"
@@ -184,7 +184,7 @@ class Realiser:
             return sentence
         for joint in self._joints.finditer(sentence):
             before, after = sentence[: joint.start()], sentence[joint.end() :]
-            if min(len(before.split()), len(after.split())) >= self._usual_words * 2 // 5:
+            if min(len(before.split()), len(after.split())) >= self._usual_words // 2:
                 return f"{before}. {self._divided(after)}"
         return sentence
 

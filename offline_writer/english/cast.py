@@ -249,14 +249,9 @@ def setting_slots(realm: Section) -> dict[str, str]:
     capitals = {"Gate": capitalised(kept["gate"]), "Keeper": capitalised(keeper), "Small": capitalised(kept["small"])}
     bare = kept["small"].removeprefix("the ")
     return {
-        **kept,
-        **capitals,
-        "smallas": f"{article(bare)} {bare}",
-        "keeper": keeper,
-        "khe": khe,
-        "khim": khim,
-        "khis": khis,
-    }
+        **kept, **capitals, "smallas": f"{article(bare)} {bare}", "keeper": keeper,
+        "khe": khe, "khim": khim, "khis": khis, "refrain": realm.fields.get("refrain", ""),
+    }  # fmt: skip
 
 
 def wish_slots(wish: Wish, person: Person) -> dict[str, str]:
