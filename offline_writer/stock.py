@@ -184,7 +184,7 @@ class Realiser:
             return sentence
         for joint in self._joints.finditer(sentence):
             before, after = sentence[: joint.start()], sentence[joint.end() :]
-            if min(len(before.split()), len(after.split())) >= self._usual_words // 2:
+            if min(len(before.split()), len(after.split())) >= self._usual_words * 2 // 5:
                 return f"{before}. {self._divided(after)}"
         return sentence
 
