@@ -1,6 +1,7 @@
 """What a brief decides before a line of its story is chosen, in any language."""
 
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -132,6 +133,8 @@ class CastBuilder(ABC, Generic[CastT]):
         # Plainer words for the youngest.
         simpler = (line.text.partition("=") for line in self._phrases.get("simple", ()))
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
+        joints = " ".join(line.text for line in self._phrases.get("joints", ()))
+        self._joints = re.compile(joints, re.VERBOSE) if joints else None
         # A story asks for its cast up to four times: for its plan, for its text, and for the title of each.
         self._remembered = lru_cache(_REMEMBERED)(self._made)
 
@@ -164,7 +167,10 @@ class CastBuilder(ABC, Generic[CastT]):
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:
         """Returns the realiser for the lines of one story."""
-        return Realiser(cast.slots, rng, cast.band.readers, simpler=self._simpler, avoided=cast.picker.avoided)
+        return self._realiser(cast.slots, rng, cast.band, cast.picker)
+
+    def _realiser(self, slots: Mapping[str, str], rng: random.Random, band: Band, picker: Picker) -> Realiser:
+        return Realiser(slots, rng, band, simpler=self._simpler, joints=self._joints, avoided=picker.avoided)
 
     @abstractmethod
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> CastT:
@@ -182,6 +188,7 @@ class CastBuilder(ABC, Generic[CastT]):
             shape for shape in self._stock["shapes"]
             if "parts" in shape.fields and shape.fields.get("topic", "") == hard
             and all(value in (shape.listed(field) or (value,)) for field, value in wanted.items())
+            and int(shape.fields.get("from", 0)) <= band_of(brief.age).oldest
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip
         # A theme is where the story goes, and an earlier story is remembered at the beginning.

@@ -100,10 +100,14 @@ class Journey(Generic[CastT]):
                 yield Scene(self._cast.realm, scene, interest.phrase)
 
     def _places(self) -> list[Section]:
-        """Where the story goes: a place of its shape, if it has scenes of its own, and the realms."""
+        """Where the story goes: places of its shape, if it has scenes of its own, and the realms."""
         shape, picker = self._cast.shape, self._cast.picker
         ahead = [realm for realm in self._stock["themes"] if realm.key in self._cast.realm.listed("next")]
-        return [*([shape] if "scenes" in shape.fields else []), self._cast.realm, *picker.ordered(ahead)]
+        own = [shape] if "scenes" in shape.fields else []
+        own += [one for one in self._stock["shapes"] if one.key in shape.listed("then")]
+        # Scenes of the realms are long for the youngest.
+        away = self._cast.band.readers != "youngest" or self._cast.own_scenes < 99 or not own
+        return [*own, *([self._cast.realm, *picker.ordered(ahead)] if away else [])]
 
     def _fitting(self, place: Section) -> tuple[list[Section], list[Section]]:
         """Returns the scenes that are only told at this place, and those that may be told here, too."""
@@ -158,7 +162,7 @@ class Journey(Generic[CastT]):
         """The scenes of the outline, in its order."""
         files = ("stations", "interests", "powers")
         sections = {one.id: one for file in files for one in self._stock.get(file, ())}
-        places = {place.key: place for place in (*self._stock["themes"], self._cast.shape)}
+        places = {place.key: place for place in (*self._stock["themes"], *self._stock["shapes"])}
         topics = {scene.section.id: scene.topic for scene in self._topical()}
         for key in self._cast.picker.pinned:
             name, _, place = key.partition("@")

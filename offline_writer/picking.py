@@ -48,7 +48,7 @@ class Picker:
         """Returns those for listeners of this age without anything to be avoided, the best first.
 
         Those with a field `least` or `most` are for stories of at least or at most so many minutes. Bodies of their own
-        come before those for everybody.
+        come before those for everybody; for the youngest, even those that were heard.
         `called` gives the names of sections in an outline.
         """
         given = [
@@ -58,11 +58,12 @@ class Picker:
         every = [section for section in given if suits(section.fields.get("readers", ""), self._readers)] or given
         allowed = [section for section in every if not self._has_avoided(section)]
 
-        def rank(section: Section) -> tuple[float, float, bool, float]:
+        def rank(section: Section) -> tuple[float, bool, float, bool, float]:
             name = called(section)
             general = section.fields.get("readers", "") not in {"<", ">"}
             by_chance = random.Random(f"{self._salt} {section.id}").random()
-            return self._places.get(name, inf), -self._nights.get(name, inf), general, by_chance
+            foreign = general and self._readers == "youngest"
+            return self._places.get(name, inf), foreign, -self._nights.get(name, inf), general, by_chance
 
         return sorted(allowed or every, key=rank)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
-from offline_writer.bands import Readers
+from offline_writer.bands import Band, Readers
 from offline_writer.fitting import Paragraphs, Unit
 
 _MARKS = re.compile(r"^(\+{0,2})([<=>]?) (?=\S)")
@@ -131,7 +131,7 @@ _CONDITION = re.compile(r"@(\w+)\|")
 _SLOT = re.compile(r"\{(\w+)\}")
 _AFTER_STOP = re.compile(r"(?<=[^.]\. )([\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
 _FIRST = re.compile(r"^((?:\u2014 )?[\u201c\u00ab]?)([a-z\u0430-\u044f\u0451])")
-_SEMICOLON = re.compile(r"; (\w)")
+_SENTENCES = re.compile(r"(?<=[.!?\u2026])(\u201d? (?:// )?)")
 _TWO_STOPS = re.compile(r"([!?\u2026])\.(?!\w)")
 _NOT_FOR: Mapping[Readers, str] = {"youngest": "=>", "middle": "<>", "oldest": "<"}
 
@@ -149,13 +149,15 @@ class Realiser:
     """Turns stock into prose for one story. A choice depends on the story and its words, not on what else is told."""
 
     def __init__(
-        self, slots: Mapping[str, str], rng: random.Random, readers: Readers, *, simpler: Mapping[str, str],
-        avoided: Callable[[str], bool] = lambda _: False,
+        self, slots: Mapping[str, str], rng: random.Random, band: Band, *, simpler: Mapping[str, str],
+        joints: re.Pattern[str] | None = None, avoided: Callable[[str], bool] = lambda _: False,
     ) -> None:  # fmt: skip
-        """What is `avoided` is left out of every paragraph."""
+        """Sentences too long for the band are divided at `joints`; what is `avoided` is left out of every paragraph."""
         self._slots = slots
         self._salt = rng.random()
-        self._readers = readers
+        self._readers = readers = band.readers
+        self._joints = joints if readers == "middle" else None
+        self._usual_words = band.least_words
         self._simpler = (
             re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
             if simpler and readers == "youngest"
@@ -170,9 +172,21 @@ class Realiser:
         if self._simpler is not None:
             text = self._simpler.sub(self._simplified, text)
         if self._readers != "oldest":
-            text = _SEMICOLON.sub(lambda match: ". " + match[1].upper(), text)
+            text = text.replace("; ", ". ")
+        if self._joints is not None:
+            text = "".join(map(self._divided, _SENTENCES.split(text)))
         # Divided before it is filled: what a caller wrote divides nothing.
         return "\n\n".join(self._paragraph(part, extra) for part in text.split(" // "))
+
+    def _divided(self, sentence: str) -> str:
+        """Returns a long sentence as several, which are short where it has joints."""
+        if self._joints is None or len(sentence.split()) <= self._usual_words:
+            return sentence
+        for joint in self._joints.finditer(sentence):
+            before, after = sentence[: joint.start()], sentence[joint.end() :]
+            if min(len(before.split()), len(after.split())) >= self._usual_words * 2 // 5:
+                return f"{before}. {self._divided(after)}"
+        return sentence
 
     def _paragraph(self, source: str, extra: Mapping[str, str] | None) -> str:
         text = _SLOT.sub(lambda match: self._filled(match[1], extra), source)

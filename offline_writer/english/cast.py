@@ -121,7 +121,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         slots["boonas"] = f"{article(bare)} {bare}"
         slots["Boon"] = capitalised(slots["boon"])
         slots["recap"] = f"of the evening and {slots['p']}, of {slots['place']}, and of {slots['boon']}"
-        realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
+        realiser = self._realiser(slots, rng, band, picker)
         for field in ("glow", "echo"):
             slots[field] = realiser.text(lesson.fields[field])
         slots |= self._written(found, realiser, rng, theme_quoted=theme_quoted)
@@ -249,14 +249,9 @@ def setting_slots(realm: Section) -> dict[str, str]:
     capitals = {"Gate": capitalised(kept["gate"]), "Keeper": capitalised(keeper), "Small": capitalised(kept["small"])}
     bare = kept["small"].removeprefix("the ")
     return {
-        **kept,
-        **capitals,
-        "smallas": f"{article(bare)} {bare}",
-        "keeper": keeper,
-        "khe": khe,
-        "khim": khim,
-        "khis": khis,
-    }
+        **kept, **capitals, "smallas": f"{article(bare)} {bare}", "keeper": keeper,
+        "khe": khe, "khim": khim, "khis": khis, "refrain": realm.fields.get("refrain", ""),
+    }  # fmt: skip
 
 
 def wish_slots(wish: Wish, person: Person) -> dict[str, str]:

@@ -25,7 +25,7 @@ from offline_writer.russian.names import Child, as_companion, child, described, 
 from offline_writer.russian.nouns import NounReader
 from offline_writer.russian.suitable import Vocabulary
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
-from offline_writer.stock import Realiser, Section, by_key, capitalised
+from offline_writer.stock import Section, by_key, capitalised
 from offline_writer.topics import TopicReader
 
 _CASED = ("gate", "keeper", "small")
@@ -127,7 +127,7 @@ class RussianCastBuilder(CastBuilder[Cast]):
             "moraltext": quoted(moral_quoted), "themetext": quoted(theme_quoted),
         }  # fmt: skip
         band = band_of(brief.age)
-        realiser = Realiser(slots, rng, band.readers, simpler=self._simpler)
+        realiser = self._realiser(slots, rng, band, picker)
         # A gift that was heard of lately gives no light again.
         slots |= {
             field: "" if picker.in_short(moral) else realiser.text(moral.fields[field]) for field in ("glow", "echo")
