@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import pairwise, takewhile
 from typing import Literal
 
 import simplemma
@@ -18,6 +19,11 @@ _SHORTEST = 4
 """Letters of a word that may be misspelled."""
 _ALIKE = 0.8
 """How alike a misspelled word is to the one that was meant."""
+
+_BESIDE = frozenset({"with", "for", "to", "like", "by", "than", "because"})
+"""Words behind which another one is named than that to which something is done."""
+_BEFORE = frozenset({"a", "an", "the", "my", "our", "his", "her", "its", "their", "two", "three", "first", "of"})
+"""Words behind which a noun stands, though it can be a verb: a train driver."""
 
 
 @lru_cache(_REMEMBERED)
@@ -63,7 +69,16 @@ class Lexicon:
         self.function, self.mishaps, self.states, self.statives, self.stops, self.loose, self.where = (
             words.pop(name) for name in ("function", "mishaps", "states", "statives", "stops", "loose", "where")
         )
+        self._rough, self._kind, self._rash, self._kindly, body, people, lifeless = (
+            words.pop(name) for name in ("rough", "kind", "rash", "kindly", "body", "people", "lifeless")
+        )
+        # What a child does only with what is listed: it eats food, and jumps into puddles.
+        only = (("mouth", "edible"), ("leap", "upward"), ("fling", "flung"), ("break", "breakable"))
+        self._only = [(words.pop(deeds), words.pop(nouns)) for deeds, nouns in only]
         self.animate |= self.persons
+        self.things |= self._only[0][1]
+        self._hurt = ((self.animate | self.kin) - lifeless) | people | body
+        self._alive = self._hurt - body
         self.categories = words
         topical = {word for entries in words.values() for word in entries}
         singular = self.animate | self.things | self.kin | self.definite
@@ -71,6 +86,8 @@ class Lexicon:
             word: lemma(word) for word in topical if lemma(word) in singular - {word} and not word.endswith("ing")
         }
         self._nouns = singular | self.masses | set(self.plurals) | topical
+        # What they do, a child need not be able to do.
+        self.characters = self.animate - self.persons - self.kin
         phrases = (
             self._nouns
             | self.adjectives
@@ -79,6 +96,7 @@ class Lexicon:
             | self.function
             | self.states
             | set(self.adjective_of)
+            | set(self.brands)
         )
         self._known = phrases | {word for phrase in phrases for word in phrase.split()}
         self._names = {word for brand in self.brands.values() for word in brand.split() if word[0].isupper()}
@@ -111,11 +129,35 @@ class Lexicon:
         return next((base for base in (*_readings(word).get("VERB", ()), word) if base in self.mishaps), "")
 
     def knows(self, word: str) -> bool:
-        """Returns whether the word can be told; verbs only where they are listed."""
+        """Returns whether the word is listed: no other is told, whatever the library has of it."""
         bare = word.replace("\u2019", "'").removesuffix("'s").strip("'")
-        forms = {bare, lemma(bare), *(bare.split("-") if "-" in bare else ())}
-        listed = not self._known.isdisjoint(forms) or bool(self.verb(bare)) or bare.isdigit()
-        return listed or not {"NOUN", "ADJ", "ADV"}.isdisjoint(_readings(bare))
+        forms = {bare, lemma(bare), bare.removesuffix("ly"), *(bare.split("-") if "-" in bare else ())}
+        return not self._known.isdisjoint(forms) or bool(self.verb(bare) or self.mishap(bare)) or bare.isdigit()
+
+    def suits(self, words: Sequence[str], *, human: bool) -> bool:
+        """Returns whether nothing in small letters hurts anyone, and no `human` does what is dangerous for a child."""
+        text = " ".join(words)
+        words = next((text.replace(kindly, "") for kindly in self._kindly if kindly in text), text).split()
+        nouns = [self.singular(word) for word in words]
+        before = _BEFORE | self.adjectives
+        for at, word in enumerate(words):
+            noun = word in self.adjectives or (at and word in self._nouns and not before.isdisjoint(words[at - 1 : at]))
+            deed = "" if noun else self.verb(word) or self.mishap(word)
+            done = list(takewhile(lambda noun: noun not in _BESIDE, nouns[at + 1 :]))
+            directly = list(takewhile(lambda noun: noun not in self.where, done))
+            # What is done to one that lives is kind, or it is not told.
+            unkind = deed and deed not in self._kind and not self._alive.isdisjoint(directly)
+            if unkind or (deed in self._rough and not self._hurt.isdisjoint(done)):
+                return False
+            if human and deed and deed not in self._kind and any(noun.endswith("'s") for noun in done):
+                return False
+            named = {noun for noun in done if noun in self._nouns}
+            if human and any(deed in these and named - allowed for these, allowed in self._only):
+                return False
+        pairs = set(map(" ".join, pairwise(nouns)))
+        # Of a fire engine or a football match is no fire and no match.
+        compound = {word for pair in pairs & self._nouns - self._rash for word in pair.split()}
+        return not human or self._rash.isdisjoint(pairs | (set(nouns) - compound) | set(map(self.verb, words)))
 
     def meant(self, word: str) -> str:
         """Returns the listed word that a misspelled one stands for, or the word itself."""
@@ -131,15 +173,8 @@ class Lexicon:
         return next(iter(get_close_matches(word, sorted(near), 1, _ALIKE)), word)
 
     def is_noun(self, words: list[str], *, listed: bool = False) -> bool:
-        """Returns whether the words end in a noun, or are one of the stock."""
-        if any(" ".join(words[at:]) in self._nouns for at in range(1 if listed else len(words))):
-            return True
-        return (
-            not listed
-            and "NOUN" in _readings(words[-1])
-            and words[-1] not in self.function
-            and not words[-1].endswith("ing")
-        )
+        """Returns whether the words end in a noun of the stock, or with `listed` are one."""
+        return any(" ".join(words[at:]) in self._nouns for at in range(1 if listed else len(words)))
 
     def begins_clause(self, words: list[str], at: int, *, several: bool) -> bool:
         """Returns whether the word behind a noun is a verb: "dances" of "a bear dances", not of "barn dances"."""
@@ -158,17 +193,12 @@ class Lexicon:
 
     def number(self, words: list[str]) -> str:
         """Returns whether the noun in which the words end is "singular" or "plural"."""
-        head = self.head(words)
-        lemmas = _readings(head.rsplit(" ", 1)[-1]).get("NOUN", (head,))
-        plural = head in self.plurals or (head not in self._nouns and head.rsplit(" ", 1)[-1] not in lemmas)
-        return "plural" if (plural or "and" in words) and words[0] not in {"a", "an"} else "singular"
+        plural = self.head(words) in self.plurals or "and" in words
+        return "plural" if plural and words[0] not in {"a", "an"} else "singular"
 
     def singular(self, noun: str) -> str:
         """Returns the noun in the singular."""
-        if noun in self.plurals or noun in self._nouns:
-            return self.plurals.get(noun, noun)
-        *before, last = noun.split(" ")
-        return " ".join([*before, _readings(last).get("NOUN", (last,))[0]])
+        return self.plurals.get(noun, noun)
 
     def is_modifier(self, word: str) -> bool:
         """Returns whether the word can stand before a noun: an adjective, a participle, a possessive."""
@@ -179,7 +209,7 @@ class Lexicon:
     def is_adjective(self, phrase: str) -> bool:
         """Returns whether the phrase can stand after "was"."""
         word = re.sub(r"^(?:very|really|so|super|quite|always|a (?:bit|little)) ", "", phrase)
-        return word in self.adjectives or word in self.negative or "ADJ" in _readings(word)
+        return any(form in self.adjectives or form in self.negative for form in (word, lemma(word)))
 
     def is_name(self, word: str) -> bool:
         """Returns whether it is written as a name and is no other word, or is of a brand."""

@@ -152,6 +152,8 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
     words = phrase.casefold().replace("&", "and").split()
     if not 0 < len(words) <= _LONGEST or not all(lexicon.knows(word.strip(",")) for word in words):
         return None
+    if not lexicon.suits(words, human=True):
+        return None
     phrase = " ".join(words)
     category = lexicon.category(phrase)
     noun = _LEADING.sub("", phrase)

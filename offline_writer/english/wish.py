@@ -12,6 +12,8 @@ _WHO = frozenset({"who", "that", "which"})
 _ASKS = frozenset({"how", "what", "where", "why"})
 _LONGEST = 12
 """Words of a deed."""
+_READ = 2_000
+"""Characters of a wish that are read, told or not."""
 _TITLE = 2
 """Spaces of a text that is written as a title."""
 
@@ -45,8 +47,25 @@ class WishReader:
         is the number of characters that a wish may take up.
         """
         words = self._words(text, names)
-        if not words or words[0].casefold() == "no":
+        if not words or words[0].casefold() == "no" or not self._known(text, names):
             return None
+        wish = self._read(words, names, person, default, room)
+        human = not isinstance(wish, Helping) or wish.who.head not in self._lexicon.characters
+        said = re.findall(r"[\w'-]+", clean(text, limit=_READ).casefold().replace("\u2019", "'"))
+        return wish if self._lexicon.suits(said, human=human) else None
+
+    def _known(self, text: str, names: tuple[str, ...]) -> bool:
+        """Returns whether each word is listed, a name, or meant for a listed one: also those that are not told."""
+        own = {part.casefold() for name in names for part in name.split()}
+        words = re.findall(r"[\w\u2019'-]+", clean(text, limit=_READ))
+        return all(
+            self._lexicon.knows(self._lexicon.meant(word).casefold())
+            or word.casefold() in own
+            or self._lexicon.is_name(word)
+            for word in words
+        )
+
+    def _read(self, words: list[str], names: tuple[str, ...], person: Person, default: str, room: int) -> Wish | None:
         question = self._lexicon.forms["question"].match(" ".join(words))
         if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
             return asked if len(asked.deed) <= room else None

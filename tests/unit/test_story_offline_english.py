@@ -113,7 +113,6 @@ def test_wish_with_no_character_and_no_deed_that_are_known_is_not_understood(wis
     ("wish", "told"),
     [
         ("Mia finds her tooth fell out", "lose a tooth"),
-        ("find the moon zorkle blorp", "find the moon"),
         ("fly to mars with grandma because it is fun", "fly to Mars with grandma"),
         ("first day at school", "have my first day at school"),
         ("Mia rides her bike to the sea", "ride my bike to the sea"),

@@ -2,6 +2,7 @@
 
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from support.offline_briefs import HERO, brief
@@ -260,3 +261,40 @@ def test_plots_have_at_least_five_shapes() -> None:
         heard = (WRITER.plan(asked).outline, *heard)
 
     assert len({outline.plot_shape for outline in heard}) >= 5
+
+
+FURTHER = (
+    (Path(__file__).parents[2] / "benchmarks" / "stories" / "unsafe_more_en.txt")
+    .read_text(encoding="utf-8")
+    .splitlines()
+)
+
+
+def granted(wish: str) -> bool:
+    """Returns whether the wish becomes a story of its own that is no comfort."""
+    plan = WRITER.plan(brief(wish=wish, interests=(), moral="", theme=""))
+    return plan.understood and not plan.outline.plot_shape.startswith("comfort")
+
+
+@pytest.mark.parametrize("wish", FURTHER[::10])
+def test_no_further_unsafe_wish_is_granted(wish: str) -> None:
+    """A tenth of those that were written without a look at the lists."""
+    assert not granted(wish)
+
+
+@pytest.mark.long
+def test_none_of_the_further_unsafe_wishes_is_granted() -> None:
+    """All of them."""
+    assert [] == [wish for wish in FURTHER if granted(wish)]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        "find the moon zorkle blorp", "a dragon and a blorp", "sit on my sister", "a pirate who tidies children away",
+        "climb the shelf", "eat the sofa", "throw a chair", "take my friend's toys", "a train. it is full of grenadoes",
+    ],
+)  # fmt: skip
+def test_a_wish_is_told_only_where_each_word_and_deed_is_known_to_suit(wish: str) -> None:
+    """An unknown word, something done to one that lives, and what is not for that deed: a stock story."""
+    assert not granted(wish)
