@@ -46,6 +46,7 @@ def good_requests(made: Narrated) -> dict[str, Callable[[], list[Message]]]:
     return {
         "CreateStory": lambda: [create_request(request_id="r", fingerprint=bytes(32))],
         "GetStory": lambda: [storage_pb2.GetStoryRequest(story_id=story_id)],
+        "GetUsage": lambda: [storage_pb2.GetUsageRequest(days=3)],
         "ListStories": lambda: [storage_pb2.ListStoriesRequest(page_size=3)],
         "UpdateStory": lambda: [storage_pb2.UpdateStoryRequest(story_id=story_id, rating=3)],
         "DeleteStory": lambda: [storage_pb2.DeleteStoryRequest(story_id=new_id())],

@@ -82,9 +82,11 @@ TAKE_EMPTY: Final = frozenset(
     {
         "tale.common.v1.StatusService.GetStatus",
         "tale.gateway.v1.GatewayService.GetSystemStatus",
+        "tale.gateway.v1.GatewayService.GetUsage",
         "tale.gateway.v1.GatewayService.ListStories",
         "tale.profile.v1.ProfileService.ListChildren",
         "tale.profile.v1.ProfileService.ListHeroes",
+        "tale.storage.v1.StorageService.GetUsage",
         "tale.storage.v1.StorageService.ListStories",
         "tale.story.v1.StoryService.ListModels",
         "tale.voice.v1.VoiceService.ListProviders",

@@ -163,7 +163,7 @@ def announced(data: bytes) -> gateway_pb2.ReadStoryAudioResponse:
 def test_both_clients_have_the_same_methods() -> None:
     """Every method of one is a method of the other, with the same parameters."""
     methods = {name for name, each in inspect.getmembers(TaleCalls, inspect.isfunction) if not name.startswith("_")}
-    assert 30 == len(methods)
+    assert 31 == len(methods)
     for name in methods:
         assert inspect.signature(getattr(AsyncTaleClient, name)).parameters.keys() == (
             inspect.signature(getattr(TaleClient, name)).parameters.keys()
@@ -303,6 +303,13 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
         gateway_pb2.GetSystemStatusRequest(),
         gateway_pb2.GetSystemStatusResponse(healthy=True),
         True,
+    ),
+    (
+        "GetUsage",
+        lambda client: client.usage(3).entries[0].stories,
+        gateway_pb2.GetUsageRequest(days=3),
+        gateway_pb2.GetUsageResponse(entries=[common_pb2.UsageEntry(stories=2)]),
+        2,
     ),
     (
         "ResetCircuit",
