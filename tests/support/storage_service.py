@@ -201,6 +201,6 @@ def harm_file(path: Path, harm: str) -> None:
         case "short":
             path.write_bytes(data[:-1])
         case "changed":
-            path.write_bytes(data[:-1] + b"?")
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         case _:
             raise ValueError(harm)
