@@ -108,8 +108,12 @@ class VoiceResult:
 
     @property
     def outcome(self) -> str:
-        """In the form of `VoiceCase.outcome`; of several stories that differ, one after the other."""
-        return "; ".join(dict.fromkeys(story.outcome for story in self.stories))
+        """In the form of `VoiceCase.outcome`; of several stories that differ, one after the other.
+
+        Which of two stories waits for the other depends on which one came first: it counts for both.
+        """
+        told = dict.fromkeys(story.outcome for story in self.stories)
+        return "; ".join(each for each in told if not any(other.startswith(f"{each}, ") for other in told))
 
     @property
     def seconds(self) -> float:

@@ -273,7 +273,7 @@ async def test_a_server_that_is_down_is_not_asked_for_a_while() -> None:
 
 async def test_a_server_that_stalls_runs_into_the_time_of_the_call() -> None:
     """A typed error, within the bound of the whole call."""
-    async with listening(tuning=Tuning(transcription=0.3)) as (voice, server):
+    async with listening(tuning=Tuning(transcription=2.0)) as (voice, server):
         server.script(Reply(hold=asyncio.Event()))
         error = await failure(transcribe(voice.stub, config(), chunk()))
 
