@@ -106,7 +106,7 @@ class Journey(Generic[CastT]):
         own = [shape] if "scenes" in shape.fields else []
         own += [one for one in self._stock["shapes"] if one.key in shape.listed("then")]
         # Scenes of the realms are long for the youngest.
-        away = self._cast.band.readers != "youngest" or self._cast.own_scenes < 99 or not own
+        away = self._cast.band.readers != "youngest" or self._cast.own_scenes < 99 or not shape.listed("then")
         return [*own, *([self._cast.realm, *picker.ordered(ahead)] if away else [])]
 
     def _fitting(self, place: Section) -> tuple[list[Section], list[Section]]:

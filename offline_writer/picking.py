@@ -48,7 +48,7 @@ class Picker:
         """Returns those for listeners of this age without anything to be avoided, the best first.
 
         Those with a field `least` or `most` are for stories of at least or at most so many minutes. Bodies of their own
-        come before those for everybody; for the youngest, even those that were heard.
+        come before those for everybody; for the youngest, even those that were heard, except in the shortest stories.
         `called` gives the names of sections in an outline.
         """
         given = [
@@ -62,7 +62,7 @@ class Picker:
             name = called(section)
             general = section.fields.get("readers", "") not in {"<", ">"}
             by_chance = random.Random(f"{self._salt} {section.id}").random()
-            foreign = general and self._readers == "youngest"
+            foreign = general and self._readers == "youngest" and self._minutes > _BRIEF_MINUTES
             return self._places.get(name, inf), foreign, -self._nights.get(name, inf), general, by_chance
 
         return sorted(allowed or every, key=rank)

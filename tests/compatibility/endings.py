@@ -11,8 +11,6 @@ from compatibility.harness import Case
 _NEARLY: Final = joined(14)
 _MISSING: Final = "READY, ENDING_MISSING"
 _SHORTER: Final = "READY, SHORTER_THAN_ASKED"
-_PLANNED: Final = 6
-"""Minutes from which on an outline is made first."""
 
 
 def _ends(text: str, reason: str | None, *, done: bool = True) -> Answer:
@@ -132,7 +130,7 @@ CASES: Final[tuple[Case, ...]] = (
             kind="Refusals",
             sends=f"a refusal in {name}, for a story of {minutes} min",
             answers=[story(refusal)],
-            calls=1 if minutes < _PLANNED else 2,
+            calls=1,
             outcome="CONTENT_REFUSED",
             request={"language_code": code, "length_minutes": minutes},
         )

@@ -952,7 +952,7 @@ _REFUSALS: Final[Sequence[Case]] = tuple(
         + (", asked for ten minutes" if minutes == 10 else ""),
         answers=[story(words)],
         request={"language_code": language, "length_minutes": minutes},
-        calls=2 if minutes == 10 else 1,
+        calls=1,
         outcome="CONTENT_REFUSED",
     )
     for language, minutes, words in (
