@@ -23,6 +23,13 @@ _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEX
 """A pipe is not waited for."""
 
 
+def version_of(file: Path) -> tuple[int, ...]:
+    """Returns what differs once a file has been written or replaced. Raises OSError."""
+    state = file.stat()
+    # A rewrite may keep time and size, but not the time of its change, which cannot be set.
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev
+
+
 class SecretSource:
     """A key that may rotate: the file's content where a file is named, else the value that was given at start.
 
@@ -55,9 +62,7 @@ class SecretSource:
 
     def _reread(self, file: Path) -> None:
         try:
-            state = file.stat()
-            # A rewrite may keep time and size, but not the time of its change, which cannot be set.
-            seen = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
+            seen = version_of(file)
             if seen == self._seen:
                 return
             with os.fdopen(os.open(file, _OPEN), "rb") as opened:

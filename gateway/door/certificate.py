@@ -7,6 +7,7 @@ from typing import Any, Final
 import grpc
 import structlog
 
+from servicekit.secrets import version_of
 from servicekit.settings import ConfigurationError
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -49,8 +50,8 @@ class Certificate:
         _log.info("certificate was read again")
         return self._present
 
-    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_stat(each) for each in (self._chain, self._key))
+    def _state(self) -> tuple[tuple[int, ...] | None, ...]:
+        return tuple(_version(each) for each in (self._chain, self._key))
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         chain, key = self._chain.read_bytes(), self._key.read_bytes()
@@ -58,12 +59,11 @@ class Certificate:
         return grpc.ssl_server_certificate_configuration([(key, chain)])
 
 
-def _stat(file: Path) -> tuple[int, int, int] | None:
+def _version(file: Path) -> tuple[int, ...] | None:
     try:
-        state = file.stat()
+        return version_of(file)
     except OSError:
         return None
-    return state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 def _check(chain: Path, key: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import structlog
 
 from servicekit.authentication import OWNER, Caller
+from servicekit.secrets import version_of
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -120,10 +121,10 @@ class KeyFile:
 
     def _reread(self) -> None:
         try:
-            state = self._path.stat()
-            seen = (state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev)
+            seen = version_of(self._path)
             if seen == self._seen:
                 return
+            state = self._path.stat()
             if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_BYTES:
                 raise KeyFileError(f"{self._path} is not a file of API keys")
             found = [_key(each) for each in json.loads(self._path.read_bytes())["keys"]]
