@@ -21,6 +21,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # http_proxy is for the way out: a proxy does not reach the services of this cluster.
     ("grpc.enable_http_proxy", 0),
     *WINDOWS,
+    # Channels of a process to one address would share its connection, and so the pause after a failure of another's.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A restarted peer service is found again within two seconds, a new replica within five.

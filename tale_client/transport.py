@@ -23,6 +23,8 @@ TOKEN_VARIABLE: Final = "TALE_TOKEN"  # noqa: S105 - the name of a variable
 CHANNEL_OPTIONS: Final = (
     # The gateway is on the caller's own network; the proxy of the environment (http_proxy) seldom reaches it.
     ("grpc.enable_http_proxy", 0),
+    # A new client does not wait because an older one in the same process could not connect.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 2),

@@ -477,3 +477,20 @@ async def test_full_server_refuses_calls_by_itself_and_stays_observable() -> Non
         may_end.set()
         assert [b"held"] * 2 == await asyncio.gather(*inside)
         assert b"held" == await answer(service.channel, "UnaryUnary")
+
+
+async def test_a_new_channel_does_not_inherit_the_failures_of_another() -> None:
+    """A server that comes up where another one was is reached at once, though an older channel still pauses."""
+    async with running(RawApp(fine)) as first:
+        address = first.address
+        old = open_channel(address, health_checked=False)
+        await answer(old, "UnaryUnary")
+    for _ in range(8):
+        error = await failure(old, "UnaryUnary")
+        assert grpc.StatusCode.UNAVAILABLE is error.code()
+        # The pause after each failure is longer than the one before.
+        await asyncio.sleep(0.1)
+    second = Server(RawApp(fine), ServiceSettings(listen=address, drain_seconds=1), service="test")
+    async with second, open_channel(address, health_checked=False) as new:
+        assert b"fine" == await answer(new, "UnaryUnary")
+    await old.close()

@@ -43,6 +43,7 @@ async def running(
     await server.start()
     try:
         async with open_channel(server.address, health_checked=False) as channel:
+            await channel.channel_ready()
             yield Running(server, server.address, channel)
     finally:
         await server.drain()
