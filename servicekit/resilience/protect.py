@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
 import structlog
+from cachetools import LRUCache
 
 from servicekit.resilience.config import UNSET
 from servicekit.resilience.errors import CircuitOpenError, ProviderError
@@ -66,7 +66,7 @@ class Protected:
         self._calls: OutgoingCalls | None = None
         self._endpoint = endpoint
         self._clock = clock
-        self._good: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._good: LRUCache[Hashable, tuple[float, Any]] = LRUCache(_MAX_ANSWERS)
 
     def __call__(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[Answer[T]]]:
         """As a decorator: the coroutine function gives an Answer. Its arguments must be hashable."""
@@ -108,14 +108,8 @@ class Protected:
         except CircuitOpenError as error:
             return self._instead(breaker, key, error)
         if config.cache_on_failure:
-            self._store(key, value)
+            self._good[key] = (self._clock(), value)
         return Answer(value)
-
-    def _store(self, key: Hashable, value: object) -> None:
-        self._good[key] = (self._clock(), value)
-        self._good.move_to_end(key)
-        if len(self._good) > _MAX_ANSWERS:
-            self._good.popitem(last=False)
 
     def _instead(self, breaker: CircuitBreaker, key: Hashable, error: Exception) -> Answer[Any]:
         config = breaker.config

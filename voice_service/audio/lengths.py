@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -153,7 +155,7 @@ class _Pace:
     """The last answers of a voice, and what was refused for its length."""
 
     answers: deque[_Answer] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
-    refused: OrderedDict[int, float] = field(default_factory=OrderedDict)
+    refused: LRUCache[int, float] = field(default_factory=lambda: LRUCache(_ANSWERS))
 
     def usual(self, least: float, marks: int) -> float:
         """Returns the seconds that the voice may be expected to take; 0 while that is not known."""
@@ -169,7 +171,7 @@ class Lengths:
     """Judges the length of answers, and learns the pace of each voice."""
 
     def __init__(self) -> None:
-        self._paces: OrderedDict[Hashable, _Pace] = OrderedDict()
+        self._paces: LRUCache[Hashable, _Pace] = LRUCache(_MOST_VOICES)
 
     def trouble(self, duration: float, request: SegmentRequest, provider: str) -> str:
         """Returns why `duration` seconds are no plausible length for the text that was asked for; "" if they are."""
@@ -180,21 +182,13 @@ class Lengths:
             return f"{said} {bounds.shortest:.2f} to {bounds.longest:.2f} s"
         if bounds.shortest * max(settings.speed or 1.0, 1.0) < _LONG_ENOUGH:
             return ""
-        pace = self._pace((provider, request.voice_id, request.model_id, settings.speed, language))
+        voice = (provider, request.voice_id, request.model_id, settings.speed, language)
+        pace = self._paces.setdefault(voice, _Pace())
         # Vowels that are marks on letters are no marks of punctuation.
         marks = len(_MARKS.findall("".join(each for each in text if not unicodedata.category(each).startswith("M"))))
         usual, before = pace.usual(bounds.shortest, marks), pace.refused.pop(hash(text), 0.0)
         if duration < _FAR * usual and (duration < _CUT * usual or abs(duration - before) > _ALIKE * duration):
             pace.refused[hash(text)] = duration
-            if len(pace.refused) > _ANSWERS:
-                pace.refused.popitem(last=False)
             return f"{said} this voice {usual:.2f} s or so"
         pace.answers.append(_Answer(duration, bounds.shortest, marks))
         return ""
-
-    def _pace(self, voice: Hashable) -> _Pace:
-        pace = self._paces.setdefault(voice, _Pace())
-        self._paces.move_to_end(voice)
-        if len(self._paces) > _MOST_VOICES:
-            self._paces.popitem(last=False)
-        return pace

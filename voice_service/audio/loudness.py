@@ -7,11 +7,11 @@ whisper stays one. It is measured on the first seconds that a voice speaks, and 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from cachetools import LRUCache
 
 from voice_service.audio.decode import whole_numbers
 from voice_service.audio.mp3 import parse_header
@@ -74,7 +74,7 @@ class Levels:
     """The gain of each voice, the last 256 that spoke."""
 
     def __init__(self) -> None:
-        self._levels: OrderedDict[Hashable, _Level] = OrderedDict()
+        self._levels: LRUCache[Hashable, _Level] = LRUCache(_MOST_VOICES)
 
     def is_fixed(self, voice: Hashable) -> bool:
         """Returns whether enough of the voice was measured."""
@@ -89,15 +89,12 @@ class Levels:
         if found.lufs is not None:
             level.seconds += found.seconds
             level.power += found.seconds * 10 ** (found.lufs / 10)
-        if len(self._levels) > _MOST_VOICES:
-            self._levels.popitem(last=False)
 
     def gain(self, voice: Hashable) -> float:
         """Returns the gain in dB that brings the voice to the target, as far as its peaks allow; 0 if unknown."""
         level = self._levels.get(voice)
         if level is None or not level.seconds:
             return 0.0
-        self._levels.move_to_end(voice)
         gain = TARGET - 10 * math.log10(level.power / level.seconds)
         return min(gain, _MOST_RAISED, raised_to(PEAK, level.peak))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from cachetools import TTLCache
 
 from servicekit.logging import log_defect
 from servicekit.resilience.circuit_queue import waiting_for
@@ -54,22 +54,19 @@ class ProvenVoices:
     """Voices of a provider that have answered within ten minutes, and refused nothing since."""
 
     def __init__(self) -> None:
-        self._until: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._answered: TTLCache[tuple[str, str], None] = TTLCache(_PROVEN_VOICES, _PROVEN_SECONDS)
 
     def knows(self, request: SegmentRequest) -> bool:
         """Returns whether the voice of a request, with its model, is one of them."""
-        return time.monotonic() < self._until.get((request.voice_id, request.model_id), 0.0)
+        return (request.voice_id, request.model_id) in self._answered
 
     def answered(self, request: SegmentRequest) -> None:
         """Adds the voice of a request that was answered with audio."""
-        self.refused(request)
-        self._until[request.voice_id, request.model_id] = time.monotonic() + _PROVEN_SECONDS
-        if len(self._until) > _PROVEN_VOICES:
-            self._until.popitem(last=False)
+        self._answered[request.voice_id, request.model_id] = None
 
     def refused(self, request: SegmentRequest) -> None:
         """Removes the voice of a request that was refused for good."""
-        self._until.pop((request.voice_id, request.model_id), None)
+        self._answered.pop((request.voice_id, request.model_id), None)
 
 
 _STALLED: Final = 5.0

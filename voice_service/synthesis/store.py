@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, Protocol
+
+from cachetools import LRUCache
 
 from servicekit.errors import DomainError
 from tale.storage.v1.segment_pb2 import SegmentWords
@@ -112,25 +114,19 @@ class MemorySegments:
     is_shared = False
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._segments: OrderedDict[str, tuple[StoredSegment, bytes]] = OrderedDict()
+        self._segments: LRUCache[str, tuple[StoredSegment, bytes]] = LRUCache(
+            max_bytes, getsizeof=lambda stored: len(stored[1])
+        )
 
     async def find(self, keys: Collection[str], story_id: str) -> Mapping[str, StoredSegment]:
         """See SegmentStore."""
         del story_id
-        found = {}
-        for key in keys:
-            if key in self._segments:
-                self._segments.move_to_end(key)
-                found[key] = self._segments[key][0]
-        return found
+        return {key: self._segments[key][0] for key in keys if key in self._segments}
 
     async def read(self, key: str) -> bytes:
         """See SegmentStore."""
         if key not in self._segments:
             raise SegmentMissingError(key)
-        self._segments.move_to_end(key)
         return self._segments[key][1]
 
     async def put(
@@ -142,22 +138,14 @@ class MemorySegments:
 
     def add(self, segment: StoredSegment, audio: bytes) -> StoredSegment:
         """Stores a segment unless its key is taken, and returns the one that is stored."""
-        if segment.key not in self._segments:
-            self._segments[segment.key] = (segment, audio)
-            self._bytes += len(audio)
-        self._segments.move_to_end(segment.key)
-        stored = self._segments[segment.key][0]
-        while self._bytes > self._max_bytes:
-            _, (_, oldest) = self._segments.popitem(last=False)
-            self._bytes -= len(oldest)
-        return stored
+        # One that is larger than the store is not stored.
+        with suppress(ValueError):
+            return self._segments.setdefault(segment.key, (segment, audio))[0]
+        return segment
 
     def take(self, key: str) -> tuple[StoredSegment, bytes] | None:
         """Removes a segment and returns it with its bytes; None where it is not stored."""
-        taken = self._segments.pop(key, None)
-        if taken is not None:
-            self._bytes -= len(taken[1])
-        return taken
+        return self._segments.pop(key, None)
 
     async def aclose(self) -> None:
         """Nothing to close."""

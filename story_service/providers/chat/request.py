@@ -1,7 +1,8 @@
 """The body of a call, without what a model refused before."""
 
-from collections import OrderedDict
 from typing import Any, Final
+
+from cachetools import LRUCache
 
 from servicekit.resilience.errors import ProviderErrorKind
 from story_service.chat import ChatRequest, ChatTimers
@@ -23,7 +24,7 @@ class Refusals:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._known: LRUCache[str, frozenset[str]] = LRUCache(_MOST_MODELS)
 
     def plan(self, request: ChatRequest) -> "Plan":
         """Returns how to ask for `request`."""
@@ -33,9 +34,6 @@ class Refusals:
         """Remembers how the model was asked when it answered."""
         if plan.adapted:
             self._known[plan.request.model] = plan.refused
-            self._known.move_to_end(plan.request.model)
-            if len(self._known) > _MOST_MODELS:
-                self._known.popitem(last=False)
 
 
 class Plan:

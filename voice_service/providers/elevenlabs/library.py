@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from cachetools import LRUCache
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import VoiceInfo
@@ -194,8 +194,8 @@ class Catalog:
         seconds = config.list_cache_seconds
         self.voices = CachedList(self._fetch_voices, name="voices", provider=NAME, seconds=seconds, clock=clock)
         self.models = CachedList(self._fetch_models, name="models", provider=NAME, seconds=seconds, clock=clock)
-        self._asked_for: OrderedDict[str, tuple[bool, float]] = OrderedDict()
-        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._asked_for: LRUCache[str, tuple[bool, float]] = LRUCache(_ASKED_FOR)
+        self._refused: LRUCache[str, float] = LRUCache(_ASKED_FOR)
         self.tier = ""
         """The plan of the account; "" while it is not known."""
 
@@ -234,8 +234,6 @@ class Catalog:
         """Notes that the account may not use a voice: it is not chosen again for a while."""
         _log.warning("voice is refused", provider=NAME, voice_id=voice_id)
         self._refused[voice_id] = self._clock() + _REFUSED_SECONDS
-        if len(self._refused) > _ASKED_FOR:
-            self._refused.popitem(last=False)
 
     def lacking(self) -> str:
         """Returns what the key lacks so that a voice can be chosen; "" for nothing, or where one is configured."""
@@ -261,13 +259,10 @@ class Catalog:
             return True
         known, until = self._asked_for.get(voice_id, (False, float("-inf")))
         if self._clock() < until:
-            self._asked_for.move_to_end(voice_id)
             return known
         known = await self._exists(voice_id)
         seconds = self._config.list_cache_seconds if known else min(_ABSENT_SECONDS, self._config.list_cache_seconds)
         self._asked_for[voice_id] = (known, self._clock() + seconds)
-        if len(self._asked_for) > _ASKED_FOR:
-            self._asked_for.popitem(last=False)
         return known
 
     async def aclose(self) -> None:

@@ -10,12 +10,12 @@ that the model had when it was new, so that the same request gives the same samp
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import onnxruntime
+from cachetools import LRUCache
 
 from voice_service.providers.offline.graphs import session
 from voice_service.providers.offline.pipe import reply_in_fork, serve
@@ -37,13 +37,12 @@ class Piper:
 
     def __init__(self) -> None:
         onnxruntime.set_seed(_SEED)
-        self._models: OrderedDict[str, Any] = OrderedDict()
+        self._models: LRUCache[str, Any] = LRUCache(_MODELS)
 
     def load(self, path: str) -> None:
         """Loads a model if it is not there, in place of the one that was used least recently."""
-        self._models[path] = self._models.pop(path) if path in self._models else _loaded(path)
-        if len(self._models) > _MODELS:
-            self._models.popitem(last=False)
+        if path not in self._models:
+            self._models[path] = _loaded(path)
 
     def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Returns the header of the reply and the samples."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import OrderedDict
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from cachetools import LRUCache
 
 from servicekit.addresses import is_own_network
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -71,7 +71,7 @@ class SpeechProvider:
         self._unfound = ""
         """What has to be set since the server does not list it."""
         self._lengths = Lengths()
-        self._begun: OrderedDict[SegmentRequest, list[tuple[str, bytes]]] = OrderedDict()
+        self._begun: LRUCache[SegmentRequest, list[tuple[str, bytes]]] = LRUCache(_MOST_BEGUN)
         """Texts of which a later part failed: the parts before it, with their sound."""
         self._use(config)
 
@@ -183,8 +183,6 @@ class SpeechProvider:
         finally:
             if spoken and at < len(request.text):
                 self._begun[request] = spoken
-                if len(self._begun) > _MOST_BEGUN:
-                    self._begun.popitem(last=False)
 
     async def _speak_part(
         self, part: str, request: SegmentRequest, spoken: list[tuple[str, bytes]]
