@@ -179,8 +179,8 @@ class CastBuilder(ABC, Generic[CastT]):
     def _picker(self, brief: OfflineBrief) -> Picker:
         return Picker(brief, avoided=lambda text: self._topics.mentions(text, brief.avoid))
 
-    def _shape(self, brief: OfflineBrief, picker: Picker, *, plot: str, hard: str) -> Section:
-        """Returns the shape of the plot, one that the child has not heard lately if there is one."""
+    def _shape(self, brief: OfflineBrief, picker: Picker, *, plot: str, hard: str, realm: str = "") -> Section:
+        """Returns the shape of the plot, of those that the child has not heard lately the one of a wanted realm."""
         readers = band_of(brief.age).readers
         themes = "given" if brief.theme.strip() else "none"
         wanted = {"plots": plot, "kinds": brief.kind, "readers": readers, "themes": themes}
@@ -196,7 +196,9 @@ class CastBuilder(ABC, Generic[CastT]):
             shapes = [shape for shape in shapes if "place" not in shape.fields] or shapes
         if brief.sequel:
             shapes = [shape for shape in shapes if "beginning" in shape.listed("parts")] or shapes
-        return picker.one(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
+        ordered = picker.ordered(shapes or [by_key(self._stock["shapes"])["journey"]], called=lambda shape: shape.key)
+        there = [one for one in ordered if one.fields.get("realm") == realm and not picker.heard(one.key)]
+        return there[0] if there and brief.theme and brief.outline is None else ordered[0]
 
     def _moral(
         self,

@@ -1,7 +1,7 @@
 """The scenes on the way, in their order, and what is said between them."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Generic, NamedTuple
 
 from offline_writer.cast import CastT, Interest, Stock
@@ -22,33 +22,21 @@ class Scene(NamedTuple):
         return f"{self.section.id}@{self.place.key}"
 
 
-class Occasion(Mapping[str, str]):
-    """Slots of one scene: what it turns on, and a fresh spot of the place each time that one is asked for."""
+class Occasion(dict[str, str]):
+    """Slots of one scene: what it turns on, its place's refrain, and a fresh spot each time that one is asked for."""
 
-    _SLOTS = ("spot", "Spot", "topic", "strength", "Strength")
-
-    def __init__(self, spots: list[str], topic: str = "") -> None:
+    def __init__(self, spots: list[str], topic: str = "", refrain: str = "") -> None:
+        quote = topic[: topic.startswith("\u2018")]
+        strength = quote + capitalised(topic[len(quote) :])
+        super().__init__(topic=topic, strength=topic, Strength=strength, refrain=refrain, spot="", Spot="")
         self._spots = spots
-        self._topic = topic
 
     def __getitem__(self, slot: str) -> str:
-        if slot in {"topic", "strength"}:
-            return self._topic
-        if slot == "Strength":
-            quote = self._topic[: self._topic.startswith("\u2018")]
-            return quote + self._topic[len(quote) :][:1].upper() + self._topic[len(quote) + 1 :]
+        if slot not in {"spot", "Spot"}:
+            return super().__getitem__(slot)
         spot = self._spots.pop(0)
         self._spots.append(spot)
         return spot if slot == "spot" else capitalised(spot)
-
-    def __contains__(self, slot: object) -> bool:
-        return slot in self._SLOTS
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._SLOTS)
-
-    def __len__(self) -> int:
-        return len(self._SLOTS)
 
 
 class Journey(Generic[CastT]):
@@ -106,8 +94,8 @@ class Journey(Generic[CastT]):
         own = [shape] if "scenes" in shape.fields else []
         own += [one for one in self._stock["shapes"] if one.key in shape.listed("then")]
         # Scenes of the realms are long for the youngest.
-        away = self._cast.band.readers != "youngest" or self._cast.own_scenes < 99 or not shape.listed("then")
-        return [*own, *([self._cast.realm, *picker.ordered(ahead)] if away else [])]
+        at_home = self._cast.band.readers == "youngest" and shape.listed("then")
+        return own if at_home else [*own, self._cast.realm, *picker.ordered(ahead)]
 
     def _fitting(self, place: Section) -> tuple[list[Section], list[Section]]:
         """Returns the scenes that are only told at this place, and those that may be told here, too."""
@@ -200,7 +188,7 @@ class Journey(Generic[CastT]):
                 spots[place.key] = self._shuffled(place.listed("spots", "|"))
                 glimpses[place.key] = self._shuffled(place.lines("glimpses"))
             realm, number = (realm, number + 1) if place == before else (realm + 1, 0)
-            occasion = Occasion(spots[place.key], scene.topic)
+            occasion = Occasion(spots[place.key], scene.topic, place.fields.get("refrain", ""))
             paragraphs = self._realiser.paragraphs(scene.section.body(), occasion)
             if before is not None and place.key not in seen:
                 onward = self._realiser.paragraphs(before.body("onward"))

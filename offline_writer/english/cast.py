@@ -97,7 +97,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
             brief, picker, room=room.phrase, known_before=memory.has, quotable=self._is_known
         )
         realm, theme_quoted = self._realm(brief, memory, picker, room)
-        shape = self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard)
+        shape = self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard, realm=realm.key)
         companion = self._companion(realm, picker, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
         if brief.kind == "combined":
             companion = hero_companion(people, by_key(self._stock["heroes"])["companion"])
@@ -142,13 +142,11 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         if brief.kind == "combined" and brief.hero is not None:
             liked = interests(brief.hero.interests, self._lexicon, people.hero_person, most=3)
             slots["hloved"] = joined([one.phrase for one in liked]) if liked else ""
-        # Scenes of a theme's place are long for the youngest: a few minutes have no room for a second one.
-        own_scenes = brief.length_minutes * 4 if band.readers == "youngest" else brief.length_minutes // 4
         return EnglishCast(
             kind=brief.kind, band=band, wish=wish, moral=lesson, realm=realm, companion=companion, interests=found,
             slots=slots, name=people.lead, minutes=brief.length_minutes, portrait=portrait,
             remembers=bool(memory.title or memory.detail), picker=picker, understood=understood,
-            shape=shape, own_scenes=own_scenes if brief.theme else 99,
+            shape=shape, own_scenes=brief.length_minutes // 4 if brief.theme and band.readers != "youngest" else 99,
         )  # fmt: skip
 
     def _of_character(self, brief: OfflineBrief) -> bool:

@@ -1,0 +1,72 @@
+"""Fourteen nights of a child of up to three, with what it heard passed on."""
+
+from collections import Counter
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+from support.offline_briefs import brief
+
+from benchmarks.story_measures import new_share, repeated_sentences, sentence_words
+from offline_writer import OfflineBrief, OfflineWriter, Outline
+
+WRITER = OfflineWriter()
+NIGHTS = 14
+WISHES = ("", "a bear who bakes a cake", "to find the moon", "a dog who is afraid of thunder", "to fly")
+INTERESTS = ((), ("cats",), ("trains", "cake"))
+
+
+def asked(age: int, minutes: int, seed: int) -> OfflineBrief:
+    """A brief of its own for each seed."""
+    return brief(
+        age=age, length_minutes=minutes, seed=100 * seed, wish=WISHES[seed % len(WISHES)], moral="", theme="",
+        gender=("female", "male", "")[seed % 3], interests=INTERESTS[seed % len(INTERESTS)],
+    )  # fmt: skip
+
+
+def nights(first: OfflineBrief) -> list[tuple[str, Outline]]:
+    """Returns a story and its plan for each night."""
+    told: list[tuple[str, Outline]] = []
+    for night in range(NIGHTS):
+        tonight = replace(first, seed=first.seed + night, heard=tuple(outline for _, outline in reversed(told)))
+        text = "".join(piece.text for piece in WRITER.write(tonight) if piece.kind == "text")
+        told.append((text, WRITER.plan(tonight).outline))
+    return told
+
+
+def assert_new(first: OfflineBrief) -> None:
+    """No scene twice, the tenth story new, sentences as long as the smallest take them, none told twice."""
+    told = nights(first)
+    texts = [text for text, _ in told]
+    scenes = Counter(scene.key for _, outline in told for scene in outline.scenes if scene.key.startswith("stations/"))
+
+    assert {} == {key: count for key, count in scenes.items() if count > 1}
+    assert new_share(texts[9], texts[:9]) >= 0.85
+    assert 5 <= fmean(sentence_words(text, "en") for text in texts) <= 8
+    assert [0] * NIGHTS == [repeated_sentences(text, "en") for text in texts]
+
+
+@pytest.mark.parametrize(("age", "minutes", "seed"), [(1, 3, 0), (2, 5, 1), (3, 8, 2)])
+def test_nights_of_the_smallest_differ(age: int, minutes: int, seed: int) -> None:
+    """Of some lengths and wishes."""
+    assert_new(asked(age, minutes, seed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("minutes", [3, 5, 8])
+@pytest.mark.parametrize("age", [1, 2, 3])
+def test_all_nights_of_the_smallest_differ(age: int, minutes: int, seed: int) -> None:
+    """Of all lengths up to ten minutes, and every wish."""
+    assert_new(asked(age, minutes, seed))
+
+
+@pytest.mark.parametrize("theme", ["forest", "a story in space", "pirates"])
+def test_smallest_are_told_of_the_theme_at_its_own_place(theme: str) -> None:
+    """In sentences of their length, and from the second night on somewhere else."""
+    first, second, *_ = nights(replace(asked(2, 10, 3), theme=theme))
+    shapes = [outline.plot_shape for _, outline in (first, second)]
+
+    assert shapes[0] == f"little_{theme.rsplit(maxsplit=1)[-1]}"
+    assert shapes[1] != shapes[0]
+    assert sentence_words(first[0], "en") <= 8
