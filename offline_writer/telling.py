@@ -94,6 +94,7 @@ class Teller(ABC, Generic[CastT]):
     def _parts(self, cast: CastT, brief: OfflineBrief, parts: tuple[str, ...]) -> Iterator[Block]:
         realiser = self._casts.realiser(cast, random_for(brief, "prose"))
         way = tuple(self._way(cast, realiser, brief, parts)) if "scenes" in parts else ()
+        begun = ""
         for part in parts:
             if part == "beginning":
                 yield from self._beginning(cast, realiser)
@@ -102,7 +103,11 @@ class Teller(ABC, Generic[CastT]):
             elif part == "ending":
                 yield self._ending(cast, realiser, with_companion=cast.companion)
             elif found := self._sections(cast, part):
-                section = cast.picker.one(found)
+                ordered = cast.picker.ordered(found)
+                # What sets out on a cart comes home on it: a close belongs to the beginning of its number.
+                pair = [one for one in ordered if part == "close" and one.key == begun.replace(".begin", ".close")]
+                section = (pair or ordered)[0]
+                begun = section.key if part == "begin" else begun
                 yield self._block(
                     cast, realiser, section, key=part, homeward=part == "homeward",
                     spare=part in {"departure", "choice"},

@@ -1,16 +1,20 @@
 """What the embedded writer plans, follows and does not tell again."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import resources
 
 import pytest
 from support.offline_briefs import HERO, brief
 
 from offline_writer import OfflineBrief, OfflineWriter, Outline
+from offline_writer.stock import load
 from servicekit.validation import violations
 from story_service.wire.responses import story_response
 
 WRITER = OfflineWriter()
+CLOSES = {section.id for section in load(resources.files("offline_writer.english") / "stock")["shapes"]}
 
 
 def told(asked: OfflineBrief) -> list[str]:
@@ -87,3 +91,16 @@ def test_plan_of_the_longest_story_fits_the_record(language: str, age: int) -> N
 
     assert [] == violations(outline)
     assert 100 * outline.ByteSize() < 2**20
+
+
+@pytest.mark.parametrize("age", [2, 5, 10])
+def test_a_story_ends_as_it_began(age: int) -> None:
+    """Who set out on a cart comes home on it: the close belongs to the beginning of its number."""
+    pairs = Counter[bool]()
+    for seed in range(60):
+        asked = brief(age=age, length_minutes=4, seed=seed, wish="", theme="", moral="")
+        keys = [scene.key.partition("@")[0] for scene in WRITER.plan(asked).outline.scenes]
+        begins = [key for key in keys if ".begin" in key and key.replace(".begin", ".close") in CLOSES]
+        pairs.update(begin.replace(".begin", ".close") in keys for begin in begins)
+    assert not pairs[False]
+    assert pairs[True] > 10
