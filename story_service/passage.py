@@ -8,11 +8,9 @@ from offline_writer import WORDS_PER_MINUTE, Scene
 from story_service.answer.sentences import count_words
 
 NEARLY_WHOLE: Final = 0.85
-"""Share of the requested words from which on a text can be the whole of it."""
+"""Share of the requested words from which on a text can be the whole of it, and is continued by its ending alone."""
 MOST: Final = 1.2
 """Share of the requested words that a story never exceeds."""
-_LACKS_ENDING: Final = 0.9
-"""From this share on, a text is continued by its ending alone."""
 _ENDING_WORDS: Final = 60
 _LEAST_WORDS: Final = 15
 """A text that has its length needs some words more to end."""
@@ -64,7 +62,7 @@ class Passage:
     @property
     def lacks_only_ending(self) -> bool:
         """True where the story has about its length, and is continued by its ending alone."""
-        return self.last and self.written >= self.words * _LACKS_ENDING
+        return self.last and self.written >= self.least
 
     @property
     def left(self) -> int:

@@ -1,8 +1,10 @@
-"""Titles as plain text, however a model formats them."""
+"""Titles as plain text, however a model formats them, and what stands in place of one, or of an ending."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib.resources import files
 from typing import Final
 
 from story_service.answer.wording import wording
@@ -22,28 +24,19 @@ _PAIRS: Final = (
     *("“”", "‘’", "„“", "„”", "«»", "»«", "\u2039\u203a", "[]", "《》", "〈〉", "「」", "『』", "【】"),
 )
 """Marks before and behind a title."""
-
-
-_FALLBACKS: Final = {
-    "de": "Eine Gutenachtgeschichte",
-    "es": "Un cuento para dormir",
-    "fr": "Une histoire du soir",
-    "it": "Una storia della buonanotte",
-    "pt": "Uma história para dormir",
-    "ru": "Сказка на ночь",
-    "uk": "Казка на ніч",
-    "ja": "おやすみのおはなし",
-    "ko": "잠자리 이야기",
-    "nl": "Een verhaaltje voor het slapengaan",
-    "pl": "Bajka na dobranoc",
-    "tr": "Bir uyku masal\u0131",
-    "zh": "睡前故事",
-}
+_FALLBACKS: Final[dict[str, dict[str, str]]] = tomllib.loads(
+    files(__package__).joinpath("fallbacks.toml").read_text("utf-8")
+)
 
 
 def fallback_title(language_code: str) -> str:
     """Returns the title of a story without one, in the story's language if it is known, else in English."""
-    return _FALLBACKS.get(language_code.partition("-")[0].lower(), "A Bedtime Story")
+    return _FALLBACKS["title"].get(language_code.partition("-")[0].lower(), _FALLBACKS["title"]["en"])
+
+
+def fallback_ending(language_code: str) -> str:
+    """Returns the last sentences of a story that broke off, "" where none are known in its language."""
+    return _FALLBACKS["ending"].get(language_code.partition("-")[0].lower(), "")
 
 
 def titled(line: str) -> bool:

@@ -4,11 +4,22 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from offline_writer import Outline
+from servicekit.errors import DomainError
+from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from story_service.answer.sentences import count_words
-from story_service.answer.titles import fallback_title, normalise_title
+from story_service.answer.titles import fallback_ending, fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
-from story_service.errors import generation_failed, passage_refused, text_too_long
+from story_service.errors import (
+    BrokenOffError,
+    OutOfTokensError,
+    PassageRefusedError,
+    UnfitError,
+    generation_failed,
+    passage_refused,
+    text_too_long,
+)
 from story_service.generation.attempt_request import later_calls
+from story_service.generation.endings import TOO_SHORT
 from story_service.passage import NEARLY_WHOLE, words_of
 from story_service.ports import AttemptEnded, AttemptText, AttemptTitle, Missing, Spending
 
@@ -49,19 +60,21 @@ class Content:
         """The plan of the story, once there is one."""
         self.broke_off = False
         """True once an answer ended without an ending (BrokenOffError)."""
+        self.was_cut = False
+        """True once an answer was cut, by its maximum of tokens or its connection."""
         self._gentle = False
         self._refused_at: int | None = None
         """Code points before what the safety check refused, until more of the story is there."""
 
-    @property
-    def can_end(self) -> bool:
-        """True where the released text can be the whole story, without an ending, when no call is left."""
-        return self.broke_off or not self.is_short
+    def can_end(self, *, used_up: bool) -> bool:
+        """Returns whether the released text can be the whole story; `used_up`: no call is left to continue it."""
+        cut_short = self.was_cut and self.words >= TOO_SHORT * self.words_asked
+        return self.broke_off or (used_up and (cut_short or not self.is_short))
 
     @property
     def words(self) -> int:
-        """Words of the whole content."""
-        return count_words("".join(self._pieces))
+        """Words of the whole content, without a good night."""
+        return count_words("".join(self._pieces).removesuffix(fallback_ending(self._assignment.language_code)))
 
     @property
     def is_short(self) -> bool:
@@ -70,8 +83,9 @@ class Content:
 
     @property
     def is_told(self) -> bool:
-        """True where the outline says that the last scene has ended."""
-        return self.outline is not None and any(0 < scene.end == self.length for scene in self.outline.scenes[1:][-1:])
+        """True where the outline says that the last scene has ended, and where good night was said."""
+        scenes = () if self.outline is None else self.outline.scenes[1:][-1:]
+        return any(0 < scene.end == self.length for scene in scenes) or self._said_good_night
 
     @property
     def whole(self) -> str:
@@ -114,14 +128,20 @@ class Content:
         enough = calls_left >= 2 + later_calls(assignment)
         return replace(assignment, extendable=enough and not self._extended, ends_if_cut=alone and not enough)
 
-    def note_refused(self, category: str) -> None:
-        """Notes that the safety check refused what the attempt wrote next.
+    def note_failed(self, error: ProviderError | DomainError) -> None:
+        """Notes how an attempt failed.
 
-        Raises FAILED_PRECONDITION / CONTENT_REFUSED where that was the second version.
+        Raises FAILED_PRECONDITION / CONTENT_REFUSED where the safety check refused a second version of what is next.
         """
-        if self._refused_at == self.length:
-            raise passage_refused(category)
-        self._gentle, self._refused_at = True, self.length
+        match error:
+            case PassageRefusedError():
+                if self._refused_at == self.length:
+                    raise passage_refused(error.category)
+                self._gentle, self._refused_at = True, self.length
+            case BrokenOffError():
+                self.broke_off = True
+            case ProviderError(kind=ProviderErrorKind.TRUNCATED):
+                self.was_cut = self.was_cut or isinstance(error, OutOfTokensError) or not isinstance(error, UnfitError)
 
     @property
     def attempt_has_text(self) -> bool:
@@ -159,6 +179,16 @@ class Content:
         """Returns the ending that was not released, after an attempt has added nothing before it; None without one."""
         ending, self._ending = self._ending, ""
         return self.add(ending) if ending and not self.attempt_has_text else None
+
+    def say_good_night(self) -> Delta | None:
+        """Returns the last words of a story without an ending; None where it has them, or none are known."""
+        words = fallback_ending(self._assignment.language_code)
+        return self.add(f"\n\n{words}") if words and self.length and not self._said_good_night else None
+
+    @property
+    def _said_good_night(self) -> bool:
+        words = fallback_ending(self._assignment.language_code)
+        return bool(words) and "".join(self._pieces).endswith(words)
 
     def close_passage(self, missing: Missing = Missing.SCENE, *, ending: str = "") -> Outline | None:
         """Notes what the story lacks; returns the outline where a scene has ended."""

@@ -16,7 +16,6 @@ from servicekit.resilience.circuit_queue import Pause, WaitBudget
 from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
 from story_service.errors import (
-    BrokenOffError,
     OutOfTokensError,
     PassageRefusedError,
     StoryStoppedError,
@@ -166,20 +165,17 @@ class ModelFallback:
                     async with aclosing(self._wait()) as notices:
                         async for notice in notices:
                             yield notice
-            if not self._complete and self._content.can_end and self._may_end:
+            used_up = not all(map(self._may_call, self._selected))
+            if not self._complete and self._content.can_end(used_up=used_up):
                 self._complete = True
-                yield self._ending_missing()
+                for last in self._good_night():
+                    yield last
             if self._complete and self._content.is_short:
                 asked, written = self._content.words_asked, self._content.words
                 yield shorter_notice(self.outcome().model, asked=asked, written=written)
         finally:
             if self._metrics is not None:
                 self._metrics.request_ended(self._retries)
-
-    @property
-    def _may_end(self) -> bool:
-        """Whether the story is complete with what there is: a call more could only have added the ending."""
-        return self._content.broke_off or not all(map(self._may_call, self._selected))
 
     def _may_call(self, model: str) -> bool:
         return model == OFFLINE or self._calls.may_call(model)
@@ -237,11 +233,8 @@ class ModelFallback:
                     break
                 for out in self._items_of(item):
                     yield out
-        outline = self._close(model, ended)
-        if outline is not None:
-            yield outline
-        if ended is not None and ended.ending_missing:
-            yield self._ending_missing()
+        for out in self._ended(model, ended):
+            yield out
 
     def _items_of(
         self, item: AttemptStarted | AttemptLoading | Outline | Notice | AttemptTitle | AttemptText | ModelCall
@@ -286,14 +279,8 @@ class ModelFallback:
         notices, self._notices = self._notices, []
         yield from notices
 
-    def _ending_missing(self) -> Notice:
-        return ending_notice(self.outcome().model)
-
-    def _is_embedded(self) -> bool:
-        return self._started is not None and self._started.embedded
-
-    def _close(self, model: str, ended: AttemptEnded | None) -> Outline | None:
-        """Notes that an attempt has written what it was to; returns the outline where it has changed."""
+    def _ended(self, model: str, ended: AttemptEnded | None) -> Iterator[Delta | Notice | Outline]:
+        """Notes that an attempt has written what it was to; yields what follows from it."""
         if self._started is None or ended is None:
             raise generation_failed("TRUNCATED", "The model's answer was cut.")
         self._content.verify(ended)
@@ -301,10 +288,30 @@ class ModelFallback:
         self._probe = False
         self._complete = ended.missing is Missing.NOTHING
         self.embedded = self.embedded or self._is_embedded()
+        if ended.ending_missing:
+            yield from self._good_night()
         outline = self._content.close_passage(ended.missing, ending=ended.ending)
+        if outline is not None:
+            yield outline
         if self._complete:
-            self._log_written()
-        return outline
+            _log.info(
+                "story written",
+                model=self._started.model,
+                characters=self._content.length,
+                seconds=round(asyncio.get_running_loop().time() - self._began, 3),
+                attempts=self._attempts,
+                models_failed=len(self._tried),
+            )
+
+    def _good_night(self) -> Iterator[Delta | Notice]:
+        """Yields the end of a story that has none of its own, and says so."""
+        yield ending_notice(self.outcome().model)
+        words = self._content.say_good_night()
+        if words is not None:
+            yield words
+
+    def _is_embedded(self) -> bool:
+        return self._started is not None and self._started.embedded
 
     def _without_more(self) -> Iterator[Delta | Outline]:
         """Ends the passage with the ending that was held where no attempt has written more before it."""
@@ -316,23 +323,9 @@ class ModelFallback:
             if outline is not None:
                 yield outline
 
-    def _log_written(self) -> None:
-        if self._started is None:
-            return
-        _log.info(
-            "story written",
-            model=self._started.model,
-            characters=self._content.length,
-            seconds=round(asyncio.get_running_loop().time() - self._began, 3),
-            attempts=self._attempts,
-            models_failed=len(self._tried),
-        )
-
     def _note(self, model: str, error: ProviderError | DomainError) -> None:
         """Counts a failed attempt, and notes for what its model failed first."""
-        self._content.broke_off = self._content.broke_off or isinstance(error, BrokenOffError)
-        if isinstance(error, PassageRefusedError):
-            self._content.note_refused(error.category)
+        self._content.note_failed(error)
         before = self._tried.get(model) or Tried(model, error, 0)
         cause = error if _says_more(error, before.error) else before.error
         self._tried[model] = Tried(model, cause, before.calls + self._called)

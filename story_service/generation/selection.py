@@ -142,9 +142,9 @@ def shorter_notice(model: str, *, asked: int, written: int) -> Notice:
 
 
 def ending_notice(model: str) -> Notice:
-    """The story is complete without an ending: `model` wrote none, or too much before it."""
+    """The story is complete without an ending of its own: `model` wrote none, or too much before it."""
     return Notice(
         reason="ENDING_MISSING",
-        message=f"The story has no ending: {model} wrote none. It ends with the last whole sentence.",
+        message=f"The story breaks off with a whole sentence and a good night: {model} wrote no ending.",
         metadata={"model": model},
     )

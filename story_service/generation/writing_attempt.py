@@ -145,7 +145,8 @@ class WritingAttempt(ModelAnswer):
         elif verdict is Verdict.SHORT:
             self._complete(Missing.WORDS, ending="".join(self._guard.let_go()))
         elif verdict is Verdict.COMPLETE or may_end:
-            missing = verdict is not Verdict.COMPLETE or (may_end and not self.raw_text.strip())
+            # A closing word alone ends what has its ending; what does not fit, or was there before, is none.
+            missing = verdict is not Verdict.COMPLETE or not (added or (self.raw_text.strip() and not answer.text))
             ends = self._passage.last
             self._complete(Missing.NOTHING if ends else Missing.SCENE, ending_missing=missing and ends)
         else:

@@ -16,6 +16,8 @@ _ROOM: Final = 1.75
 """A model that exceeds the length by half still reaches the end."""
 _FRAME_TOKENS: Final = 400
 """For the title, and for what some models add."""
+_ENDING_ROOM: Final = 3
+"""As much more has an ending: of one that is too long, the end is of use."""
 _ENDING_FRAME_TOKENS: Final = 100
 _OUTLINE_WORDS: Final = 60
 """Of the frame of an outline, and of each of its scenes."""
@@ -33,9 +35,8 @@ def max_tokens(
     """
     passage = assignment.passage
     outline_words = _OUTLINE_WORDS * (1 + scenes_of(assignment.length_minutes))
-    words = outline_words if passage.plans else passage.left
-    tokens = story_tokens(assignment, words)
-    tokens += _ENDING_FRAME_TOKENS if passage.lacks_only_ending else _FRAME_TOKENS
+    tokens = story_tokens(assignment, outline_words if passage.plans else passage.left)
+    tokens = tokens * _ENDING_ROOM + _ENDING_FRAME_TOKENS if passage.lacks_only_ending else tokens + _FRAME_TOKENS
     if max_completion_tokens:
         tokens = min(tokens, max_completion_tokens)
     if context_length:

@@ -7,8 +7,10 @@ from support.story_languages import IN_OTHER_LANGUAGES
 from support.story_models import TEXT, TITLE, WHOLE, joined, rest, told_before
 
 from compatibility.harness import Case
+from story_service.answer.titles import fallback_ending
 
 _NEARLY: Final = joined(14)
+_GOOD_NIGHT: Final = f"\n\n{fallback_ending('en')}"
 _MISSING: Final = "READY, ENDING_MISSING"
 _SHORTER: Final = "READY, SHORTER_THAN_ASKED"
 
@@ -79,7 +81,7 @@ CASES: Final[tuple[Case, ...]] = (
         answers=[_ends(f"{TITLE}\n\n{_NEARLY} The owl thanked the", "stop")],
         calls=2,
         outcome=_MISSING,
-        text=_NEARLY,
+        text=_NEARLY + _GOOD_NIGHT,
     ),
     Case(
         kind="Stories that break off",
@@ -87,7 +89,7 @@ CASES: Final[tuple[Case, ...]] = (
         answers=_breaks_off,
         calls=3,
         outcome=f"{_MISSING}, SHORTER_THAN_ASKED",
-        text=joined(12),
+        text=joined(12) + _GOOD_NIGHT,
     ),
     Case(
         kind="Stories that break off",
@@ -101,7 +103,7 @@ CASES: Final[tuple[Case, ...]] = (
         answers=[_ends(WHOLE, None, done=False)],
         calls=2,
         outcome=_MISSING,
-        text=TEXT,
+        text=TEXT + _GOOD_NIGHT,
     ),
     Case(
         kind="Lengths",
@@ -116,7 +118,7 @@ CASES: Final[tuple[Case, ...]] = (
         answers=[story(f"{TITLE}\n\n{' '.join(_ENDLESS)}")],
         calls=2,
         outcome=_MISSING,
-        text=" ".join(_ENDLESS[: 150 // 9]),
+        text=" ".join(_ENDLESS[: 150 // 9]) + _GOOD_NIGHT,
     ),
     Case(
         kind="Refusals",

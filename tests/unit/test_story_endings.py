@@ -17,6 +17,7 @@ from offline_writer import OfflineWriter, Outline
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from standins.virtual_time import run_virtually
 from story_service.answer.sentences import count_words
+from story_service.answer.titles import fallback_ending
 from story_service.assignment import Assignment, Listener
 from story_service.chat import ChatDelta, ChatEnded, ChatEvent, ChatRequest, ChatTimers, EndMark
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError
@@ -336,16 +337,31 @@ async def test_answer_without_end_is_given_one_by_another_call(step: int) -> Non
     assert text.endswith("along.")
 
 
-async def test_ending_that_is_too_long_ends_within_the_most_words() -> None:
-    """The sentence that would pass a fifth more than requested is not released."""
-    sentences = [f"Then number {number} came and brought a friend along." for number in range(1_000)]
+_ENDINGS = [f"Then number {number} came and brought a friend along." for number in range(1_000)]
+_TUCKED = "All of them lay down under the tree.\n\nThe moon rose, and they slept until the morning."
+
+
+@pytest.mark.parametrize("sentences", [20, 100])
+async def test_end_of_an_ending_that_is_too_long_is_the_ending(sentences: int) -> None:
+    """Its last paragraphs that the story has room for."""
     begun = joined(14)
-    text, missing, error = await _told(
-        " ".join(sentences), assignment=replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=begun)
-    )
+    assignment = replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=begun)
+
+    for before, last in (("\n\n", f"\n\n{_TUCKED}"), (" ", "\n\n" + _TUCKED.rpartition("\n\n")[2])):
+        answer = " ".join(_ENDINGS[:sentences]) + before + _TUCKED
+        assert (last, False, None) == await _told(answer, assignment=assignment)
+
+
+@pytest.mark.parametrize(("answer", "mark"), [(" ".join(_ENDINGS), EndMark.PROPER), (" ".join(_ENDINGS[:60]), _LIMIT)])
+async def test_ending_without_end_leaves_room_for_one(answer: str, mark: EndMark) -> None:
+    """No more of it is released than was requested."""
+    begun = joined(14)
+    assignment = replace(_ASSIGNMENT, title_so_far=TITLE, written_so_far=begun)
+    text, missing, error = await _told(answer, mark, assignment=assignment)
 
     assert (True, None) == (missing, error)
-    assert 171 <= count_words(begun + text) <= 180
+    assert 0 < count_words(text) <= assignment.passage.left
+    assert text.endswith("along.")
 
 
 async def test_call_ends_with_the_sentence_that_is_too_much() -> None:
@@ -389,7 +405,8 @@ def test_story_without_an_ending_is_ready_and_says_so() -> None:
 
     runs, chat = run_virtually(scene())
 
-    assert (common_pb2.STORY_STATE_READY, _TEXT) == (runs.story.state, runs.story.content)
+    whole = f"{_TEXT}\n\n{fallback_ending('en')}"
+    assert (common_pb2.STORY_STATE_READY, whole) == (runs.story.state, runs.story.content)
     assert ["ENDING_MISSING"] == [problem.reason for problem in runs.story.problems]
     assert 2 == len(chat.calls)
 

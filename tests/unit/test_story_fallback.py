@@ -10,6 +10,7 @@ from support.story_writers import CALL, attempt
 from servicekit.errors import DomainError
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
 from servicekit.resilience.retry import RetryPolicy
+from story_service.answer.titles import fallback_ending
 from story_service.assignment import Assignment, Listener
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError, cost_unknown
 from story_service.generation.content import Delta, Title
@@ -277,7 +278,7 @@ async def test_story_without_an_ending_is_complete_when_no_call_is_left() -> Non
     told = await _told(writer, "a/one")
 
     assert ["ENDING_MISSING"] == [item.reason for item in _notices(told)]
-    assert len("Once.") == _completed(told).content_length
+    assert len(f"Once.\n\n{fallback_ending('en')}") == _completed(told).content_length
 
 
 async def test_attempt_may_end_a_story_without_an_ending() -> None:

@@ -17,6 +17,7 @@ from standins.scene_writer import ENDING, Habits, written
 from standins.virtual_time import run_virtually
 from story_service.answer.outline import read_outline
 from story_service.answer.sentences import count_words
+from story_service.answer.titles import fallback_ending
 from story_service.assignment import Assignment, Listener
 from story_service.generation.length_guard import LengthGuard
 
@@ -70,6 +71,110 @@ def test_story_has_its_length_or_says_so(tmp_path: Path, habits: Habits, minutes
     assert len(calls) <= 8 + (0 if minutes < 6 else 1 + len(telling.outlines[-1].scenes))
     assert 1 == telling.text.count(ENDING)
     assert telling.text.endswith(ENDING)
+
+
+def _is_plan(call: Call) -> bool:
+    return "plan the rest" in _prompt(call)
+
+
+def _cut(share: float, *steps: Any) -> Callable[[Call], Answer]:
+    """Returns what has each answer cut, and then gives `steps`; a plan is never cut."""
+
+    def answers(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        return story(text, size=200) if _is_plan(call) else stream(*pieces(text[: int(len(text) * share)]), *steps)
+
+    return answers
+
+
+def _without_an_ending(call: Call) -> Answer:
+    return story(written(_prompt(call), Habits(factor=5)).removesuffix(ENDING), size=200)
+
+
+def _with_the_end(call: Call) -> Answer:
+    text = written(_prompt(call), Habits(always_ends=True))
+    return story(text if _is_plan(call) else f"{text}\n\nThe end.", size=200)
+
+
+_LIMIT = (Finish("length"), Usage(None), DONE)
+_STOP = (Finish(), Usage(None), DONE)
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 10, 20, 30])
+@pytest.mark.parametrize(
+    ("answers", "ends"),
+    [
+        (_answerer(Habits(factor=5)), True),
+        (_answerer(Habits(factor=5, most_words=400)), True),
+        (_answerer(_TWICE), True),
+        (_with_the_end, True),
+        (_without_an_ending, False),
+        *((_cut(share, *_LIMIT), False) for share in (0.3, 0.6, 0.75, 0.9)),
+        *((_cut(share, *_STOP), False) for share in (0.3, 0.6, 0.75, 0.9)),
+        *((_cut(share), False) for share in (0.6, 0.75, 0.9)),
+    ],
+    ids=[
+        "5x",
+        "5x400",
+        "2x",
+        "end",
+        "no-end",
+        *(f"{how}{share}" for how in ("limit", "stop") for share in (30, 60, 75, 90)),
+        "cut60",
+        "cut75",
+        "cut90",
+    ],
+)
+@pytest.mark.sampled(10)
+def test_story_ends_whatever_a_model_does(
+    tmp_path: Path, answers: Callable[[Call], Answer], minutes: int, *, ends: bool
+) -> None:
+    """With the model's own ending where it wrote one, else with a good night and the problem that says so."""
+    told: dict[str, Any] = {"story_id": "01a22d00-f1c8-7307-b0a3-6546159b3c99", "provider_wait": 600}
+    telling, calls = _told(tmp_path, answers, length_minutes=minutes, **told)
+    reasons, own = set(_reasons(telling)) - {"WAITING_FOR_PROVIDER"}, telling.text.removesuffix(fallback_ending("en"))
+    share = count_words(own) / (150 * minutes)
+
+    assert telling.whole.content_length == len(telling.text)
+    assert _words(telling) <= 1.2 * 150 * minutes
+    assert (share < 0.85) == (_SHORTER in reasons)
+    assert len(calls) <= 8 + (0 if minutes < 6 else 1 + len(telling.outlines[-1].scenes))
+    if ends:
+        assert telling.text.endswith(ENDING)
+        assert "ENDING_MISSING" not in reasons
+    assert ("ENDING_MISSING" in reasons) == telling.text.endswith(f".\n\n{fallback_ending('en')}")
+    assert telling.text[-1] == "."
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 10])
+def test_model_that_writes_one_sentence_writes_no_story(tmp_path: Path, minutes: int) -> None:
+    """Nothing of it is heard, and it is not paid more than twice."""
+
+    def sentence(call: Call) -> Answer:
+        text = written(_prompt(call), _OWN)
+        return story(text if _is_plan(call) else text[: text.index(".") + 1], size=200)
+
+    telling, calls = _told(tmp_path, sentence, length_minutes=minutes)
+
+    assert "UPSTREAM_UNAVAILABLE" == telling.failure.reason
+    assert "" == telling.text
+    assert 2 == len(calls)
+
+
+def test_good_night_is_said_once(tmp_path: Path) -> None:
+    """By a run that continues one that was killed behind it, too."""
+
+    async def scene() -> tuple[Telling, Telling]:
+        async with virtual_service(tmp_path) as service:
+            service.upstream.default = _cut(0.6, *_LIMIT)
+            first = await service.tell(length_minutes=1)
+            return first, await service.tell(first.text, length_minutes=1, title=first.title)
+
+    first, second = run_virtually(scene())
+
+    assert first.text.endswith(fallback_ending("en"))
+    assert first.text == second.text
+    assert [] == second.outcomes
 
 
 @pytest.mark.parametrize("minutes", range(1, 31))
