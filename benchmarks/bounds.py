@@ -24,7 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from benchmarks.storage import narrate
 from gateway.door.keys import KeyFile
 from servicekit.channel import PeerChannel
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.ids import new_id
 from standins.processes import Cluster
 from standins.watcher import gateway_stub, spec
@@ -120,7 +120,7 @@ async def town() -> AsyncIterator[Town]:
             )
             try:
                 await it.start(*_SERVICES)
-                with bound(RequestContext(request_id=new_id(), owner="eve")):
+                with bound(RequestContext(new_id(), Caller("eve"))):
                     recording = await narrate(PeerChannel(it.channel("storage")), 1)
                 async with it.channel() as channel:
                     stories = [

@@ -64,8 +64,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         peers.voice,
         Quotas(settings),
     )
-    metrics, authenticator = Metrics(), authenticator_for(settings)
-    limits = [RequestLimit(authenticator, settings, metrics)] if settings.requests_per_minute else []
+    metrics = Metrics()
+    limits = [RequestLimit(settings, metrics)] if settings.requests_per_minute else []
     app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
@@ -76,7 +76,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         (storage, story, voice, *status_channels.values(), *limits),
         warnings=warnings,
     )
-    app.metrics, app.authenticator = metrics, limits[0] if limits else authenticator
+    app.metrics, app.authenticator = metrics, authenticator_for(settings)
+    app.limit = limits[0].check if limits else None
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         app.credentials = Certificate(settings.tls_cert_file, settings.tls_key_file).credentials()
     return app

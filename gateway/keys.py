@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from gateway.door.keys import KeyFile, KeyFileError, Role
 from gateway.settings import GatewaySettings
 from servicekit.settings import ConfigurationError, load
+
+_MOST_DAYS: Final = 36_500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,16 +40,21 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("owner", help="owner of what its calls make")
     create.add_argument("--operator", action="store_true", help="also for the state of the cluster")
     create.add_argument("--child", action="append", default=[], metavar="ID", help="only for this child; repeatable")
-    create.add_argument("--days", type=int, metavar="N", help="valid for so many days (default: until it is revoked)")
+    create.add_argument("--days", type=_days, metavar="N", help=f"valid for 1 to {_MOST_DAYS} days (default: always)")
     commands.add_parser("list", help="list the keys, which cannot be read from the file")
     commands.add_parser("revoke", help="remove a key").add_argument("id", help="its id, from the list")
     return parser
 
 
+def _days(number: str) -> datetime:
+    if not 1 <= int(number) <= _MOST_DAYS:
+        raise ValueError("days out of range")
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(number))
+
+
 def _create(keys: KeyFile, given: argparse.Namespace) -> None:
-    end = None if given.days is None else datetime.now(UTC) + timedelta(days=given.days)
     role: Role = "operator" if given.operator else "user"
-    key, _ = keys.create(given.owner, role=role, children=tuple(given.child), expire_time=end)
+    key, _ = keys.create(given.owner, role=role, children=tuple(given.child), expire_time=given.days)
     sys.stderr.write("The key is shown this once. Send it as `authorization: Bearer …`, or set TALE_TOKEN.\n")
     sys.stdout.write(f"{key}\n")
 
@@ -54,8 +62,8 @@ def _create(keys: KeyFile, given: argparse.Namespace) -> None:
 def _list(keys: KeyFile) -> None:
     rows = [("ID", "OWNER", "ROLE", "CHILDREN", "CREATED", "EXPIRES")]
     for key in keys.list():
-        expiry = key.expire_time or "never"
-        rows.append((key.id, key.owner, key.role, ",".join(key.children) or "all", key.create_time, expiry))
+        expiry = key.expire_time.isoformat() if key.expire_time else "never"
+        rows.append((key.id, key.owner, key.role, ",".join(key.children) or "all", key.create_time.isoformat(), expiry))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

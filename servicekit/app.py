@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from servicekit.authentication import Authenticator
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
+    from servicekit.runner import Limit
     from tale.common.v1 import status_pb2
 
 
@@ -49,6 +50,8 @@ class App:
     """Its circuit breakers, if it has any. Read once, at first."""
     authenticator: Authenticator | None = None
     """Finds for whom calls are made; None: callers are services of the cluster. Read once, at first."""
+    limit: Limit | None = None
+    """Refuses callers that call too often, by their names; None: no one. Read once, at first."""
     credentials: grpc.ServerCredentials | None = None
     """TLS of its port; None: plain text. Read once, at the start."""
     sound: bool = True

@@ -6,13 +6,12 @@ import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
 from pydantic import SecretStr
 
-from servicekit.context import LOCAL_OWNER, OWNER_KEY, PEER_KEY
+from servicekit.context import LOCAL_OWNER, OWNER_KEY, PEER_KEY, Caller
 from servicekit.errors import DomainError, FieldViolation, validation_failed
 from servicekit.secrets import SecretSource
 
@@ -21,24 +20,7 @@ Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 OWNER: Final = re.compile(r"[A-Za-z0-9._:@|+=-]{1,128}")
 
-
 _SHORTEST: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """For whom a call is made."""
-
-    owner: str = LOCAL_OWNER
-    """Owner of what the call makes or reads."""
-    operator: bool = True
-    """Whether the caller may see and change the state of the cluster."""
-    children: frozenset[str] | None = None
-    """Ids of the children that the caller is bound to; None: all of the owner."""
-    credential: str = field(default="", compare=False)
-    """Names the key or kind of token; no secret."""
-    anonymous: bool = False
-    """Whether the owner stands for all callers that reach the port."""
 
 
 class Authenticator(Protocol):
@@ -57,7 +39,7 @@ class Anonymous:
     async def authenticate(self, method: str, metadata: Metadata) -> Caller:
         """Returns the owner "local"."""
         del method, metadata
-        return Caller(anonymous=True)
+        return Caller(operator=True, anonymous=True)
 
 
 class ServiceToken:

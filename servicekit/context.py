@@ -14,21 +14,36 @@ LOCAL_OWNER: Final = "local"
 
 
 @dataclass(frozen=True, slots=True)
-class RequestContext:
-    """The request that the present task works for. Tasks started by a handler inherit it."""
+class Caller:
+    """For whom a call is made."""
 
-    request_id: str
-    owner: str
-    deadline: float | None = field(default=None, compare=False)
-    """When the caller stops waiting, on the loop's clock; None where it set no deadline."""
+    owner: str = LOCAL_OWNER
+    """Owner of what the call makes or reads."""
     operator: bool = False
     """Whether the caller may see and change the state of the cluster."""
     children: frozenset[str] | None = None
     """Ids of the children that the caller is bound to; None: all of the owner."""
-    credential: str = ""
-    """Names the key or kind of token of the caller; no secret."""
+    credential: str = field(default="", compare=False)
+    """Names the key or kind of token; no secret."""
+    anonymous: bool = False
+    """Whether the owner stands for all callers that reach the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """The request that the present task works for. Tasks started by a handler inherit it."""
+
+    request_id: str
+    caller: Caller = Caller()
+    deadline: float | None = field(default=None, compare=False)
+    """When the caller stops waiting, on the loop's clock; None where it set no deadline."""
     named: dict[str, str] = field(default_factory=dict, compare=False)
     """Ids of what the call is about, such as `story_id`."""
+
+    @property
+    def owner(self) -> str:
+        """Owner of what the call makes or reads."""
+        return self.caller.owner
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

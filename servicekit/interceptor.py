@@ -3,6 +3,7 @@
 It is one since each interceptor in Python costs about a quarter of the throughput of small calls.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, Never, TypeAlias
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from servicekit.authentication import Authenticator
 from servicekit.errors import DomainError, FieldViolation, reconnect, validation_failed
 from servicekit.metrics import Metrics
-from servicekit.runner import Answered, CallRunner, CallTracker, Context
+from servicekit.runner import Answered, CallRunner, CallTracker, Context, Limit
 from servicekit.validation import validate
 from servicekit.waiting import IdleTimeout
 
@@ -24,7 +25,11 @@ Admit: TypeAlias = Callable[[str, Any], Awaitable[None]]
 # A caller that reads nothing for this long holds a call, and a drain, for nothing; it can come back by offset.
 _STALL_SECONDS: Final = 120.0
 
+_MESSAGE_SECONDS: Final = 30.0
+"""Longest wait for the message of a call that has one."""
+
 _MALFORMED: Final = FieldViolation("request", "must be a well-formed message of the type that the method takes")
+_LATE: Final = FieldViolation("request", f"must arrive within {_MESSAGE_SECONDS:g} seconds")
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -41,10 +46,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: Metrics | None = None,
         *,
         admit: Admit | None = None,
+        limit: Limit | None = None,
         answered: Answered | None = None,
     ) -> None:
-        """`admit` refuses requests by what they ask for; `answered`: see CallRunner."""
-        self._runner = CallRunner(tracker, authenticator, metrics, answered=answered)
+        """`admit` refuses requests by what they ask for; `limit`, `answered`: see CallRunner."""
+        self._runner = CallRunner(tracker, authenticator, metrics, limit=limit, answered=answered)
         self._admit = admit or _admit_all
 
     async def intercept_service(
@@ -77,12 +83,21 @@ async def _admit_all(method: str, request: Any) -> None:
     del method, request
 
 
-async def _passed(requests: Any) -> Any:
+async def _passed(requests: Any, context: Context) -> Any:
+    del context
     return requests
 
 
-def _admitting(method: str, decode: Callable[[bytes], Any], admit: Admit) -> Callable[[bytes], Awaitable[Any]]:
-    async def admitted(raw: bytes) -> Any:
+def _admitting(method: str, decode: Callable[[bytes], Any], admit: Admit) -> Callable[[Any, Context], Awaitable[Any]]:
+    async def admitted(requests: Any, context: Context) -> Any:
+        del requests
+        try:
+            async with asyncio.timeout(_MESSAGE_SECONDS):
+                raw = await context.read()
+        except TimeoutError:
+            raise validation_failed([_LATE]) from None
+        if raw is grpc.aio.EOF:
+            raise validation_failed([_MALFORMED])
         request = decode(raw)
         await admit(method, request)
         return request
@@ -97,14 +112,14 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner, admit: Admit, *,
 
     async def unary(request: Any, context: Context) -> Any:
         async def body() -> Any:
-            response = await behaviour(await admitted(request), context)
+            response = await behaviour(await admitted(request, context), context)
             return response if encode is None else encode(response)
 
         return await runner.run(method, context, body, streamed=handler.request_streaming, known=known)
 
     async def stream(request: Any, context: Context) -> None:
         async def body() -> None:
-            await _send(behaviour(await admitted(request), context), context)
+            await _send(behaviour(await admitted(request, context), context), context)
 
         streamed = handler.request_streaming
         await runner.run(method, context, body, streamed=streamed, answers_stream=True, known=known)
@@ -112,14 +127,12 @@ def _wrapped(handler: Handler, method: str, runner: CallRunner, admit: Admit, *,
     behaviour: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     if behaviour is None:
         raise TypeError("a method handler without a behaviour")
-    # Unary messages are coded within the wrapper, so that malformed ones are errors like any other.
+    # To gRPC all are streams of requests: for the message of a unary call it would wait without end, and uncounted.
+    # Such a message is decoded within the wrapper, so that a malformed one is an error like any other.
+    decoded = decode if handler.request_streaming else None
     if handler.response_streaming:
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(stream, decode, encode)
-        return grpc.unary_stream_rpc_method_handler(stream, None, encode)
-    if handler.request_streaming:
-        return grpc.stream_unary_rpc_method_handler(unary, decode)
-    return grpc.unary_unary_rpc_method_handler(unary)
+        return grpc.stream_stream_rpc_method_handler(stream, decoded, encode)
+    return grpc.stream_unary_rpc_method_handler(unary, decoded)
 
 
 async def _send(answer: AsyncIterator[Any] | Awaitable[None], context: Context) -> None:

@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from servicekit.authentication import Authenticator, Metadata, TrustedCaller
-from servicekit.context import LOCAL_OWNER, OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
+from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
 from servicekit.errors import DomainError, reconnect, unavailable
 from servicekit.ids import is_token, new_id
 from servicekit.metrics import Metrics
@@ -120,6 +120,7 @@ _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Body: TypeAlias = Callable[[], Awaitable[Any]]
+Limit: TypeAlias = Callable[[str], Awaitable[None]]
 Answered: TypeAlias = Callable[[str, str, str | None], None]
 
 
@@ -147,9 +148,14 @@ class CallRunner:
         authenticator: Authenticator,
         metrics: Metrics | None = None,
         *,
+        limit: Limit | None = None,
         answered: Answered | None = None,
     ) -> None:
-        """`answered` is called with method, code and reason of each call that was admitted, or refused its caller."""
+        """`limit` is called with the caller's name before a request is read, and may raise DomainError.
+
+        `answered` is called with method, code and reason of each call that was admitted, or refused its caller.
+        """
+        self._limit = limit
         self._answered = answered
         self._tracker = tracker
         self._authenticator = authenticator
@@ -180,7 +186,7 @@ class CallRunner:
         call = _Call(method, context, _request_id(metadata), metadata, streamed, answers_stream, refused)
         left: float | None = context.time_remaining()
         deadline = None if left is None else asyncio.get_running_loop().time() + left
-        bind(RequestContext(call.request_id, LOCAL_OWNER, deadline))
+        bind(RequestContext(call.request_id, deadline=deadline))
         quiet = method.startswith(_UNCOUNTED)
         # A drain that waited for calls that it refuses might never end.
         counted = not quiet and refused is None
@@ -260,19 +266,13 @@ class CallRunner:
             raise call.refused
         await self._tracker.admitted()
         caller = await self._authenticator.authenticate(call.method, call.metadata)
+        bind(replace(current(), caller=caller))
         # Of callers without a name each address is one; without its port, of which a caller has many.
         name = str(call.context.peer()).rpartition(":")[0] if caller.anonymous else caller.owner
         if self._fair and not call.method.startswith((*_UNCOUNTED, _STATUS)) and not self._tracker.charge(task, name):
             raise self._overloaded("This caller has as many calls open as one caller may have now.")
-        bind(
-            replace(
-                current(),
-                owner=caller.owner,
-                operator=caller.operator,
-                children=caller.children,
-                credential=caller.credential,
-            )
-        )
+        if self._limit is not None:
+            await self._limit(name)
 
 
 async def _refuse(context: Context, failure: DomainError) -> None:

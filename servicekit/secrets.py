@@ -24,8 +24,11 @@ _OPEN: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEX
 
 
 def version_of(file: Path) -> tuple[int, ...]:
-    """Returns what differs once a file has been written or replaced. Raises OSError."""
-    state = file.stat()
+    """Returns what differs once a file has been written, replaced, removed or closed to this process."""
+    try:
+        state = file.stat()
+    except OSError as error:
+        return (error.errno or 0,)
     # A rewrite may keep time and size, but not the time of its change, which cannot be set.
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev
 

@@ -85,6 +85,7 @@ class Server:
                     app.authenticator or TrustedCaller(settings.peer_token),
                     metrics,
                     admit=app.admit,
+                    limit=app.limit,
                     answered=app.answered,
                 )
             ],

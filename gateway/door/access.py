@@ -52,7 +52,7 @@ class Access:
 
     async def check(self, method: str, request: Message | bytes) -> None:
         """Raises OPERATOR_ONLY, CHILDREN_ONLY, STORY_NOT_FOUND or CHILD_NOT_FOUND."""
-        caller = current()
+        caller = current().caller
         if method in _FOR_OPERATORS and not caller.operator:
             raise DomainError("OPERATOR_ONLY", "Only operators may do this.")
         if caller.children is None:
@@ -81,7 +81,7 @@ class Access:
 
 def own_children(response: bytes) -> bytes:
     """Returns a ListChildrenResponse with the children that the caller is bound to; all for any other caller."""
-    children = current().children
+    children = current().caller.children
     if children is None:
         return response
     listed = profile_pb2.ListChildrenResponse.FromString(response)
@@ -93,7 +93,7 @@ def own_children(response: bytes) -> bytes:
 
 def without_details(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.GetSystemStatusResponse:
     """Returns what a user sees of the cluster: names, health, and which parts are embedded."""
-    if current().operator:
+    if current().caller.operator:
         return status
     return gateway_pb2.GetSystemStatusResponse(
         healthy=status.healthy,

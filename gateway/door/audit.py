@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gateway.runs.run import AUDIT
 from servicekit.context import current
 from servicekit.ids import is_id
 from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
-
-AUDIT: Final = structlog.stdlib.get_logger("gateway.audit")
-"""The logger of these lines alone, so that they can go where other lines do not."""
 
 _READS: Final = ("Get", "List", "Read", "Watch")
 _CHANGES: Final[Mapping[str, MethodDescriptor]] = {
@@ -36,15 +33,15 @@ def audit_call(method: str, code: str, reason: str | None) -> None:
     """Writes the line of a call that changes something, or that was refused for what its caller is."""
     if method not in _CHANGES and code not in _REFUSED:
         return
-    caller = current()
+    call = current()
     AUDIT.info(
         method.rpartition("/")[2],
-        owner="" if code == "UNAUTHENTICATED" else caller.owner,
-        credential=caller.credential,
-        operator=caller.operator,
+        owner="" if code == "UNAUTHENTICATED" else call.owner,
+        credential=call.caller.credential,
+        operator=call.caller.operator,
         code=code,
         **({} if reason is None else {"reason": reason}),
-        **caller.named,
+        **call.named,
     )
 
 

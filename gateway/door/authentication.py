@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -12,9 +13,11 @@ import structlog
 
 from gateway.door.keys import KeyFile
 from gateway.settings import ASYMMETRIC, SYMMETRIC, GatewaySettings
-from servicekit.authentication import OWNER, Anonymous, Authenticator, Caller, Metadata
+from servicekit.authentication import OWNER, Anonymous, Authenticator, Metadata
+from servicekit.context import Caller
 from servicekit.errors import DomainError, unavailable
 from servicekit.secrets import SecretSource
+from servicekit.waiting import Finisher
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -23,6 +26,8 @@ _LEEWAY_SECONDS: Final = 10.0
 _REFRESH_SECONDS: Final = 600.0
 _PAUSE_SECONDS: Final = 30.0
 """Shortest time between two reads of the keys: a key id that is not there could be made up."""
+_FAILED_SECONDS: Final = 2.0
+"""Shortest time between a read that failed and the next one."""
 _FETCH_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 1 << 20
 
@@ -45,37 +50,41 @@ class ApiKeys:
 
 
 class KeySet:
-    """The public keys of an identity provider (RFC 7517), read at most every thirty seconds."""
+    """The public keys of an identity provider (RFC 7517), read again when they are old or a key is not among them."""
 
     def __init__(self, url: str, *, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._fetch = fetch or _fetched
         self._clock = clock
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._read_at = float("-inf")
-        self._tried_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._keys: dict[str, jwt.PyJWK] | None = None
+        self._stale_at = self._next_at = float("-inf")
+        self._reads = Finisher()
+        self._reading: asyncio.Task[None] | None = None
 
     async def key(self, identity: str) -> jwt.PyJWK | None:
-        """Returns the key with that `kid`, or None. Raises UNAVAILABLE if the keys were never read."""
-        if identity not in self._keys or self._clock() - self._read_at > _REFRESH_SECONDS:
-            async with self._reading:
-                await self._refresh()
-        if self._read_at == float("-inf"):
+        """Returns the key with that `kid`, or None. Raises UNAVAILABLE if the keys were never read.
+
+        A read ends also when the caller that began it has left, and is waited for by those alone whose key is unknown.
+        """
+        known = (self._keys or {}).get(identity)
+        if (known is None or self._clock() > self._stale_at) and self._clock() >= self._next_at:
+            self._next_at = self._clock() + _PAUSE_SECONDS
+            self._reading = self._reads.start(self._read())
+        if known is None and self._reading is not None:
+            await asyncio.shield(self._reading)
+        if self._keys is None:
             raise unavailable("UPSTREAM_UNAVAILABLE", "The keys of the identity provider cannot be read.")
         return self._keys.get(identity)
 
-    async def _refresh(self) -> None:
-        if self._clock() - self._tried_at < _PAUSE_SECONDS:
-            return
-        self._tried_at = self._clock()
+    async def _read(self) -> None:
         try:
             found = jwt.PyJWKSet.from_dict(dict(await self._fetch(self._url)))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError) as error:
+            self._keys = {str(key.key_id): key for key in found.keys if key.key_id}
+        except Exception as error:  # noqa: BLE001 - whatever the provider answers, the last good keys stay
             _log.warning("keys of the identity provider cannot be read", why=type(error).__name__)
+            self._next_at = self._clock() + _FAILED_SECONDS
             return
-        self._keys = {key.key_id: key for key in found.keys if key.key_id}
-        self._read_at = self._clock()
+        self._stale_at = self._clock() + _REFRESH_SECONDS
 
 
 class Tokens:
@@ -116,7 +125,7 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError:
             raise DomainError("TOKEN_INVALID", "The token has expired.") from None
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise DomainError("TOKEN_INVALID", "The token is not one that the gateway accepts.") from None
         return _caller(claims)
 
@@ -153,7 +162,8 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     owner, children = str(claims["sub"]), said.get("tale_children")
     if not OWNER.fullmatch(owner) or not (children is None or isinstance(children, list)):
         raise DomainError("TOKEN_INVALID", "The token's subject or children cannot be used.")
-    bound = None if children is None else frozenset(map(str, children))
+    # Stories without a child have an empty id.
+    bound = None if children is None else frozenset(map(str, children)) - {""}
     return Caller(owner, operator=said.get("tale_role") == "operator", children=bound, credential="jwt")
 
 
@@ -167,7 +177,16 @@ def _bearer(metadata: Metadata) -> str:
 
 async def _fetched(url: str) -> Mapping[str, Any]:
     timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session, session.get(url) as response:
-        response.raise_for_status()
-        found = await response.content.read(_MAX_BYTES)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+        # A redirect could lead to an address without TLS.
+        session.get(url, allow_redirects=False) as response,
+    ):
+        if response.status != HTTPStatus.OK:
+            raise ValueError("no answer with keys")
+        found = bytearray()
+        async for piece in response.content.iter_any():
+            found += piece
+            if len(found) > _MAX_BYTES:
+                raise ValueError("too many bytes of keys")
     return dict(json.loads(found))

@@ -50,20 +50,13 @@ class Certificate:
         _log.info("certificate was read again")
         return self._present
 
-    def _state(self) -> tuple[tuple[int, ...] | None, ...]:
-        return tuple(_version(each) for each in (self._chain, self._key))
+    def _state(self) -> tuple[tuple[int, ...], ...]:
+        return version_of(self._chain), version_of(self._key)
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         chain, key = self._chain.read_bytes(), self._key.read_bytes()
         _check(self._chain, self._key)
         return grpc.ssl_server_certificate_configuration([(key, chain)])
-
-
-def _version(file: Path) -> tuple[int, ...] | None:
-    try:
-        return version_of(file)
-    except OSError:
-        return None
 
 
 def _check(chain: Path, key: Path) -> None:

@@ -10,7 +10,6 @@ import grpc
 import structlog
 
 from gateway.settings import GatewaySettings
-from servicekit.authentication import Authenticator, Caller, Metadata
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
 from servicekit.status import from_rpc_error
@@ -31,14 +30,13 @@ log = structlog.get_logger(__name__)
 
 
 class RequestLimit:
-    """Authenticates callers, and refuses those that call too often. Refused calls count for nothing.
+    """Refuses callers that call too often. Refused calls count for nothing.
 
     While the store of the counts is away, every caller is served: a story matters more than a count.
     """
 
     def __init__(
         self,
-        inner: Authenticator,
         settings: GatewaySettings,
         metrics: Metrics,
         *,
@@ -48,7 +46,6 @@ class RequestLimit:
         from limits import RateLimitItemPerMinute  # noqa: PLC0415
         from limits.aio.strategies import SlidingWindowCounterRateLimiter  # noqa: PLC0415
 
-        self._inner = inner
         self._per_minute = RateLimitItemPerMinute(settings.requests_per_minute, namespace="tale")
         self._pool = _pool(settings.limit_store_url.get_secret_value())
         self._limiter = SlidingWindowCounterRateLimiter(_store(self._pool))
@@ -56,10 +53,9 @@ class RequestLimit:
         self._clock = clock
         self._away_until = float("-inf")
 
-    async def authenticate(self, method: str, metadata: Metadata) -> Caller:
-        """Returns the caller. Raises RATE_LIMITED, and what the authentication raises."""
-        caller = await self._inner.authenticate(method, metadata)
-        if (wait := await self._wait(caller.owner)) > 0:
+    async def check(self, caller: str) -> None:
+        """Counts a request of `caller`. Raises RATE_LIMITED."""
+        if (wait := await self._wait(caller)) > 0:
             limit = self._per_minute.amount
             raise DomainError(
                 "RATE_LIMITED",
@@ -67,21 +63,20 @@ class RequestLimit:
                 metadata={"quota": "requests_per_minute", "limit": str(limit)},
                 retry_after=wait,
             )
-        return caller
 
     async def close(self) -> None:
         """Closes the connections to the store."""
         if self._pool is not None:
             await self._pool.disconnect()
 
-    async def _wait(self, owner: str) -> float:
-        """Returns 0 if a request of `owner` may be made now, and counts it; else the seconds until it may."""
+    async def _wait(self, caller: str) -> float:
+        """Returns 0 if a request of `caller` may be made now, and counts it; else the seconds until it may."""
         if self._clock() >= self._away_until:
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    if await self._limiter.hit(self._per_minute, owner):
+                    if await self._limiter.hit(self._per_minute, caller):
                         return 0.0
-                    reset, _ = await self._limiter.get_window_stats(self._per_minute, owner)
+                    reset, _ = await self._limiter.get_window_stats(self._per_minute, caller)
             except Exception as error:  # noqa: BLE001 - whatever a client library raises, callers are served
                 log.warning("requests are not counted: their store is away", error=type(error).__name__)
                 self._away_until = self._clock() + _AWAY_SECONDS

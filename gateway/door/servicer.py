@@ -232,7 +232,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: gateway_pb2.GetUsageRequest, context: Context
     ) -> gateway_pb2.GetUsageResponse:
         """Returns what the caller used by day; that of all owners to operators."""
-        if request.all_owners and not current().operator:
+        if request.all_owners and not current().caller.operator:
             raise DomainError("OPERATOR_ONLY", "Only operators may see what other callers used.")
         wanted = converted(storage_pb2.GetUsageRequest, request)
         usage = await invoke(self._storage.GetUsage, wanted, timeout=_seconds_left(context), repeatable=True)

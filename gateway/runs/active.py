@@ -17,7 +17,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import End, LiveStory
 from gateway.runs.run import Run
 from gateway.settings import GatewaySettings
-from servicekit.context import RequestContext, bound, current_or_none
+from servicekit.context import Caller, RequestContext, bound, current_or_none
 from servicekit.errors import reconnect
 from servicekit.ids import new_id
 from servicekit.resilience.fairness import present_owner
@@ -161,7 +161,7 @@ class Runs:
         )
         call = current_or_none()
         request_id = call.request_id if call is not None else new_id()
-        with bound(RequestContext(request_id=request_id, owner=record.owner)):
+        with bound(RequestContext(request_id, Caller(record.owner))):
             run = self._runs[story_id] = Run(context, pickup_count=pickup_count)
         run.task.add_done_callback(lambda _: self._ended(story_id, run))
         # Its watchers get it from the run now, and the follower has a run to follow.
@@ -222,7 +222,7 @@ class Runs:
             storage_pb2.HeldLease(story_id=run.context.lease.story_id, lease_token=run.context.lease.token)
             for run in runs
         ]
-        with bound(RequestContext(request_id=new_id(), owner="local")):
+        with bound(RequestContext(new_id())):
             try:
                 for first in range(0, len(leases), MOST_RELEASED):
                     request = storage_pb2.ReleaseStoriesRequest(leases=leases[first : first + MOST_RELEASED])

@@ -151,7 +151,7 @@ class Checkpointer:
 
     async def run(self) -> None:
         """Sends batches until cancelled."""
-        context = RequestContext(request_id=f"checkpoints-{new_id()}", owner="local")
+        context = RequestContext(f"checkpoints-{new_id()}")
         with bound(context):
             while True:
                 await self._wake.wait()

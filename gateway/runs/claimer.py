@@ -11,7 +11,7 @@ import structlog
 from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import unavailable
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
@@ -38,7 +38,7 @@ class Claimer:
             try:
                 self._runs.stories_wait = True
                 while self._runs.stories_wait and self._runs.room:
-                    with bound(RequestContext(request_id=new_id(), owner="local")):
+                    with bound(RequestContext(new_id())):
                         await self._claim_next()
             except PEER_ERRORS as error:
                 log.warning("claim_failed", reason=classify(error).reason)
@@ -88,7 +88,7 @@ class Claimer:
         return len(response.stories)
 
     async def _start_or_leave(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
-        with bound(RequestContext(request_id=new_id(), owner=claimed.owner)):
+        with bound(RequestContext(new_id(), Caller(claimed.owner))):
             try:
                 await self._start(claimed, since)
             except PEER_ERRORS as error:

@@ -37,7 +37,8 @@ _OF_THE_CALL: Final = frozenset({
 })  # fmt: skip
 """Reasons whose remedy is for the caller of the method that failed, or is the call that continues."""
 
-_audit = structlog.stdlib.get_logger("gateway.audit")
+AUDIT: Final = structlog.stdlib.get_logger("gateway.audit")
+"""The logger of lines of consequence alone, so that they can go where other lines do not."""
 log = structlog.get_logger(__name__)
 
 
@@ -108,7 +109,7 @@ class Run:
             reasons=[problem.reason for problem in problems],
         )
         usage = context.ledger.usage()
-        _audit.info(
+        AUDIT.info(
             "StoryEnded",
             owner=context.record.owner,
             story_id=context.live.story_id,

@@ -13,7 +13,7 @@ from gateway.runs.active import Runs
 from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import ENDED, FollowedStories
 from gateway.runs.live_story import LiveStory
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
 from tale.common.v1 import common_pb2
@@ -50,7 +50,7 @@ class Follower:
         """Polls until cancelled; makes no calls while no story is followed and no run is active."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        with bound(RequestContext(request_id=f"follow-{new_id()}", owner="local")):
+        with bound(RequestContext(f"follow-{new_id()}")):
             while True:
                 if not self._followed and not self._runs.count:
                     await self._followed.wanted.wait()
@@ -110,7 +110,7 @@ class Follower:
     async def _end(self, live: LiveStory) -> None:
         """Reads a story that has ended, once for all its watchers."""
         sequel = None
-        with bound(RequestContext(request_id=f"follow-{new_id()}", owner=live.owner)):
+        with bound(RequestContext(f"follow-{new_id()}", Caller(live.owner))):
             try:
                 record = await read_story(self._storage, live.story_id, full=True, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:

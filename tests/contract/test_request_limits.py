@@ -10,20 +10,8 @@ from support.circuit_stores import redis_server
 
 from gateway.door.quotas import RequestLimit
 from gateway.settings import GatewaySettings
-from servicekit.authentication import Caller, Metadata
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
-
-METHOD = "/tale.gateway.v1.GatewayService/ListStories"
-
-
-class Named:
-    """Finds the caller in the metadata."""
-
-    async def authenticate(self, method: str, metadata: Metadata) -> Caller:
-        """Returns it."""
-        del method
-        return Caller(str(dict(metadata)["who"]))
 
 
 class Limits:
@@ -37,7 +25,7 @@ class Limits:
     def gateway(self, per_minute: int = 5) -> RequestLimit:
         """The limit of one gateway."""
         settings = GatewaySettings(requests_per_minute=per_minute, limit_store_url=SecretStr(self.url))
-        self.limits.append(RequestLimit(Named(), settings, Metrics() if self.limits else self.metrics))
+        self.limits.append(RequestLimit(settings, Metrics() if self.limits else self.metrics))
         return self.limits[-1]
 
 
@@ -63,7 +51,7 @@ async def limits(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 async def passed(limit: RequestLimit, who: str = "a") -> DomainError | None:
     """How a request is refused; None where it is served."""
     try:
-        await limit.authenticate(METHOD, [("who", who)])
+        await limit.check(who)
     except DomainError as error:
         return error
     return None

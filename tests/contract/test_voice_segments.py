@@ -22,7 +22,7 @@ LARGE = bytes(range(256)) * 10_000
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SegmentStore]:
     """A store that is empty."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(bound(RequestContext(new_id(), "local")))
+        stack.enter_context(bound(RequestContext(new_id())))
         if request.param == "memory":
             yield MemorySegments()
         elif request.param == "storage":

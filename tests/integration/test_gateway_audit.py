@@ -18,6 +18,22 @@ from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 SECRETS = ("Mirabella", "a dragon who cannot sleep", "kindness")
 
 
+async def test_a_call_that_comes_too_often_is_of_its_caller(tmp_path: Path) -> None:
+    """Also the line of a refusal names owner and key."""
+    file = KeyFile(tmp_path / "keys.json")
+    key, made = file.create("mia")
+    own = [("authorization", f"Bearer {key}")]
+    settings: dict[str, Any] = {"auth": "api_key", "api_keys_file": tmp_path / "keys.json"}
+    with structlog.testing.capture_logs() as lines:
+        async with house(tmp_path / "data", requests_per_minute=1, **settings) as it:
+            wanted = gateway_pb2.CreateStoryRequest(spec=spec(1, narrate=False))
+            await it.stub.CreateStory(wanted, metadata=own)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await it.stub.CreateStory(wanted, metadata=own)
+    (refused,) = (line for line in lines if line.get("reason") == "RATE_LIMITED" and "credential" in line)
+    assert ("mia", made.id, "CreateStory") == (refused["owner"], refused["credential"], refused["event"])
+
+
 async def test_each_change_is_one_line(tmp_path: Path) -> None:
     """With owner, key, ids, outcome and cost; reads have none; what was refused has the reason."""
     file = KeyFile(tmp_path / "keys.json")

@@ -11,7 +11,7 @@ from support.servers import running
 import gateway.door.system
 from gateway.door.system import System
 from servicekit.channel import PeerChannel, open_channel
-from servicekit.context import RequestContext, bind
+from servicekit.context import Caller, RequestContext, bind
 from servicekit.errors import DomainError
 from tale.common.v1 import status_pb2
 
@@ -25,7 +25,7 @@ async def replicas(*circuits: Sequence[str], silent: int = 0) -> AsyncIterator[t
         target = "ipv4:" + ",".join([*(server.address for server in servers), *["127.0.0.1:1"] * silent])
         channel = open_channel(target, health_checked=False)
         stack.push_async_callback(channel.close)
-        bind(RequestContext("request", "owner"))
+        bind(RequestContext("request", Caller("owner")))
         yield System({"story": PeerChannel(channel)}, targets={"story": target}), apps
 
 

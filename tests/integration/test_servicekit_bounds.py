@@ -13,7 +13,8 @@ from support.rpcs import SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
 from servicekit import server as server_module
-from servicekit.authentication import Anonymous, Caller, Metadata
+from servicekit.authentication import Anonymous, Metadata
+from servicekit.context import Caller
 from servicekit.metrics import Metrics
 from servicekit.ops import OpsServer
 from servicekit.resilience.manager import BreakerManager
@@ -80,6 +81,43 @@ async def test_callers_without_a_name_are_told_apart_by_address() -> None:
             assert "OVERLOADED" == from_rpc_error(await failure(another, "UnaryUnary")).reason
         app.may_end.set()
         await asyncio.gather(*calls)
+
+
+async def test_callers_without_a_name_are_limited_by_address() -> None:
+    """Those with a name by that, wherever they call from."""
+    seen = list[str]()
+
+    async def limit(caller: str) -> None:
+        seen.append(caller)
+
+    app = Holding()
+    app.limit = limit
+    app.may_end.set()
+    async with running(app, authenticator=Anonymous()) as service:
+        assert b"held" == await answer(service.channel, "UnaryUnary")
+    named = Holding()
+    named.limit = limit
+    named.may_end.set()
+    async with running(named, authenticator=ByName()) as service:
+        assert b"held" == await answer(service.channel, "UnaryUnary", metadata=[("name", "mia")])
+    assert ["ipv4:127.0.0.1", "mia"] == seen
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+async def test_message_that_does_not_come_is_not_waited_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without its message counts as one of its caller, and ends after a while."""
+    monkeypatch.setattr("servicekit.interceptor._MESSAGE_SECONDS", 0.3)
+    app = Holding()
+    app.may_end.set()
+    async with running(app, authenticator=Anonymous()) as service:
+        method = f"/{SERVICE}/{kind.title().replace('_', '')}"
+        # A stream of requests to the client is the same on the wire.
+        silent: Any = service.channel.stream_stream(method)(timeout=20)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await silent.read()
+        assert "VALIDATION_FAILED" == from_rpc_error(caught.value).reason
+        assert 0 == service.server.in_flight
+        assert b"held" == await answer(service.channel, "UnaryUnary")
 
 
 async def test_what_is_not_read_is_not_taken() -> None:

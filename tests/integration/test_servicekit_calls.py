@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from support.rpcs import KINDS, SERVICE, Context, RawApp, answer, call, failure
 from support.servers import running
 
-from servicekit.authentication import Anonymous, Caller
+from servicekit.authentication import Anonymous
 from servicekit.channel import PeerChannel, open_channel
-from servicekit.context import current
+from servicekit.context import Caller, current
 from servicekit.errors import DomainError, FieldViolation, not_found, unavailable, validation_failed
 from servicekit.ids import is_id
 from servicekit.settings import ServiceSettings

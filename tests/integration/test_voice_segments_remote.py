@@ -19,7 +19,7 @@ STORY = new_id()
 
 @pytest.fixture(autouse=True)
 def _request() -> Iterator[None]:
-    with bound(RequestContext(new_id(), "local")):
+    with bound(RequestContext(new_id())):
         yield
 
 

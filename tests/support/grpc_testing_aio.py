@@ -40,9 +40,7 @@ class Outcome:
 class AioContext:
     """What a handler of grpc.aio needs of its context, over a context of grpc_testing."""
 
-    def __init__(
-        self, context: grpc.ServicerContext, write: Callable[[Any], None], requests: Iterator[Message] | None
-    ) -> None:
+    def __init__(self, context: grpc.ServicerContext, write: Callable[[Any], None], requests: Iterator[Any]) -> None:
         self._context = context
         self._write = write
         self._requests = requests
@@ -56,10 +54,7 @@ class AioContext:
 
     async def read(self) -> Any:
         """Give the caller's next message, or EOF after the last."""
-        requests = self._requests
-        if requests is None:
-            raise TypeError("a call of one request has no stream to read from")
-        message = await asyncio.to_thread(lambda: next(requests, None))
+        message = await asyncio.to_thread(lambda: next(self._requests, None))
         return grpc.aio.EOF if message is None else message
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
@@ -224,8 +219,9 @@ def _behaviour(
             await answer
         return None
 
-    def requests(request: Any) -> Iterator[Message] | None:
-        return iter(request) if method.client_streaming else None
+    def requests(request: Any) -> Iterator[Any]:
+        # A wrapped handler reads the one message of a unary call as bytes.
+        return iter(request if method.client_streaming else [request.SerializeToString()])
 
     def parse_written(message: Any) -> Message:
         # A wrapped handler may leave the serialising of a stream's messages to the server.

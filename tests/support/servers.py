@@ -43,7 +43,9 @@ async def running(
     await server.start()
     try:
         async with open_channel(server.address, health_checked=False) as channel:
-            await channel.channel_ready()
+            if app.credentials is None:
+                # Without TLS it does not get through to a port that has it.
+                await channel.channel_ready()
             yield Running(server, server.address, channel)
     finally:
         await server.drain()

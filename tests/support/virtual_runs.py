@@ -14,7 +14,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.runs.run import Run
 from gateway.settings import GatewaySettings
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.status import to_status
 from standins.virtual_time import loop_time
@@ -138,7 +138,7 @@ class VirtualRuns:
             settings=GatewaySettings(provider_wait_seconds=self._provider_wait),
         )
         context.writing, context.narrating = (ProviderWait(self._provider_wait, clock=loop_time) for _ in range(2))
-        with bound(RequestContext("r", "o")):
+        with bound(RequestContext("r", Caller("o"))):
             run = Run(context, pickup_count=0)
         await asyncio.wait([run.task], timeout=killed_after)
         if not run.task.done():

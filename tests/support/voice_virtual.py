@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
-from servicekit.context import LOCAL_OWNER, RequestContext, bound, current_or_none
+from servicekit.context import RequestContext, bound, current_or_none
 from servicekit.errors import DomainError
 from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
@@ -134,7 +134,7 @@ class VirtualVoice:
 
     async def speak(self, requests: AsyncIterator[voice_pb2.SynthesizeSpeechRequest], caller: Any) -> None:
         """Calls SynthesizeSpeech; `caller` has `write` and `time_remaining`. Raises DomainError."""
-        with bound(current_or_none() or RequestContext("test", LOCAL_OWNER)):
+        with bound(current_or_none() or RequestContext("test")):
             await self._handlers["SynthesizeSpeech"].stream_stream(requests, caller)
 
     async def insist(self, text: str, **config: Any) -> VirtualTold:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from gateway.watch.audio import AudioBuffer, AudioReader, Piece
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.storage.v1 import storage_pb2
 
@@ -19,7 +19,7 @@ DATA = random.Random(1).randbytes(1000)
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Calls carry a request id and an owner."""
-    with bound(RequestContext(request_id="r", owner="o")):
+    with bound(RequestContext("r", Caller("o"))):
         yield
 
 

@@ -1,25 +1,32 @@
 """Who may call the gateway: API keys and JSON Web Tokens."""
 
+import asyncio
 import base64
 import hmac
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
+import structlog
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from pydantic import SecretStr
 
 from gateway.door.authentication import ApiKeys, KeySet, Tokens, authenticator_for
 from gateway.door.keys import KeyFile, KeyFileError
+from gateway.keys import main
 from gateway.settings import GatewaySettings
-from servicekit.authentication import Caller
+from servicekit.context import Caller
 from servicekit.errors import DomainError
 from servicekit.secrets import SecretSource
 from servicekit.settings import ConfigurationError, load
@@ -53,7 +60,28 @@ def symmetric(**changes: Any) -> Tokens:
     return Tokens(**{"algorithms": ["HS256"], "audience": "authenticated", "secret": source, **changes})
 
 
-def unsigned(header: Mapping[str, str], payload: Mapping[str, Any]) -> str:
+@asynccontextmanager
+async def identity_provider(pieces: Callable[[], Iterable[bytes]], status: int = 200) -> AsyncIterator[str]:
+    """The URL of keys that are sent in pieces."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status)
+        if status in range(300, 400):
+            response.headers["Location"] = str(request.url.with_query("again=1"))
+        if "again" in request.query:
+            response.set_status(200)
+        await response.prepare(request)
+        for piece in pieces():
+            await response.write(piece)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/jwks", serve)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/jwks"))
+
+
+def unsigned(header: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
     """A token without a signature, as an attacker writes it."""
     parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload))
     return ".".join([*parts, ""])
@@ -77,6 +105,7 @@ async def refusal(authenticator: Any, metadata: Any) -> str:
         ({"role": "operator"}, Caller("mia", operator=False)),
         ({"tale_children": [CHILD]}, Caller("mia", operator=False, children=frozenset({CHILD}))),
         ({"app_metadata": {"tale_children": []}}, Caller("mia", operator=False, children=frozenset())),
+        ({"tale_children": [""]}, Caller("mia", operator=False, children=frozenset())),
     ],
 )
 async def test_a_token_names_owner_role_and_children(said: dict[str, Any], caller: Caller) -> None:
@@ -111,6 +140,7 @@ async def test_clocks_may_differ_by_some_seconds() -> None:
         pytest.param(unsigned({"alg": "HS256"}, claims()), id="unsigned"),
         pytest.param("not.a.token", id="no token"),
         pytest.param("x" * 5_000, id="long"),
+        pytest.param(f"{base64.urlsafe_b64encode(b'[' * 9_000).decode()}.e30.e30", id="deeply nested"),
     ],
 )
 async def test_a_token_that_is_not_for_this_gateway_is_refused(token: str) -> None:
@@ -174,7 +204,9 @@ async def test_public_keys_are_read_again_but_not_for_everyone() -> None:
     assert "mia" == (await tokens.authenticate(METHOD, bearer(later))).owner
     provider.down = True
     now[0] += 3600
-    assert "mia" == (await tokens.authenticate(METHOD, bearer(good))).owner
+    for _ in range(2):
+        assert "mia" == (await tokens.authenticate(METHOD, bearer(good))).owner
+        await asyncio.sleep(0)
     assert 3 == provider.reads
 
 
@@ -185,6 +217,132 @@ async def test_keys_that_were_never_read_are_an_outage_not_a_refusal() -> None:
     tokens = Tokens(algorithms=["ES256"], audience="authenticated", keys=KeySet("https://id", fetch=provider.fetch))
     token = jwt.encode(claims(), PRIVATE, "ES256", {"kid": "first"})
     assert "UPSTREAM_UNAVAILABLE" == await refusal(tokens, bearer(token))
+
+
+class Stalled(Provider):
+    """One that answers when it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+
+    async def fetch(self, url: str) -> Mapping[str, Any]:
+        """Its keys, later."""
+        found = await super().fetch(url)
+        await self.free.wait()
+        return found
+
+
+async def test_a_provider_that_stalls_holds_up_only_callers_with_unknown_keys() -> None:
+    """Those whose key is known do not wait, and one that leaves does not end the read for the others."""
+    provider, now = Stalled(), [1000.0]
+    keys = KeySet("https://id.example/jwks", fetch=provider.fetch, clock=lambda: now[0])
+    tokens = Tokens(algorithms=["ES256"], audience="authenticated", keys=keys)
+    good, later = (jwt.encode(claims(), PRIVATE, "ES256", {"kid": each}) for each in ("first", "second"))
+
+    leaving, staying = (asyncio.create_task(tokens.authenticate(METHOD, bearer(good))) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    provider.free.set()
+    assert "mia" == (await staying).owner
+    provider.free.clear()
+    now[0] += 3600
+    unknown = asyncio.create_task(tokens.authenticate(METHOD, bearer(later)))
+    await asyncio.sleep(0)
+    assert "mia" == (await tokens.authenticate(METHOD, bearer(good))).owner
+    assert not unknown.done()
+    provider.free.set()
+    with pytest.raises(DomainError, match="TOKEN_INVALID"):
+        await unknown
+    assert 2 == provider.reads
+
+
+async def test_a_read_that_failed_is_repeated_soon() -> None:
+    """A gateway that starts before its provider serves a little later than it."""
+    provider, now = Provider(), [1000.0]
+    provider.down = True
+    keys = KeySet("https://id", fetch=provider.fetch, clock=lambda: now[0])
+    tokens = Tokens(algorithms=["ES256"], audience="authenticated", keys=keys)
+    token = jwt.encode(claims(), PRIVATE, "ES256", {"kid": "first"})
+    for _ in range(9):
+        assert "UPSTREAM_UNAVAILABLE" == await refusal(tokens, bearer(token))
+    assert 1 == provider.reads
+    provider.down = False
+    now[0] += 3
+    assert "mia" == (await tokens.authenticate(METHOD, bearer(token))).owner
+
+
+def served(keys: Sequence[Mapping[str, Any]]) -> bytes:
+    """A document of keys, as it is served."""
+    return json.dumps({"keys": list(keys)}).encode()
+
+
+RSA_KEY = rsa.generate_private_key(65_537, 2048)
+RSA_PUBLIC: Mapping[str, Any] = json.loads(RSAAlgorithm.to_jwk(RSA_KEY.public_key()))
+OCT: Mapping[str, Any] = {"kty": "oct", "kid": "oct", "k": base64.urlsafe_b64encode(SIGNING.encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b"[" * 100_000, 200, id="deeply nested"),
+        pytest.param(b"[1]", 200, id="a list"),
+        pytest.param(b'{"keys": []}', 200, id="no keys"),
+        pytest.param(b'{"keys": [{"kty": 1, "kid": []}]}', 200, id="no text"),
+        pytest.param(b" " * (1 << 20) + served([RSA_PUBLIC]), 200, id="more than a megabyte"),
+        pytest.param(served([RSA_PUBLIC]), 500, id="an error"),
+        pytest.param(served([RSA_PUBLIC]), 302, id="a redirect"),
+    ],
+)
+async def test_an_answer_that_is_no_set_of_keys_is_an_outage(body: bytes, status: int) -> None:
+    """Whatever it is; nothing of it is taken."""
+    async with identity_provider(lambda: [body], status) as url:
+        tokens = Tokens(algorithms=["RS256"], audience="authenticated", keys=KeySet(url))
+        token = jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "rsa"})
+        assert "UPSTREAM_UNAVAILABLE" == await refusal(tokens, bearer(token))
+
+
+async def test_endless_keys_are_read_up_to_a_megabyte() -> None:
+    """The connection is closed then."""
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 100 << 20:
+            sent += 1 << 16
+            yield b" " * (1 << 16)
+
+    async with identity_provider(pieces) as url:
+        tokens = Tokens(algorithms=["RS256"], audience="authenticated", keys=KeySet(url))
+        token = jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "rsa"})
+        assert "UPSTREAM_UNAVAILABLE" == await refusal(tokens, bearer(token))
+    assert sent < 32 << 20
+
+
+async def test_keys_that_come_in_pieces_are_read_whole_and_used_for_their_algorithm() -> None:
+    """A public key is no secret of an HMAC, a secret that was published none at all, and no key id is a path."""
+    body = served([{**RSA_PUBLIC, "kid": "rsa", "use": "sig"}, OCT])
+    async with identity_provider(lambda: [body[:99], body[99:]]) as url:
+        tokens = Tokens(algorithms=["ES256", "RS256"], audience="authenticated", keys=KeySet(url))
+        good = jwt.encode(claims(), RSA_KEY, "RS256", {"kid": "rsa"})
+        assert "mia" == (await tokens.authenticate(METHOD, bearer(good))).owner
+        pem = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        for secret in (pem, pem.strip(), served([RSA_PUBLIC]), SIGNING.encode(), b""):
+            for header in (
+                {"alg": "HS256", "kid": "rsa"},
+                {"alg": "RS256", "kid": "rsa"},
+                {"alg": "RS256", "kid": "oct"},
+                {"alg": "HS256", "kid": "oct"},
+                {"alg": "HS256", "kid": "../../dev/null"},
+                {"alg": "HS256", "kid": "' or 1=1 --"},
+                {"alg": "HS256", "kid": ["rsa"]},
+                {"alg": "RS256", "jwk": RSA_PUBLIC},
+                {"alg": "RS256", "jku": url, "kid": "rsa"},
+            ):
+                message = unsigned(header, claims())[:-1]
+                mac = base64.urlsafe_b64encode(hmac.digest(secret, message.encode(), "sha256")).rstrip(b"=")
+                assert "TOKEN_INVALID" == await refusal(tokens, bearer(f"{message}.{mac.decode()}"))
 
 
 async def test_a_key_is_good_until_it_is_revoked_or_expires(tmp_path: Path) -> None:
@@ -234,6 +392,58 @@ def test_a_damaged_file_refuses_no_one_whose_key_was_good(tmp_path: Path) -> Non
             KeyFile(path).list()
     path.unlink()
     assert keys.find(key) is None
+
+
+def test_a_file_is_read_once_as_it_is_and_not_for_each_call(tmp_path: Path) -> None:
+    """Half a file, one that is closed to the gateway, and then the whole one: read and logged once each."""
+    path = tmp_path / "keys.json"
+    keys, other = KeyFile(path), KeyFile(path)
+    key, made = keys.create("mia")
+    whole = path.read_bytes()
+    assert keys.find(key)
+    with structlog.testing.capture_logs() as lines:
+        for content in (whole[:-9], whole[:9], b"", whole):
+            path.write_bytes(content)
+            assert all(keys.find(key) for _ in range(50))
+        path.unlink()
+        path.mkdir()
+        assert all(keys.find(key) for _ in range(50))
+    assert 4 == len(lines)
+    assert not any(secret in str(line) for line in lines for secret in (key, made.digest))
+    path.rmdir()
+    path.write_bytes(whole)
+    other.revoke(made.id)
+    assert keys.find(key) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expire_time": "2030-01-01"},
+        {"children": [""]},
+        {"children": "all"},
+        {"role": "root"},
+        {"digest": "ü" * 64},
+        {"scopes": ["read"]},
+    ],
+)
+def test_an_entry_that_is_not_understood_lets_no_one_in(tmp_path: Path, change: Mapping[str, Any]) -> None:
+    """A time without a zone, a child without an id, a field of a later version: the file is not taken."""
+    path = tmp_path / "keys.json"
+    key, _ = KeyFile(path).create("mia")
+    content = json.loads(path.read_text())
+    content["keys"][0] |= change
+    path.write_text(json.dumps(content))
+    assert KeyFile(path).find(key) is None
+
+
+@pytest.mark.parametrize("given", [["--child", ""], ["--child", "mia"], ["--days", "0"], ["--days", "99999999"]])
+def test_a_key_that_could_not_be_meant_is_not_made(tmp_path: Path, given: Sequence[str]) -> None:
+    """Such as one for the child of a variable that is not set."""
+    path = tmp_path / "keys.json"
+    with suppress(SystemExit):
+        assert 1 == main(["--file", str(path), "create", "mia", *given])
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

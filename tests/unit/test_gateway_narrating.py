@@ -15,7 +15,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.runs.narrator import MAX_RESTARTS, Narrator
 from gateway.settings import GatewaySettings
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.status import to_status
 from tale.common.v1 import common_pb2
@@ -55,7 +55,7 @@ def unsaved(ledger: Ledger) -> list[common_pb2.Attempt]:
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Calls carry a request id and an owner."""
-    with bound(RequestContext(request_id="r", owner="o")):
+    with bound(RequestContext("r", Caller("o"))):
         yield
 
 

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from gateway.peers.clients import invoke
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.status import to_status
 
@@ -15,7 +15,7 @@ from servicekit.status import to_status
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Calls carry a request id and an owner."""
-    with bound(RequestContext(request_id="r", owner="o")):
+    with bound(RequestContext("r", Caller("o"))):
         yield
 
 

@@ -15,7 +15,7 @@ from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import FollowedStories
 from gateway.settings import GatewaySettings
 from gateway.watch.follower import Follower
-from servicekit.context import RequestContext, bound, current
+from servicekit.context import Caller, RequestContext, bound, current
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -115,7 +115,7 @@ async def gateway(storage: Any, monkeypatch: pytest.MonkeyPatch, *, max_runs: in
     runs = Runs(Peers(storage, none, none), settings, checkpointer, followed)  # type: ignore[arg-type]
     claimer = Claimer(storage, runs, interval_seconds=3600)
     follower = Follower(storage, runs, claimer, followed, interval=0.002)
-    with bound(RequestContext("r", "o")):
+    with bound(RequestContext("r", Caller("o"))):
         tasks = [asyncio.create_task(claimer.run()), asyncio.create_task(follower.run())]
         try:
             yield runs, followed
@@ -224,7 +224,7 @@ async def test_first_story_of_a_caller_has_a_place_beside_a_batch(monkeypatch: p
         await until(lambda: 1 == storage.claims and not runs._reserved)
         await asyncio.gather(*(storage.create(runs, f"batch {number:02}") for number in range(40)))
         assert 14 == len(Run.present)
-        with bound(RequestContext("r", "single")):
+        with bound(RequestContext("r", Caller("single"))):
             await asyncio.gather(*(storage.create(runs, f"single {number}") for number in range(3)))
         assert ["single 0"] == [run.context.live.story_id for run in Run.present[14:]]
         assert {"single 1", "single 2"} <= set(storage.waiting)

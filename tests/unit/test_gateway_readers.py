@@ -10,7 +10,7 @@ import pytest
 
 from gateway.door import servicer
 from gateway.door.servicer import GatewayServicer
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from tale.gateway.v1 import gateway_pb2
 from tale.storage.v1 import storage_pb2
@@ -36,7 +36,7 @@ async def test_reads_of_audio_are_bounded_by_owner(monkeypatch: pytest.MonkeyPat
     door, caller = GatewayServicer(*parts), SimpleNamespace(time_remaining=lambda: None)
 
     async def begin(owner: str) -> Any:
-        with bound(RequestContext(request_id="r", owner=owner)):
+        with bound(RequestContext("r", Caller(owner))):
             reading: Any = door.ReadStoryAudio(gateway_pb2.ReadStoryAudioRequest(story_id="s"), caller)  # type: ignore[arg-type]
             assert "a" == (await anext(reading)).header.audio_id
         return reading

@@ -15,7 +15,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.runs.run import Run
 from gateway.settings import GatewaySettings
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 from tale.story.v1 import story_pb2
@@ -26,7 +26,7 @@ TEXT = "The owl slept."
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Calls carry a request id and an owner."""
-    with bound(RequestContext(request_id="r", owner="o")):
+    with bound(RequestContext("r", Caller("o"))):
         yield
 
 

@@ -12,7 +12,7 @@ from gateway.runs.live_story import End, LiveStory
 from gateway.watch.audio import AudioBuffer
 from gateway.watch.cursor import Cursor
 from gateway.watch.watcher import Sources, Watching
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError, not_found
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
@@ -26,7 +26,7 @@ Response = gateway_pb2.WatchStoryResponse
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Calls carry a request id and an owner."""
-    with bound(RequestContext(request_id="r", owner="o")):
+    with bound(RequestContext("r", Caller("o"))):
         yield
 
 

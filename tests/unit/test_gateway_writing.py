@@ -16,7 +16,7 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
 from gateway.runs.writer import Writer
 from gateway.settings import GatewaySettings
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import unavailable
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -94,7 +94,7 @@ async def test_parent_is_read_once_and_waited_for_before_the_first_attempt() -> 
     lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
     record = storage_pb2.StoryRecord(story=story)
     context = RunContext(record, lease, live, ledger, peers, checkpointer, GatewaySettings())
-    with bound(RequestContext("r", "o")):
+    with bound(RequestContext("r", Caller("o"))):
         async with asyncio.timeout(20):
             await Writer(context).write()
     assert 5 == storage.reads
@@ -120,7 +120,7 @@ async def test_story_says_once_that_it_waits_and_for_how_long_it_may(seconds: fl
     lease = Lease("s", 7, seconds=60, since=time.monotonic(), clock=time.monotonic)
     settings = GatewaySettings(provider_wait_seconds=seconds)
     context = RunContext(storage_pb2.StoryRecord(story=story), lease, live, Ledger(), peers, checkpointer, settings)
-    with bound(RequestContext("r", "o")):
+    with bound(RequestContext("r", Caller("o"))):
         await Writer(context).write()
     assert bool(seconds) == asked[0].HasField("provider_wait")
     assert seconds - 10 < asked[0].provider_wait.ToSeconds() <= seconds
@@ -163,7 +163,7 @@ async def written(storage: Storage, story: common_pb2.Story) -> tuple[LiveStory,
     lease = Lease("s", 1, seconds=60, since=time.monotonic(), clock=time.monotonic)
     record = storage_pb2.StoryRecord(story=story)
     context = RunContext(record, lease, live, Ledger(), peers, checkpointer, GatewaySettings())
-    with bound(RequestContext("r", "o")):
+    with bound(RequestContext("r", Caller("o"))):
         async with asyncio.timeout(20):
             await Writer(context).write()
     return live, planned.asked

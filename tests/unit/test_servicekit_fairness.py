@@ -1,6 +1,6 @@
 """Turns go round by owner."""
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.resilience.fairness import FairTurns
 
 
@@ -27,6 +27,6 @@ def test_one_owner_is_served_in_order_of_arrival() -> None:
 def test_nothing_is_remembered_of_owners_that_are_done() -> None:
     """What is held is what is in progress."""
     turns = FairTurns()
-    with bound(RequestContext("r", "a")), turns.held() as turn, turns.held() as next_turn:
+    with bound(RequestContext("r", Caller("a"))), turns.held() as turn, turns.held() as next_turn:
         assert (0, 1) == (turn, next_turn)
     assert not turns._held

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.circuits import FakeClock, provider_error
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.metrics import Metrics
 from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.errors import CircuitOpenError, ProviderError, ProviderErrorKind
@@ -134,7 +134,7 @@ async def test_no_retry_begins_after_the_deadline_of_the_request() -> None:
     """The caller would not get its result."""
     provider = Provider(*[provider_error() for _ in range(9)])
     deadline = asyncio.get_running_loop().time() + 0.1
-    with bound(RequestContext("r", "o", deadline)), pytest.raises(ProviderError):
+    with bound(RequestContext("r", Caller("o"), deadline)), pytest.raises(ProviderError):
         await outgoing(RetryPolicy(retries=9, delay=60.0, longest_wait=60.0)).call("things", provider)
     assert provider.calls < 9
     assert asyncio.get_running_loop().time() <= deadline + 0.1
@@ -144,7 +144,7 @@ async def test_work_that_outlives_its_caller_is_retried_after_the_deadline_of_th
     """Those who joined it get its result."""
     provider = Provider(provider_error())
     calls = outgoing(RetryPolicy(retries=1, delay=0.01))
-    with bound(RequestContext("r", "o", asyncio.get_running_loop().time() - 1)):
+    with bound(RequestContext("r", Caller("o"), asyncio.get_running_loop().time() - 1)):
         assert 42 == await Finisher().run(calls.call("things", provider, finished=True))
 
 

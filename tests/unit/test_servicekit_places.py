@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.validation import Progress
 from servicekit.waiting import Places
@@ -14,7 +14,7 @@ from servicekit.waiting import Places
 
 async def enter(places: Places, owner: str, held: AsyncExitStack) -> None:
     """Takes a place for an owner until `held` is closed."""
-    with bound(RequestContext(request_id="r", owner=owner)):
+    with bound(RequestContext("r", Caller(owner))):
         await held.enter_async_context(places.place())
 
 
@@ -39,7 +39,7 @@ async def test_a_place_is_free_after_whatever_happens_in_it() -> None:
     places = Places(1, seconds=60, refusal="Too many.")
 
     async def work(may_end: asyncio.Event) -> None:
-        with bound(RequestContext(request_id="r", owner="mia")):
+        with bound(RequestContext("r", Caller("mia"))):
             async with places.place():
                 await may_end.wait()
                 raise ValueError("broken")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pytest
 
 from servicekit.channel import remaining
-from servicekit.context import RequestContext, bound, current, current_or_none
+from servicekit.context import Caller, RequestContext, bound, current, current_or_none
 from servicekit.ids import is_id, is_token, new_id
 
-MIA = RequestContext("r-1", "mia")
+MIA = RequestContext("r-1", Caller("mia"))
 ID = "01932c07-9f5e-7c31-8d5b-0123456789ab"
 
 

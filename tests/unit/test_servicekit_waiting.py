@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from servicekit.context import RequestContext, bound, current
+from servicekit.context import Caller, RequestContext, bound, current
 from servicekit.waiting import Finisher, IdleTimeout
 
 
@@ -92,7 +92,7 @@ async def test_work_outlives_its_caller_and_its_callers_deadline() -> None:
         found.append(current())
 
     finisher = Finisher()
-    with bound(RequestContext("r", "mia", asyncio.get_running_loop().time() + 60)):
+    with bound(RequestContext("r", Caller("mia"), asyncio.get_running_loop().time() + 60)):
         caller = asyncio.create_task(finisher.run(work()))
         await asyncio.sleep(0)
     caller.cancel()

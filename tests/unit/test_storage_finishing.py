@@ -3,7 +3,7 @@
 import asyncio
 from unittest.mock import Mock
 
-from servicekit.context import RequestContext, bound, current
+from servicekit.context import Caller, RequestContext, bound, current
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.ports import StoryStore
 from storage_service.records import StoredAudio
@@ -21,7 +21,7 @@ async def test_flight_goes_by_no_deadline_of_the_caller_that_started_it() -> Non
         return StoredAudio(common_pb2.StoryAudio(audio_id="a"), Mock())
 
     finisher = AudioFinisher(Mock(StoryStore, manifest=manifest), Mock(), Mock(), Mock(), max_bytes=1)
-    with bound(RequestContext("r", "mia", asyncio.get_running_loop().time() + 60)):
+    with bound(RequestContext("r", Caller("mia"), asyncio.get_running_loop().time() + 60)):
         first, second = (asyncio.create_task(finisher.finish("s", 1, "a")) for _ in range(2))
         await asyncio.sleep(0)
     first.cancel()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.story_writers import CALL
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.manager import BreakerManager
@@ -198,7 +198,7 @@ async def test_a_call_that_ended_with_its_callers_deadline_has_its_cost_looked_u
     """The question outlives the caller, and so it has no deadline of the caller's."""
     chat = _Chat(_INFO)
     chat.open.set()
-    with bound(RequestContext("id", "local", asyncio.get_running_loop().time() - 1)):
+    with bound(RequestContext("id", Caller(), asyncio.get_running_loop().time() - 1)):
         task = _generations(chat).ask(_CUT)
     assert task is not None
 

@@ -12,7 +12,7 @@ from support.story_models import TEXT
 from support.story_storm import MODEL, Failure, FakeChat, Storm, Told, cut, refused
 from support.story_writers import attempt
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.resilience import circuit_queue
 from servicekit.resilience.errors import ProviderError
 from standins.virtual_time import loop_time, run_virtually
@@ -370,7 +370,7 @@ async def _closed(storm: Storm) -> None:
 
 
 async def _too_late(storm: Storm) -> None:
-    with bound(RequestContext("id", "local", loop_time() - 1)):
+    with bound(RequestContext("id", Caller(), loop_time() - 1)):
         told = await storm.tell()
     assert told.error is not None
     assert "NETWORK_ERROR" == told.error.reason

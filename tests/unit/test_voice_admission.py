@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.voice_virtual import VirtualTold, Weather, virtual_voice
 
-from servicekit.context import RequestContext, bound
+from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.metrics import Metrics
 from servicekit.resilience.errors import ProviderErrorKind
@@ -376,11 +376,11 @@ def test_batch_of_one_caller_does_not_hold_up_the_story_of_another() -> None:
     async def work(batch: int) -> float:
         one = Weather(first_byte_seconds=1.0, paid=True)
         async with virtual_voice(one, segment_words=20) as voice:
-            with bound(RequestContext("r", "many")):
+            with bound(RequestContext("r", Caller("many"))):
                 telling = [asyncio.create_task(voice.tell(_text(f"{number}", 4))) for number in range(batch)]
             await asyncio.sleep(10.5)
             since = loop_time()
-            with bound(RequestContext("r", "single")):
+            with bound(RequestContext("r", Caller("single"))):
                 told = await asyncio.create_task(voice.tell(_text("Mia", 4)))
             took = told.at[told.kinds.index("chunk")] - since
             assert told.failure is None
