@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from packaging.markers import Marker
 from support.compose import Compose
+from support.kubernetes import environment
 
 from standins.processes import MODULES
 from standins.watcher import spec
@@ -173,6 +174,38 @@ async def test_a_port_answers_health_and_nothing_else(cluster: Compose, service:
     assert {name: "all" if name == "gateway" else "UNAUTHENTICATED" for name in reached} == found
 
 
+async def test_a_pod_answers_health_and_nothing_else(cluster: Compose, tmp_path: Path) -> None:
+    """With the variables of its manifest, to a program without the secret in the same network."""
+    network = f"{cluster.project}-pods"
+    await cluster.run("docker", "network", "create", network)
+    try:
+        await asyncio.to_thread(_secrets, tmp_path)
+        for name in MODULES:
+            given = [
+                part
+                for each in environment(name).values()
+                if "value" in each
+                for part in ("--env", f"{each['name']}={each['value']}")
+            ]
+            data = ["--tmpfs", f"/data:uid={USER},mode=0700"] if name == "storage" else []
+            await cluster.run(
+                *("docker", "run", "--detach", "--name", f"{network}-{name}", "--network", network),
+                *("--network-alias", name, "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),  # noqa: S108
+                *("--volume", f"{tmp_path}:/run/tale:ro", *data, *given, f"{cluster.project}-{name}"),
+            )
+        program = f"PORTS = {PORTS!r}\n{SCAN}"
+        scan = ("docker", "run", "--rm", "--network", network, f"{cluster.project}-gateway", "python", "-c", program)
+        async with asyncio.timeout(60):
+            # What another program does sends no event.
+            while (found := json.loads(await cluster.run(*scan))).keys() != MODULES.keys():  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        assert dict.fromkeys(MODULES, "UNAUTHENTICATED") == found
+    finally:
+        for name in MODULES:
+            await cluster.attempt("docker", "rm", "--force", "--volumes", f"{network}-{name}")
+        await cluster.run("docker", "network", "rm", network)
+
+
 @pytest.mark.parametrize(("service", "package"), MODULES.items())
 async def test_an_image_holds_what_its_service_needs_and_nothing_else(
     cluster: Compose, service: str, package: str
@@ -201,6 +234,12 @@ async def test_each_service_is_given_its_own_knobs_alone(cluster: Compose) -> No
     services = json.loads(await cluster("--env-file", "keys.env", "config", "--format", "json"))["services"]
     assert ["story"] == [name for name, each in services.items() if "sk-or-v1-0" in json.dumps(each)]
     assert {"7"} == {each["environment"]["DRAIN_SECONDS"] for each in services.values()}
+
+
+def _secrets(folder: Path) -> None:
+    (folder / "service-token").write_text("t" * 40)
+    (folder / "api-keys.json").write_text('{"keys": []}')
+    folder.chmod(0o755)
 
 
 def _published(*containers: dict[str, Any]) -> list[tuple[str, str, str]]:
