@@ -58,8 +58,9 @@ demo: .venv/.ready ## Creates one story: make demo NAME=Mia AGE=6 INTERESTS="dra
 test: setup ## Runs all tests except the long ones and those that need Docker, Debian packages or root
 	$(BIN)/python -m pytest -m "not long and not system" -n 4 --dist loadfile
 
-test-long: setup ## Runs the long tests: soaks and large volumes
-	$(BIN)/python -m pytest -m long --timeout 1800
+test-long: setup ## Runs the long tests: soaks, large volumes, and properties with examples that are new in each run
+	$(BIN)/python -m pytest -m long --timeout 1800 --hypothesis-profile random
+	$(BIN)/python -m pytest -m "hypothesis and not long and not system" -n 4 --dist loadfile --hypothesis-profile random
 
 test-system: setup ## Runs the tests that need Docker, Debian packages or root
 	$(BIN)/python -m pytest -m system --timeout 900
