@@ -187,7 +187,7 @@ class CastBuilder(ABC, Generic[CastT]):
         shapes = [
             shape for shape in self._stock["shapes"]
             if "parts" in shape.fields and shape.fields.get("topic", "") == hard
-            and all(value in (shape.listed(field) or (value,)) for field, value in wanted.items())
+            and all(shape.allows(field, value) for field, value in wanted.items())
             and int(shape.fields.get("from", 0)) <= band_of(brief.age).oldest
             and int(shape.fields.get("least", 1)) <= brief.length_minutes <= int(shape.fields.get("most", 30))
         ]  # fmt: skip

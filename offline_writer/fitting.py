@@ -96,7 +96,9 @@ class Language(Protocol):
         ...
 
 
-_BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*[^\S\n]+(?!\u2014 [a-z\u0430-\u044f\u0451])|\n+")
+_BOUNDARY = re.compile(r"(?<=[.!?\u2026])[\"\u201d\u2019\u00bb']*[^\S\n]+(?!(?:\u2014 )?[a-z\u0430-\u044f\u0451])|\n+")
+_FEWEST_WORDS = 3
+"""Words of a sentence that may not come twice; "asked Mia" may."""
 _QUOTES = str.maketrans("", "", '"\u201c\u201d\u00ab\u00bb')
 
 
@@ -108,10 +110,10 @@ def count_words(text: str) -> int:
 def sentence_keys(text: str) -> list[str]:
     """Returns one key for each sentence, the same for two that a listener would call the same.
 
-    A question in quotation marks and the words that report it count as two, after a dash as one.
+    A question in quotation marks and the words that report it count as one.
     """
     keys = (part.translate(_QUOTES).strip().casefold() for part in _BOUNDARY.split(text))
-    return [key for key in keys if key]
+    return [key for key in keys if count_words(key) >= _FEWEST_WORDS]
 
 
 @dataclass(slots=True)
@@ -178,13 +180,15 @@ def _scenes(frame: list[_Told], elastic: list[Block], budget: int) -> list[Block
     least = _core(frame)
     most = sum(told.words(most=True) for told in frame)
     weight = _richness(budget)
+    homeward = any(told.block.homeward for told in frame)
     taken: list[Block] = []
     for block in elastic:
         # The first scene is what makes it a journey, and where even all there is falls short, one more is told: they
         # may press the plot down to its core.
         pressed = not taken or most < budget * 9 // 10
         core = least + _words(block.paragraphs, most=False)
-        full = most + _words(block.paragraphs, most=True) + (count_words(block.glimpse.text) if block.glimpse else 0)
+        seen_again = count_words(block.glimpse.text) if homeward and block.glimpse is not None else 0
+        full = most + _words(block.paragraphs, most=True) + seen_again
         if (core * 10 // 11 if pressed else core + weight * (full - core)) <= budget:
             least, most = core, full
             taken.append(block)

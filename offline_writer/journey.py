@@ -105,7 +105,7 @@ class Journey(Generic[CastT]):
             return [one for one in stations if wanted in one.listed("in")], []
         own = [one for one in stations if one.fields.get("realm") == place.key]
         anywhere = [one for one in stations if "realm" not in one.fields and "in" not in one.fields]
-        return own, [one for one in anywhere if place.key in (one.listed("fits") or (place.key,))]
+        return own, [one for one in anywhere if one.allows("fits", place.key)]
 
     def _suits(self, section: Section) -> bool:
         told_of = section.fields.get("only", self._cast.kind)
@@ -182,6 +182,7 @@ class Journey(Generic[CastT]):
         realm, number = -1, 0
         before: Section | None = None
         seen: set[str] = set()
+        left: set[str] = set()
         for scene in self._route:
             place = scene.place
             if place.key not in spots:
@@ -191,7 +192,8 @@ class Journey(Generic[CastT]):
             occasion = Occasion(spots[place.key], scene.topic, place.fields.get("refrain", ""))
             paragraphs = self._realiser.paragraphs(scene.section.body(), occasion)
             if before is not None and place.key not in seen:
-                onward = self._realiser.paragraphs(before.body("onward"))
+                onward = () if before.key in left else self._realiser.paragraphs(before.body("onward"))
+                left.add(before.key)
                 paragraphs = (*onward, *self._realiser.paragraphs(place.body("cross"), place.fields), *paragraphs)
             before = place
             seen.add(place.key)

@@ -65,6 +65,10 @@ class Section:
         """A field that holds a list."""
         return tuple(part.strip() for part in self.fields.get(field, "").split(separator) if part.strip())
 
+    def allows(self, field: str, value: str) -> bool:
+        """Returns whether a field that lists values has this one; a section without the field allows every value."""
+        return field not in self.fields or value in self.listed(field)
+
 
 def typeset(text: str) -> str:
     """Straight quotes and apostrophes as typographic ones."""
@@ -156,8 +160,8 @@ class Realiser:
         self._slots = slots
         self._salt = rng.random()
         self._readers = readers = band.readers
-        self._joints = joints if readers == "middle" else None
-        self._usual_words = band.least_words
+        self._joints = joints if readers != "youngest" else None
+        self._usual_words = band.least_words if readers == "middle" else band.most_words * 4 // 3
         self._simpler = (
             re.compile(r"\b(" + "|".join(sorted(map(re.escape, simpler), key=len, reverse=True)) + r")\b")
             if simpler and readers == "youngest"

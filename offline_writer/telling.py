@@ -130,8 +130,8 @@ class Teller(ABC, Generic[CastT]):
         }.get(part, ("shapes", f"{cast.shape.key}.{part}"))
         return [
             one for one in self._stock[file]
-            if re.match(rf"{re.escape(start)}(?![a-z])", one.key) and cast.plot in (one.listed("plots") or (cast.plot,))
-            and suits(one.fields.get("readers", ""), cast.band.readers)
+            if re.match(rf"{re.escape(start)}(?![a-z])", one.key) and one.allows("plots", cast.plot)
+            and one.allows("fits", cast.realm.key) and suits(one.fields.get("readers", ""), cast.band.readers)
         ]  # fmt: skip
 
     def _way(

@@ -35,7 +35,7 @@ from offline_writer.english.people import (
 )
 from offline_writer.english.wish import Trouble, Wish, WishReader
 from offline_writer.picking import Picker
-from offline_writer.stock import Line, Realiser, Section, by_key, capitalised
+from offline_writer.stock import Line, Realiser, Section, by_key, capitalised, suits
 from offline_writer.topics import TopicReader
 
 
@@ -92,7 +92,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         solo = brief.kind == "hero"
         memory = Memory.of(brief.sequel, room, allowed=self._topics.harmless)
         band = band_of(brief.age)
-        wish, understood = self._wish(brief, people, memory, rng, room)
+        wish, understood = self._wish(brief, people, memory, rng, room, hard=bool(hard))
         lesson, moral_quoted = self._moral(
             brief, picker, room=room.phrase, known_before=memory.has, quotable=self._is_known
         )
@@ -171,7 +171,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         return all(self._lexicon.knows(word) for word in words)
 
     def _wish(
-        self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room
+        self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room, *, hard: bool
     ) -> tuple[Wish, bool]:
         """Returns the wish and whether it is the brief's; else it is one of the stock."""
         told_to = " ".join(clean_name(brief.name).split())
@@ -182,9 +182,13 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         wish = self._wishes.read(brief.wish, names=names, person=people.person, default=default, room=room.wish)
         if wish is not None and not blank:
             return wish, True
-        lines = [line.text for line in self._phrases["wishes"]]
+        lines = [line.text for line in self._phrases["wishes"] if suits(line.readers, band_of(brief.age).readers)]
         lines = [line for line in lines if not self._topics.mentions(line, brief.avoid)] or lines
-        picked = rng.choice([line for line in lines if not memory.has(line)] or lines)
+        # A title names its wish: that of the plan is told again, and that of a story heard lately is not.
+        titles = [story.title for story in ([brief.outline] if brief.outline else brief.heard) if not hard]
+        titled = {line for line in lines if self._topics.mentions(". ".join(titles), [line.partition(" ")[2]])}
+        fresh = [line for line in lines if line not in titled and not memory.has(line)]
+        picked = rng.choice([line for line in lines if brief.outline and line in titled] or fresh or lines)
         stock = self._wishes.read(picked, names=names, person=people.person, default=default)
         if stock is None:
             msg = f"the stock's own wish is not understood: {picked}"
