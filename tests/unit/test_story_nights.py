@@ -1,11 +1,11 @@
-"""Fourteen nights of a child of up to three, with what it heard passed on."""
+"""Fourteen nights of a child, with what it heard passed on."""
 
 from collections import Counter
 from dataclasses import replace
 from statistics import fmean
 
 import pytest
-from support.offline_briefs import brief
+from support.offline_briefs import THEMES, brief
 
 from benchmarks.story_measures import new_share, repeated_sentences, sentence_words
 from offline_writer import OfflineBrief, OfflineWriter, Outline
@@ -70,3 +70,32 @@ def test_smallest_are_told_of_the_theme_at_its_own_place(theme: str) -> None:
     assert shapes[0] == f"little_{theme.rsplit(maxsplit=1)[-1]}"
     assert shapes[1] != shapes[0]
     assert sentence_words(first[0], "en") <= 8
+
+
+def assert_unheard(first: OfflineBrief) -> None:
+    """No scene twice in all nights, and the tenth story new."""
+    told = nights(first)
+    texts = [text for text, _ in told]
+    scenes = Counter(
+        scene.key for _, outline in told for scene in outline.scenes if "@" in scene.key and "@short" not in scene.key
+    )
+
+    assert {} == {key: count for key, count in scenes.items() if count > 1}
+    assert new_share(texts[9], texts[:9]) >= 0.7
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes", "seed", "theme"), [(4, 5, 1, ""), (6, 10, 2, "sea"), (8, 3, 3, "space"), (11, 10, 4, "pirates")]
+)
+def test_nights_of_older_children_differ(age: int, minutes: int, seed: int, theme: str) -> None:
+    """Of some ages, lengths and themes."""
+    assert_unheard(replace(asked(age, minutes, seed), theme=theme))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("minutes", [3, 5, 8, 10])
+@pytest.mark.parametrize("age", [4, 6, 8, 10, 12])
+def test_all_nights_of_older_children_differ(age: int, minutes: int, seed: int) -> None:
+    """Of all lengths up to ten minutes, with a theme and without."""
+    assert_unheard(replace(asked(age, minutes, seed), theme=("", *THEMES)[seed % (len(THEMES) + 1)]))
