@@ -111,6 +111,9 @@ class Checks:
             raise check_failed(error)
         circuit = self._check.circuit
         closed = circuit.state == "closed"
+        if closed and isinstance(error, CircuitOpenError):
+            # Another text was waited for meanwhile.
+            return
         waited = Pause(error.provider, _WAITS.pause(error, tries, least=0.5)) if closed else circuit
         async with aclosing(waits.wait([waited])) as notices:
             async for first in notices:

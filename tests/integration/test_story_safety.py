@@ -19,6 +19,7 @@ from support.openrouter_fake import (
     OpenRouterFake,
     Pause,
     Usage,
+    error,
     moderation,
     pieces,
     story,
@@ -29,6 +30,7 @@ from support.story_models import (
     TEXT,
     TITLE,
     WHOLE,
+    Telling,
     VirtualService,
     goes_on,
     joined,
@@ -282,6 +284,62 @@ def test_check_that_is_down_is_waited_for(tmp_path: Path) -> None:
     assert all("safety check" in each.message for each in waits)
 
 
+_BUSY: Any = {"status": 429, "headers": {"Retry-After": "20"}}
+
+
+@pytest.mark.parametrize("subject", ["Child:", WILD])
+@pytest.mark.parametrize("wait", [0, 600])
+def test_check_with_too_many_calls_is_waited_for(tmp_path: Path, subject: str, wait: int) -> None:
+    """As long as it names, and what it wrote is not paid again; where the story may not wait, it says why it ends."""
+
+    async def busy(text: str) -> web.Response:
+        if loop_time() < 19 and subject in text:
+            return web.json_response({"error": {"message": "Slow down"}}, **_BUSY)
+        return await moderation(text)
+
+    async def scene(service: VirtualService) -> Any:
+        service.upstream.moderate = busy
+        return await service.tell(provider_wait=wait), service.upstream, loop_time()
+
+    told, upstream, seconds = _told(tmp_path, scene)
+
+    if wait:
+        assert TEXT == told.text
+        assert 20 <= seconds < 40
+        assert 1 == len(upstream.calls)
+    else:
+        assert told.failure.reason in {"RATE_LIMITED", "CIRCUIT_OPEN"}
+        assert told.failure.retryable
+        assert WILD not in told.text
+        assert (subject == WILD) == len(upstream.calls)
+
+
+@pytest.mark.parametrize("subject", ["Child:", TITLE, WILD])
+def test_caller_that_leaves_during_a_check_gets_nothing_unchecked(tmp_path: Path, subject: str) -> None:
+    """Its deadline, or that of the run, ends the check and the call that writes; neither is made again."""
+
+    async def hanging(text: str) -> web.Response:
+        if subject in text:
+            await asyncio.sleep(3_600)
+        return await moderation(text)
+
+    async def scene(service: VirtualService) -> Any:
+        service.upstream.moderate = hanging
+        told = Telling()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(8):
+                await service.tell(into=told, provider_wait=600)
+        await asyncio.sleep(600)
+        return told, service.upstream
+
+    told, upstream = _told(tmp_path, scene)
+
+    assert WILD not in told.text
+    assert (subject == WILD) == bool(told.text)
+    assert (subject != "Child:") == len(upstream.calls)
+    assert 1 == len([text for text in upstream.moderated if subject in text])
+
+
 def test_nothing_is_paid_while_the_request_cannot_be_checked(tmp_path: Path) -> None:
     """A check that is down for longer than a story waits."""
 
@@ -409,6 +467,32 @@ def test_judgements_are_in_the_ledger_and_in_the_usage(tmp_path: Path) -> None:
     assert len(TEXT) == written.characters
     assert told.whole.usage.cost_usd == pytest.approx(written.cost_usd + 0.001 * len(judgements))
     assert all(line.HasField("end_time") for line in told.attempts.values())
+
+
+def test_judge_with_too_many_calls_is_waited_for(tmp_path: Path) -> None:
+    """The ledger has what the provider billed, and the call that writes is made once."""
+    billed: list[Call] = []
+
+    def answers(call: Call) -> Answer:
+        if str(call.body["messages"][0]["content"]).startswith("You check") and 2 < loop_time() < 19:
+            return error(429, retry_after="20")
+        billed.append(call)
+        return (
+            stream(*(step for piece in pieces(WHOLE) for step in (piece, Pause(0.2))), Finish(), Usage(0.001), DONE)
+            if (not str(call.body["messages"][0]["content"]).startswith("You check"))
+            else _judged(call)
+        )
+
+    async def scene(service: VirtualService) -> Any:
+        service.upstream.default = answers
+        return await service.tell(provider_wait=600)
+
+    told = _told(tmp_path, scene, chat=False, safety="model", model="openai/gpt-4o-mini")
+
+    assert TEXT == told.text
+    assert 1 == len([line for line in told.attempts.values() if "purpose" not in line.metadata])
+    assert told.whole.usage.cost_usd == pytest.approx(0.001 * len(billed))
+    assert any(line.metadata.get("http_status") == "429" for line in told.attempts.values())
 
 
 def test_judge_that_refuses_has_the_passage_rewritten(tmp_path: Path) -> None:
