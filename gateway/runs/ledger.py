@@ -26,6 +26,7 @@ _REQUESTED: Final = "requested"
 _EMBEDDED: Final = "offline"
 """Provider of calls that cost nothing."""
 _FALSE: Final = "false"
+_MOST_UNSETTLED: Final = 64
 _PURPOSE: Final = "purpose"
 """Metadata of a call that judged a text."""
 
@@ -104,7 +105,9 @@ class Ledger:
         attempt = common_pb2.Attempt()
         attempt.CopyFrom(call)
         attempt.attempt_id = attempt.attempt_id or new_id()
-        attempt.parent_attempt_id = parent_attempt_id
+        # What became known of a call of an earlier attempt is sent to a later one.
+        known = self._attempts.get(attempt.attempt_id)
+        attempt.parent_attempt_id = parent_attempt_id if known is None else known.parent_attempt_id
         if _wrote_text(call):
             self._note_answer(attempt.attempt_id, call)
         attempt.ClearField("response")
@@ -114,9 +117,14 @@ class Ledger:
     def _note_answer(self, attempt_id: str, call: common_pb2.Attempt) -> None:
         if call.HasField("response"):
             self._responses[attempt_id] = call.response
-        if call.HasField("generation_info"):
+        generation_id = call.metadata.get("generation_id")
+        if call.HasField("generation_info") and attempt_id in self._attempts.keys() - self._infos.keys():
+            # Of a call of an earlier run, of which only the id was known.
+            known = MessageToDict(call.generation_info)
+            self._earlier_infos = [known if info.get("id") == generation_id else info for info in self._earlier_infos]
+        elif call.HasField("generation_info"):
             self._infos[attempt_id] = call.generation_info
-        elif (generation_id := call.metadata.get("generation_id")) and attempt_id not in self._infos:
+        elif generation_id and attempt_id not in self._infos:
             # All that is known of a call that was left; what it cost can be looked up by it.
             self._infos[attempt_id] = ParseDict({"id": generation_id}, Struct())
 
@@ -187,10 +195,12 @@ class Ledger:
         )
 
     def fill_calls(self, request: story_pb2.GenerateStoryRequest) -> None:
-        """Sets the calls to models that were made since the text was requested last.
+        """Sets the calls to models that were made since the text was requested last, and those of unknown cost.
 
         A call whose end is unknown counts as one that was billed.
         """
+        unsettled = [line for line in self._attempts.values() if _is_unsettled(line)]
+        request.unsettled.extend(unsettled[-_MOST_UNSETTLED:])
         without_text = Counter[str]()
         for line in self._calls(common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL):
             billed = line.metadata.get("billed") != _FALSE
@@ -232,6 +242,11 @@ class Ledger:
     def _note(self, attempt: common_pb2.Attempt) -> None:
         self._attempts[attempt.attempt_id] = attempt
         self._unsaved[attempt.attempt_id] = None
+
+
+def _is_unsettled(call: common_pb2.Attempt) -> bool:
+    model = call.kind == common_pb2.ATTEMPT_KIND_MODEL_CALL
+    return model and not call.cost_known and bool(call.metadata.get("generation_id"))
 
 
 def _wrote_text(call: common_pb2.Attempt) -> bool:

@@ -1,7 +1,7 @@
 """Writes one story: models in order, each continuing where the one before was cut."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
@@ -53,11 +53,12 @@ class StoryGenerator(Writing):
     turns: FairTurns = field(default_factory=FairTurns)
 
     async def generate(
-        self, assignment: Assignment, *, deadline: float | None = None
+        self, assignment: Assignment, *, deadline: float | None = None, unsettled: Iterable[ModelCall] = ()
     ) -> AsyncGenerator[StoryItem, None]:
         """Yields AttemptStarted, notices, the title unless it is released, deltas, calls, and Completed last.
 
-        A later ModelCall of the same id has more facts. `deadline` is on the loop's clock. Raises DomainError:
+        A later ModelCall of the same id has more facts. `deadline` is on the loop's clock, `unsettled` are calls of
+        earlier attempts whose cost is not known. Raises DomainError:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
         `story_service.errors.all_failed` when the last model has failed; CONTENT_REFUSED.
         """
@@ -71,6 +72,8 @@ class StoryGenerator(Writing):
         with self.turns.held() as turn:
             assignment = replace(assignment, order=turn)
             content, ledger = Content(assignment), CostLedger(self.generations, wait=self.generation_info_wait)
+            for call in unsettled:
+                ledger.note(call)
             if self.safety is not None and not assignment.title_so_far:
                 async with aclosing(self.safety.request(assignment)) as checked:
                     async for each in checked:

@@ -16,7 +16,7 @@ from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from servicekit.resilience.outgoing import OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
 from story_service.answer.stream_text import read_text
-from story_service.chat import ChatRequest, ChatTimers, EndMark, Message, about_tokens
+from story_service.chat import ChatRequest, ChatStarted, ChatTimers, EndMark, Message, about_tokens
 from story_service.errors import UnfitError
 from story_service.generation.attempt_request import prompt_tokens
 from story_service.generation.model_answer import CallFacts, ModelAnswer
@@ -131,6 +131,8 @@ class Judge:
                 async for event in events:
                     # Nothing of it is released.
                     tuple(answer.take(event))
+                    if isinstance(event, ChatStarted):
+                        note(self._line(answer, request, ATTEMPT_OUTCOME_STARTED))
             ids["generation_id"] = answer.generation_id
             value = answer.judgement(read)
         except ProviderError as error:

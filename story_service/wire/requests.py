@@ -1,6 +1,7 @@
 """GenerateStoryRequest -> Assignment."""
 
 from dataclasses import fields
+from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -8,6 +9,7 @@ from google.protobuf.message import Message
 from offline_writer import Gender, Kind, Outline, Parent, Protagonist, Scene
 from story_service.assignment import Assignment, Listener
 from story_service.cleaning import clean
+from story_service.ports import ModelCall, Spending
 from tale.common.v1 import common_pb2
 from tale.story.v1 import story_pb2
 
@@ -83,6 +85,23 @@ def _read_profile(profile: type[ProfileT], message: Message) -> ProfileT:
             value = tuple(filter(None, map(clean, value)))
         values[field.name] = value
     return profile(**values)
+
+
+def read_call(line: common_pb2.Attempt) -> ModelCall:
+    """Returns a call of an earlier attempt whose cost is not known; an estimate of it is in `spent_usd`."""
+    return ModelCall(
+        call_id=line.attempt_id,
+        provider=line.provider,
+        model=line.model,
+        outcome=line.outcome,
+        reason=line.reason,
+        start_time=line.start_time.ToDatetime(UTC),
+        end_time=line.end_time.ToDatetime(UTC) if line.HasField("end_time") else None,
+        characters=line.characters,
+        spending=Spending(cost_known=False),
+        metadata=dict(line.metadata),
+        generation_id=line.metadata["generation_id"],
+    )
 
 
 def _read_outline(outline: common_pb2.StoryOutline) -> Outline:

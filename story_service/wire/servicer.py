@@ -15,7 +15,7 @@ from story_service.errors import generation_failed
 from story_service.generation.content import Delta
 from story_service.generation.generation import StoryGenerator, StoryItem
 from story_service.models.catalogue import ModelList
-from story_service.wire.requests import read_request
+from story_service.wire.requests import read_call, read_request
 from story_service.wire.responses import models_response, story_response
 from tale.story.v1 import story_pb2, story_pb2_grpc
 
@@ -101,11 +101,14 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
         deadline = asyncio.get_running_loop().time() + self._total_timeout + assignment.provider_wait
         # No retry starts that the caller would not wait for; the caller's deadline itself ends the call.
         useful = asyncio.get_running_loop().time() + remaining(context, default=self._total_timeout)
+        generating = self._generator.generate(
+            assignment, deadline=min(deadline, useful), unsettled=map(read_call, request.unsettled)
+        )
         try:
             # Around the sending too, so that a caller that stops reading does not hold the call.
             async with (
                 asyncio.timeout_at(deadline),
-                aclosing(gathered(self._generator.generate(assignment, deadline=min(deadline, useful)))) as items,
+                aclosing(gathered(generating)) as items,
             ):
                 async for item in items:
                     await context.write(_HEARTBEAT if item is None else story_response(item, self._now))

@@ -248,6 +248,34 @@ def test_call_that_is_reported_again_replaces_itself() -> None:
     assert 0.5 == checkpoint.generation.usage.cost_usd
 
 
+def test_cost_of_a_call_whose_process_was_killed_is_asked_for() -> None:
+    """What is told of it later replaces what was known, and it stays a call of its attempt."""
+    killed = Ledger()
+    first = killed.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+    names = {"generation_id": "gen-1"}
+    killed.add(first, call("c", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED, metadata=names))
+    killed.add(first, call("j", cost_usd=0.1, cost_known=True, metadata={"generation_id": "gen-0"}))
+    stored = saved(killed)
+    story = common_pb2.Story(attempts=stored.attempts, generation_info=stored.generation.generation_info)
+    ledger = Ledger(story)
+    ledger.end_all(common_pb2.ATTEMPT_OUTCOME_CANCELLED, "RUN_LOST")
+    second = ledger.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
+    request = story_pb2.GenerateStoryRequest()
+    ledger.fill_calls(request)
+    ledger.add(second, call("d", "new", cost_usd=0.2, cost_known=True, metadata={"generation_id": "gen-2"}))
+    asked = call("c", outcome=common_pb2.ATTEMPT_OUTCOME_CANCELLED, cost_usd=0.3, cost_known=True, metadata=names)
+    asked.generation_info.update({"id": "gen-1", "total_cost": 0.3})
+    ledger.add(second, asked)
+    checkpoint = saved(ledger)
+
+    assert ["c"] == [line.attempt_id for line in request.unsettled]
+    assert first == next(line for line in checkpoint.attempts if line.attempt_id == "c").parent_attempt_id
+    assert 0.6 == pytest.approx(checkpoint.generation.usage.cost_usd)
+    info = MessageToDict(checkpoint.generation.generation_info)
+    assert "d" == info["id"]
+    assert {"id": "gen-1", "total_cost": 0.3} in info["earlier_generations"]
+
+
 def test_completions_beyond_the_bound_lose_the_earliest() -> None:
     """A record must fit into a message."""
     ledger = Ledger()

@@ -60,6 +60,7 @@ class GenerateStoryRequest(_message.Message):
     CALLS_WITHOUT_TEXT_FIELD_NUMBER: _builtins.int
     OUTLINE_FIELD_NUMBER: _builtins.int
     HEARD_FIELD_NUMBER: _builtins.int
+    UNSETTLED_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story. Seed of the embedded writer if the spec has none."""
     title_so_far: _builtins.str
@@ -104,6 +105,12 @@ class GenerateStoryRequest(_message.Message):
     def heard(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.StoryOutline]:
         """Outlines of the stories that this child heard last, newest first. The story differs from them."""
 
+    @_builtins.property
+    def unsettled(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Attempt]:
+        """Calls of earlier attempts of which no end is known, such as those of a process that was killed. The provider is asked
+        what they cost by the `generation_id` of their metadata, and they are sent again with what it says.
+        """
+
     def __init__(
         self,
         *,
@@ -121,10 +128,11 @@ class GenerateStoryRequest(_message.Message):
         calls_without_text: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         outline: _common_pb2.StoryOutline | None = ...,
         heard: _abc.Iterable[_common_pb2.StoryOutline] | None = ...,
+        unsettled: _abc.Iterable[_common_pb2.Attempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "hero", b"hero", "outline", b"outline", "provider_wait", b"provider_wait", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_made", b"calls_made", "calls_without_text", b"calls_without_text", "child", b"child", "heard", b"heard", "hero", b"hero", "outline", b"outline", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "written_so_far", b"written_so_far"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_made", b"calls_made", "calls_without_text", b"calls_without_text", "child", b"child", "heard", b"heard", "hero", b"hero", "outline", b"outline", "parent_text", b"parent_text", "parent_title", b"parent_title", "provider_wait", b"provider_wait", "spec", b"spec", "spent_usd", b"spent_usd", "story_id", b"story_id", "title_so_far", b"title_so_far", "unsettled", b"unsettled", "written_so_far", b"written_so_far"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
