@@ -25,7 +25,7 @@ from benchmarks.table import Line, Measurement, Report, Table
 from benchmarks.throughput import THROUGHPUT
 from standins.houses import LIFTED_NOTE
 
-ALONE: Final = ("streaming", "voice", "storage", "bounds")
+ALONE: Final = ("streaming", "voice", "storage", "bounds", "turns")
 """Tables about one service or caller, each printed by a module of its own."""
 PARTS: Final = ("house", "reliability", *ALONE)
 SOAK: Final = "soak"

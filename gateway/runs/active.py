@@ -29,7 +29,7 @@ RUN_LOST: Final = "RUN_LOST"
 """Reason of an attempt whose run was killed before the attempt ended."""
 
 _SPARE_PART: Final = 8
-"""One place of so many is for callers that have no run here."""
+"""One place of so many, and one at least, is for callers that have no run here."""
 
 MOST_RELEASED: Final = 1000
 """Maximum number of leases that one call gives back."""
@@ -60,8 +60,9 @@ class Runs:
         self._reserved = 0
         # Owners whose first run here is being created.
         self._arriving = set[str]()
-        # A single caller needs none.
-        self._spare = 0 if settings.auth == "none" else settings.max_runs // _SPARE_PART
+        # A single caller needs none, and a single place cannot be spared.
+        alone = settings.auth == "none" or settings.max_runs == 1
+        self._spare = 0 if alone else max(1, settings.max_runs // _SPARE_PART)
         self._draining = False
 
     @property

@@ -114,7 +114,7 @@ def _folders() -> list[Path]:
     return [folder for folder in (Path(str(installed)), beside) if folder.is_dir()]
 
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """What `tales.schema_version()` returns after the newest migration."""
 _BEFORE_RELEASE: Final = (1, 2)
 

@@ -49,6 +49,10 @@ begin
   if new.kind not in ('MODEL_CALL', 'SPEECH_CALL') or coalesce(current_setting('tales.now', true), '') = '' then
     return null;
   end if;
+  if new.outcome = 'STARTED' and (tg_op = 'INSERT' or old.outcome = 'STARTED') then
+    return null;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('tales.usage', 0));
   select owner into v_owner from tales.stories where id = new.story_id;
   if new.outcome <> 'STARTED' then
     perform tales.count_usage(v_owner, new, 1);
@@ -74,7 +78,10 @@ as $$
       cost_usd = usage.cost_usd + excluded.cost_usd
 $$;
 
-create trigger story_attempts_usage after insert or update on tales.story_attempts
+-- At the end of a transaction, which then takes no lock but those of lines of usage: calls that count the same lines in
+-- different orders, for stories of several owners, would else wait for each other for good.
+create constraint trigger story_attempts_usage after insert or update on tales.story_attempts
+  deferrable initially deferred
   for each row execute function tales.count_attempt();
 
 -- As before, and a line has characters and tokens.

@@ -415,3 +415,45 @@ async def test_a_row_that_somebody_is_at_is_passed_over(database: str) -> None:
         assert (2, False) == (len(claimed), row[0] in claimed)
         slow.rollback()
     assert [row[0]] == await asyncio.to_thread(claim_all, database, 10)
+
+
+async def test_the_role_of_the_service_reaches_nothing_but_its_own(database: str) -> None:
+    """Its schema and the files of its bucket; no table of the project, no other bucket, and it makes and drops none."""
+    storage = """
+    create schema storage;
+    create table storage.buckets (id text primary key, name text, public boolean);
+    create table storage.objects (bucket_id text, name text);
+    alter table storage.buckets enable row level security;
+    alter table storage.objects enable row level security;
+    insert into storage.buckets values ('others', 'others', false);
+    insert into storage.objects values ('others', 'secret'), ('tales', 'audio');
+    create table public.customers (name text);
+    grant select on public.customers to service_role;
+    """
+    with psycopg.connect(database) as connection:
+        connection.execute("do $$ begin create role service_role nologin; exception when others then end $$")
+        connection.execute(storage)
+    await migrate(database, silent)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("set role tales_service")
+        assert create(connection)
+        members = "select pg_has_role('tales_service', 'service_role', 'member')"
+        assert [(False,)] == connection.execute(members).fetchall()
+        assert [("audio",)] == connection.execute("select name from storage.objects").fetchall()
+        assert [("tales",)] == connection.execute("select id from storage.buckets").fetchall()
+        for refused in (
+            "select * from public.customers",
+            "insert into storage.objects values ('others', 'mine')",
+            "insert into storage.buckets values ('mine', 'mine', true)",
+            "update storage.buckets set public = true",
+            "alter table tales.stories disable row level security",
+            "drop table tales.stories",
+            "create table tales.mine (a text)",
+            "create schema mine",
+            "create role mine",
+            "set session_replication_role = 'replica'",
+            "copy (select 1) to '/tmp/mine'",
+            "select * from supabase_migrations.schema_migrations",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(refused)

@@ -23,7 +23,7 @@ from standins.storage_kit import (
     speech,
     write_held,
 )
-from storage_service.records import Cancel, Narrate, ObjectKey, ObjectKind, RepeatKey, Retry
+from storage_service.records import Cancel, Narrate, NewStory, ObjectKey, ObjectKind, RepeatKey, Retry
 from storage_service.stories import states
 from storage_service.supabase.audio import SupabaseObjectNotes, SupabaseRemovalStore, SupabaseSegmentStore
 from storage_service.supabase.connection import Connection
@@ -34,15 +34,16 @@ from tale.common.v1 import common_pb2
 from tale.storage.v1 import segment_pb2, storage_pb2
 
 ME = "mia"
+FAILED = common_pb2.STORY_STATE_FAILED
 AT_ONCE = 16
 HOUR = 3_600 * 1_000_000
 
 
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[Connection]:
-    """A database of its own, and a connection with many sessions to it."""
+    """A database of its own, and a connection with many sessions to it, as the least role that serves."""
     await migrate(database, lambda _: None)
-    async with over_postgres(database, ManualClock()) as it:
+    async with over_postgres(database, ManualClock(), role="tales_service") as it:
         yield it
 
 
@@ -63,6 +64,19 @@ async def outcomes(*calls: Awaitable[object]) -> list[str]:
         return ""
 
     return await asyncio.gather(*(one(call) for call in calls))
+
+
+def spoken(provider: str) -> common_pb2.Attempt:
+    """A call that spoke ten characters."""
+    outcome = common_pb2.ATTEMPT_OUTCOME_SUCCEEDED
+    return common_pb2.Attempt(
+        attempt_id=new_id(), kind=common_pb2.ATTEMPT_KIND_SPEECH_CALL, provider=provider, outcome=outcome, characters=10
+    )
+
+
+async def used(stories: SupabaseStoryStore) -> int:
+    """The characters that were counted."""
+    return sum(each.characters for each in await stories.usage(ME, 1))
 
 
 async def test_racing_creates_with_a_request_id_make_one_story(stories: SupabaseStoryStore) -> None:
@@ -206,6 +220,80 @@ async def test_a_child_that_is_erased_while_stories_are_asked_for_is_gone(connec
         await outcomes(removals.erase_child(ME, mia.id))
         assert [] == list(await stories.list_page(ME, common_pb2.StoryFilter(child_id=mia.id), limit=10, after=None))
         assert ["CHILD_NOT_FOUND"] == await outcomes(stories.create(ME, new_story(child_id=mia.id)))
+
+
+@pytest.mark.parametrize(
+    "quota",
+    [
+        storage_pb2.Quota(max_unfinished=5),
+        storage_pb2.Quota(max_stories_per_day=5),
+        storage_pb2.Quota(max_characters_per_day=5 * 5 * 800),
+        storage_pb2.Quota(max_usd_per_day=2.5, usd_per_minute=0.1),
+        storage_pb2.Quota(max_waiting=5),
+    ],
+    ids=["at once", "a day", "characters", "dollars", "waiting"],
+)
+async def test_of_stories_at_the_edge_of_a_quota_as_many_pass_as_may(database: str, quota: storage_pb2.Quota) -> None:
+    """Over sixteen sessions of two gateways; those of another owner and of earlier stories do not count."""
+    await migrate(database, lambda _: None)
+    async with over_postgres(database, ManualClock()) as one, over_postgres(database, ManualClock()) as other:
+        gateways = [SupabaseStoryStore(one), SupabaseStoryStore(other)]
+        new = [new_story() for _ in range(24)]
+        asked = [NewStory(each.story_id, each.spec, each.story, each.repeat, each.lease, quota) for each in new]
+        ended = await outcomes(*(gateways[number % 2].create(ME, each) for number, each in enumerate(asked)))
+        assert ["", "CALLER_QUOTA_EXCEEDED"] == sorted(set(ended))
+        assert 5 == ended.count("")
+
+
+async def test_of_stories_continued_at_the_edge_of_a_quota_as_many_pass_as_may(stories: SupabaseStoryStore) -> None:
+    """Beside new ones, too."""
+    quota = storage_pb2.Quota(max_unfinished=5)
+    failed = []
+    for _ in range(12):
+        record, _ = await stories.create(ME, new_story(lease=LEASE))
+        await stories.checkpoint(LEASE, [checkpoint(record.story.id, record.run.lease_token, state=FAILED)])
+        failed.append(record.story.id)
+    again = Retry(None, None, quota)
+    new = [new_story() for _ in range(12)]
+    ended = await outcomes(
+        *(stories.update(ME, story_id, again, expected_revision=None) for story_id in failed),
+        *(stories.create(ME, NewStory(x.story_id, x.spec, x.story, x.repeat, x.lease, quota)) for x in new),
+    )
+    assert 5 == ended.count("")
+
+
+async def test_what_is_used_is_counted_beside_erasures_and_in_any_order(connection: Connection) -> None:
+    """Runs of many stories count the same lines of usage at once, while children are erased: none waits for good."""
+    stories, profiles, removals = (
+        SupabaseStoryStore(connection),
+        SupabaseProfileStore(connection),
+        SupabaseRemovalStore(connection),
+    )
+    providers = [f"provider-{number}" for number in range(6)]
+    for _ in range(6):
+        children = [(await profiles.create(ME, common_pb2.Child(name="Mia"), None)).id for _ in range(4)]
+        made = [
+            await stories.create(ME, new_story(child_id=child, lease=LEASE)) for child in children for _ in range(3)
+        ]
+        before = await used(stories)
+        batches = [
+            [
+                checkpoint(
+                    record.story.id,
+                    record.run.lease_token,
+                    attempts=[spoken(each) for each in (providers if number % 2 else providers[::-1])],
+                )
+            ]
+            for number, (record, _) in enumerate(made)
+        ]
+        results, _ = await asyncio.gather(
+            asyncio.gather(*(stories.checkpoint(LEASE, batch) for batch in batches)),
+            asyncio.gather(*(removals.erase_child(ME, child) for child in children)),
+        )
+        stored = sum(not each.HasField("error") for batch in results for each in batch)
+        assert before + 10 * len(providers) * stored == await used(stories)
+    entries = await stories.usage(ME, 1)
+    assert not any(child in str(each) or "Mia" in str(each) for each in entries for child in children)
 
 
 async def test_released_leases_go_to_one_claimer_each(stories: SupabaseStoryStore) -> None:

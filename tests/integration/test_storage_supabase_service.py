@@ -260,7 +260,7 @@ async def test_a_service_begins_while_supabase_is_away(supabase: Proxy, tmp_path
         ),
         (
             Fault("answer", at="schema_version", status=200, body="0"),
-            "SUPABASE_URL has schema version 0, and this program needs version 7: run",
+            "SUPABASE_URL has schema version 0, and this program needs version 8: run",
         ),
         (
             Fault("answer", at="bucket", status=400, body={"statusCode": "404", "error": "Bucket not found"}),

@@ -22,9 +22,10 @@ select proname, proargnames, proargtypes::regtype[]::text[] from pg_proc where p
 
 
 class PostgresClient(Client):
-    """Calls functions as PostgREST does: by the names of their arguments, as the service role, in a transaction."""
+    """Calls functions as PostgREST does: by the names of their arguments, as a role, in a transaction."""
 
-    def __init__(self, url: str, types: dict[str, dict[str, str]], connections: int) -> None:
+    def __init__(self, url: str, types: dict[str, dict[str, str]], connections: int, role: str) -> None:
+        self._role = sql.Identifier(role)
         self._database = url
         self._types = types
         self._at_once = asyncio.Semaphore(connections)
@@ -44,7 +45,7 @@ class PostgresClient(Client):
             for name, value in params.items()
         }
         async with self._connection() as connection, connection.transaction():
-            await connection.execute("set local role service_role")
+            await connection.execute(sql.SQL("set local role {}").format(self._role))
             row = await (await connection.execute(call, given)).fetchone()
         assert row is not None
         return row[0]
@@ -67,14 +68,16 @@ class PostgresClient(Client):
 
 
 @asynccontextmanager
-async def over_postgres(url: str, clock: ManualClock, *, connections: int = 8) -> AsyncIterator[Connection]:
+async def over_postgres(
+    url: str, clock: ManualClock, *, connections: int = 8, role: str = "service_role"
+) -> AsyncIterator[Connection]:
     """A connection of the stores to a database that has the schema."""
     async with await psycopg.AsyncConnection.connect(url) as asked:
         rows = await (await asked.execute(_TYPES)).fetchall()
     types = {name: dict(zip(names or (), kinds, strict=True)) for name, names, kinds in rows}
     key = SecretSource(SecretStr("unused"), name="SUPABASE_KEY")
     connection = Connection(SupabaseConfig("http://127.0.0.1", key), clock=clock)
-    connection._client = PostgresClient(url, types, connections)
+    connection._client = PostgresClient(url, types, connections, role)
     try:
         yield connection
     finally:
