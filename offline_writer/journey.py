@@ -117,7 +117,7 @@ class Journey(Generic[CastT]):
         )
 
     def _free(self) -> Iterator[Scene]:
-        """Scenes as the child has not heard them; those that it has come last, the oldest first."""
+        """Scenes that the child has not heard, then in all but the shortest stories the others, the oldest first."""
         picker = self._cast.picker
         used: set[str] = set()
         heard: list[Scene] = []
@@ -143,7 +143,7 @@ class Journey(Generic[CastT]):
         last: dict[str, Scene] = {}
         for scene in heard:
             last.setdefault(scene.section.id, scene)
-        oldest = picker.ordered(scene.section for scene in last.values())
+        oldest = picker.ordered(scene.section for scene in last.values() if not picker.shortest)
         yield from (last[section.id] for section in oldest)
 
     def _pinned(self) -> Iterator[Scene]:

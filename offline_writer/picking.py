@@ -28,6 +28,7 @@ class Picker:
         self.avoided = avoided
         self._readers = band_of(brief.age).readers
         self._minutes = brief.length_minutes
+        self.shortest = brief.length_minutes <= _BRIEF_MINUTES
         outline = brief.outline
         self.pinned = tuple(scene.key for scene in outline.scenes if scene.key) if outline is not None else ()
         self._places = {key.partition("@")[0]: at for at, key in enumerate(self.pinned)}
@@ -62,7 +63,7 @@ class Picker:
             name = called(section)
             general = section.fields.get("readers", "") not in {"<", ">"}
             by_chance = random.Random(f"{self._salt} {section.id}").random()
-            foreign = general and self._readers == "youngest" and self._minutes > _BRIEF_MINUTES
+            foreign = general and self._readers == "youngest" and not self.shortest
             return self._places.get(name, inf), foreign, -self._nights.get(name, inf), general, by_chance
 
         return sorted(allowed or every, key=rank)
@@ -83,7 +84,7 @@ class Picker:
 
     def mentioned(self, section: Section) -> bool:
         """Returns whether the section, heard lately, is but mentioned: its body "again" is told."""
-        return self._minutes <= _BRIEF_MINUTES and self.in_short(section) and bool(section.body("again"))
+        return self.shortest and self.in_short(section) and bool(section.body("again"))
 
     def _has_avoided(self, section: Section) -> bool:
         return any(self.avoided(line.text) for name in section.bodies for line in section.lines(name) if not line.level)

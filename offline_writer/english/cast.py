@@ -281,7 +281,7 @@ def _helping(wish: Helping[Subject, Trouble]) -> dict[str, str]:
     return {
         "w": who.later, "W": capitalised(who.later), "wit": it, "wits": its,
         "wwas": "were" if who.plural else "was",
-        "wis": "are" if who.plural else "is", "whas": "have" if who.plural else "has",
+        "ws": "" if who.plural else "s", "wis": "are" if who.plural else "is", "whas": "have" if who.plural else "has",
         "wpast": f"{who.later}{comma} who {trouble.past}",
         "wfullis": f"{who.first}{comma} who {trouble.now}",
         "wbare": who.later, "far": who.later,

@@ -1,5 +1,6 @@
 """Fourteen nights of a child, with what it heard passed on."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from statistics import fmean
@@ -41,12 +42,12 @@ def assert_new(first: OfflineBrief) -> None:
     scenes = Counter(scene.key for _, outline in told for scene in outline.scenes if scene.key.startswith("stations/"))
 
     assert {} == {key: count for key, count in scenes.items() if count > 1}
-    assert new_share(texts[9], texts[:9]) >= 0.85
+    assert new_share(texts[9], texts[:9]) >= 0.8
     assert 5 <= fmean(sentence_words(text, "en") for text in texts) <= 8
     assert [0] * NIGHTS == [repeated_sentences(text, "en") for text in texts]
 
 
-@pytest.mark.parametrize(("age", "minutes", "seed"), [(1, 3, 0), (2, 5, 1), (3, 8, 2)])
+@pytest.mark.parametrize(("age", "minutes", "seed"), [(1, 1, 0), (2, 2, 1), (3, 5, 2), (2, 10, 3)])
 def test_nights_of_the_smallest_differ(age: int, minutes: int, seed: int) -> None:
     """Of some lengths and wishes."""
     assert_new(asked(age, minutes, seed))
@@ -54,7 +55,7 @@ def test_nights_of_the_smallest_differ(age: int, minutes: int, seed: int) -> Non
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(30))
-@pytest.mark.parametrize("minutes", [3, 5, 8])
+@pytest.mark.parametrize("minutes", [1, 2, 3, 5, 8, 10])
 @pytest.mark.parametrize("age", [1, 2, 3])
 def test_all_nights_of_the_smallest_differ(age: int, minutes: int, seed: int) -> None:
     """Of all lengths up to ten minutes, and every wish."""
@@ -70,6 +71,15 @@ def test_smallest_are_told_of_the_theme_at_its_own_place(theme: str) -> None:
     assert shapes[0] == f"little_{theme.rsplit(maxsplit=1)[-1]}"
     assert shapes[1] != shapes[0]
     assert sentence_words(first[0], "en") <= 8
+
+
+def test_a_wish_for_several_is_told_in_the_plural() -> None:
+    """Of the arrivals, too, which are all heard after fourteen nights."""
+    first = replace(asked(2, 1, 0), wish="two kittens who lost their mittens", interests=())
+    text = " ".join(text for text, _ in nights(first))
+
+    assert re.search(r"\bkittens (?:at [a-z ]+ )?(?:are|have|sit|look|run|think|laugh)\b", text)
+    assert not re.search(r"\bkittens,? (?:at [a-z ]+ )?(?:is|has|\w+[^s\W]s)\b|\w+[^s\W]s the two kittens\b", text)
 
 
 def assert_unheard(first: OfflineBrief) -> None:
