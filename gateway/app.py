@@ -58,9 +58,10 @@ class GatewayApp(App):
         server.add_generic_rpc_handlers((self._proxy,))
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
-    async def admit(self, method: str, request: Message | bytes) -> None:
+    async def admit(self, method: str, request: Message | bytes | None) -> None:
         """Refuses what the caller may not do."""
-        note_ids(method, request)
+        if request is not None:
+            note_ids(method, request)
         await self._access.check(method, request)
 
     def answered(self, method: str, code: str, reason: str | None) -> None:

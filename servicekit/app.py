@@ -63,10 +63,10 @@ class App:
         del server
         return ()
 
-    async def admit(self, method: str, request: Message | bytes) -> None:
-        """Raises DomainError where the caller may not send this (a message, or bytes that are only passed on).
+    async def admit(self, method: str, request: Message | bytes | None) -> None:
+        """Raises DomainError where the caller may not send this: a message, or bytes that are only passed on.
 
-        Called for each request that is no stream, once the caller is known and the request valid.
+        Called once the caller is known and the request valid; for a stream with None, before it is read.
         """
 
     def answered(self, method: str, code: str, reason: str | None) -> None:

@@ -83,14 +83,13 @@ async def _admit_all(method: str, request: Any) -> None:
     del method, request
 
 
-async def _passed(requests: Any, context: Context) -> Any:
-    del context
-    return requests
-
-
-def _admitting(method: str, decode: Callable[[bytes], Any], admit: Admit) -> Callable[[Any, Context], Awaitable[Any]]:
+def _admitting(
+    method: str, decode: Callable[[bytes], Any], admit: Admit, *, streamed: bool
+) -> Callable[[Any, Context], Awaitable[Any]]:
     async def admitted(requests: Any, context: Context) -> Any:
-        del requests
+        if streamed:
+            await admit(method, None)
+            return requests
         try:
             async with asyncio.timeout(_MESSAGE_SECONDS):
                 raw = await context.read()
@@ -108,7 +107,7 @@ def _admitting(method: str, decode: Callable[[bytes], Any], admit: Admit) -> Cal
 def _wrapped(handler: Handler, method: str, runner: CallRunner, admit: Admit, *, known: bool) -> Handler:
     decode = _checked(handler.request_deserializer)
     encode = handler.response_serializer
-    admitted = _passed if handler.request_streaming else _admitting(method, decode, admit)
+    admitted = _admitting(method, decode, admit, streamed=handler.request_streaming)
 
     async def unary(request: Any, context: Context) -> Any:
         async def body() -> Any:

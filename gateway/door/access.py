@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from cachetools import LRUCache
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -41,6 +42,7 @@ _FOR_BOUND: Final[Mapping[str, MethodDescriptor]] = {
     if method.name not in {"EraseChild", "GetUsage"}
 }
 """What a caller that is bound to children may call; the fields of a request say whose it is."""
+_MOST_STORIES: Final = 10_000
 LIST_CHILDREN: Final = f"/{_PROFILE.full_name}/ListChildren"
 
 
@@ -49,9 +51,11 @@ class Access:
 
     def __init__(self, storage: StorageStub) -> None:
         self._storage = storage
+        # The child of a story never changes, and an id is of one owner.
+        self._children = LRUCache[tuple[str, str], str](_MOST_STORIES)
 
-    async def check(self, method: str, request: Message | bytes) -> None:
-        """Raises OPERATOR_ONLY, CHILDREN_ONLY, STORY_NOT_FOUND or CHILD_NOT_FOUND."""
+    async def check(self, method: str, request: Message | bytes | None) -> None:
+        """Raises OPERATOR_ONLY, CHILDREN_ONLY, STORY_NOT_FOUND or CHILD_NOT_FOUND; `request` is None for a stream."""
         caller = current().caller
         if method in _FOR_OPERATORS and not caller.operator:
             raise DomainError("OPERATOR_ONLY", "Only operators may do this.")
@@ -60,6 +64,8 @@ class Access:
         known = _FOR_BOUND.get(method)
         if known is None:
             raise DomainError("CHILDREN_ONLY", "A caller that is bound to children may not do this.")
+        if request is None:
+            return
         asked = _decoded(known, request)
         match asked:
             case gateway_pb2.CreateStoryRequest() | gateway_pb2.TellStoryRequest():
@@ -74,8 +80,10 @@ class Access:
                 await self._check_story(asked.story_id, caller.children)
 
     async def _check_story(self, story_id: str, children: frozenset[str]) -> None:
-        record = await read_story(self._storage, story_id)
-        if record.story.child_id not in children:
+        key = current().owner, story_id
+        if key not in self._children:
+            self._children[key] = (await read_story(self._storage, story_id)).story.child_id
+        if self._children[key] not in children:
             raise resource_not_found("story", story_id)
 
 

@@ -14,7 +14,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from support.house import House, house
 
+from gateway.door.access import Access
 from gateway.door.keys import KeyFile
+from servicekit.context import Caller, RequestContext, bound
+from servicekit.errors import DomainError
 from servicekit.status import from_rpc_error
 from standins.watcher import spec
 from tale.common.v1 import common_pb2, status_pb2
@@ -205,6 +208,31 @@ async def test_a_bound_caller_has_its_own_child(family: Family) -> None:
     assert ["Mirabella"] == [each.name for each in children.children]  # type: ignore[attr-defined]
     assert {"Mirabella", "Anastasius"} == {each.name for each in every.children}  # type: ignore[attr-defined]
     assert "CHILDREN_ONLY" == reason(caught.value)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_whose_a_story_is_costs_one_read(family: Family) -> None:
+    """The child of a story never changes: later calls of a bound caller cost storage what those of others do."""
+    method = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name["GetStory"]
+
+    async def reads() -> int:
+        found = await family.house.calls("OK")
+        return sum(count for name, count in found.items() if "StorageService" in name and "GetStory" in name)
+
+    await family.call(method, family.request(method), "bound")
+    before = await reads()
+    for _ in range(3):
+        await family.call(method, family.request(method), "bound")
+    assert 3 == await reads() - before
+
+
+@pytest.mark.parametrize("method", ["/tale.gateway.v1.GatewayService/EraseChild", "/tale.later.v1.Later/Upload"])
+async def test_a_stream_is_checked_before_it_is_read(method: str) -> None:
+    """Also one of a method that is not known here."""
+    unused: Any = None
+    caller = Caller("mia", children=frozenset())
+    with bound(RequestContext("r", caller)), pytest.raises(DomainError, match="CHILDREN_ONLY"):
+        await Access(unused).check(method, None)
 
 
 async def test_a_gateway_that_is_open_to_everyone_says_so(tmp_path: Path) -> None:
