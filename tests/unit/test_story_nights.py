@@ -109,3 +109,43 @@ def test_nights_of_older_children_differ(age: int, minutes: int, seed: int, them
 def test_all_nights_of_older_children_differ(age: int, minutes: int, seed: int) -> None:
     """Of all lengths up to ten minutes, with a theme and without."""
     assert_unheard(replace(asked(age, minutes, seed), theme=("", *THEMES)[seed % (len(THEMES) + 1)]))
+
+
+RUSSIAN = brief(language_code="ru", name="Мия", gender="female", wish="", moral="", theme="", interests=("кошки",))
+
+
+def assert_russian(age: int, minutes: int, seed: int, theme: str = "") -> list[float]:
+    """Returns the words of a sentence of each night, of which no scene comes twice."""
+    first = replace(RUSSIAN, age=age, length_minutes=minutes, seed=100 * seed, theme=theme)
+    assert_unheard(first)
+    return [sentence_words(text, "ru") for text, _ in nights(first)]
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes", "theme"), [(2, 5, ""), (3, 8, ""), (6, 10, "sea"), (8, 3, ""), (12, 10, "")]
+)
+def test_russian_nights_differ(age: int, minutes: int, theme: str) -> None:
+    """Of some ages and lengths; on average in sentences of the age."""
+    mean = fmean(assert_russian(age, minutes, age, theme))
+    least, most = {2: (4, 8), 3: (4, 8), 12: (13, 17)}.get(age, (7, 13))
+
+    assert least <= mean <= most
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("minutes", [1, 3, 5, 8, 10])
+@pytest.mark.parametrize("age", [2, 3, 4, 6, 8, 10, 12])
+def test_all_russian_nights_differ(age: int, minutes: int, seed: int) -> None:
+    """Of all lengths up to ten minutes."""
+    assert_russian(age, minutes, seed)
+
+
+@pytest.mark.parametrize("wish", ["вчера умерла моя собака Рекс", "в школе надо мной смеются", "я боюсь темноты"])
+@pytest.mark.parametrize("minutes", [3, 10])
+def test_russian_comfort_has_the_sentences_of_the_age(wish: str, minutes: int) -> None:
+    """At least 13 words for a child of twelve."""
+    story = replace(RUSSIAN, age=12, length_minutes=minutes, wish=wish, seed=5)
+    text = "".join(piece.text for piece in WRITER.write(story) if piece.kind == "text")
+
+    assert sentence_words(text, "ru") >= 13
