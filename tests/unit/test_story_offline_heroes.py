@@ -261,3 +261,15 @@ def test_language_is_only_asked_for_what_it_tells(changes: dict[str, object], mi
     assert "Mia slept." == "".join(
         piece.text for piece in writer.write(brief(language_code="xx")) if piece.kind == "text"
     )
+
+
+@pytest.mark.parametrize("kind", ["hero", "combined"])
+def test_a_hero_is_met_and_not_listed(kind: str) -> None:
+    """Look, strengths and character are told at three places of the beginning."""
+    for seed in range(6):
+        text = told(brief(kind=kind, hero=HERO, length_minutes=8, seed=seed))[1]
+        listed = re.findall(r"(?:silver boots|talking to animals)\.\s+(?:Robin was brave|Whoever knew)", text)
+
+        assert "red cape" in text
+        assert "brave and kind" in text
+        assert [] == listed
