@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _days(number: str) -> datetime:
-    if not 1 <= int(number) <= _MOST_DAYS:
-        raise ValueError("days out of range")
+    if not number.isdecimal() or not 1 <= int(number) <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_MOST_DAYS}")
     return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(number))
 
 

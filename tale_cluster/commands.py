@@ -104,7 +104,10 @@ async def _announce(layout: Layout) -> None:
         async with AsyncTaleClient(target) as client:
             status = await _settled_status(client)
     except TaleError as error:
-        _report(f"Could not read the status of the cluster: {printable(error.message)}")
+        if error.code.name == "UNAUTHENTICATED":
+            _report(typed("Each caller needs a key or token in TALE_TOKEN. Make a key: tale keys create NAME"))
+        else:
+            _report(f"Could not read the status of the cluster: {printable(error.message)}")
     else:
         for line in embedded(status.embedded_parts):
             _report(line)

@@ -23,10 +23,8 @@ A gRPC status describes the call alone. Its details are:
 What went wrong with a *story* is in its `problems`, each with `remedy` and `retryable`, and its
 stream still ends with `done`. A stream that ends without `done` is incomplete: continue with WatchStory from
 the offsets that you have (the client library does). gRPC's own refusals, such as a message that is too large, carry no
-ErrorInfo. Reasons marked *inside the cluster* occur only between services, *reserved* ones do not occur yet.
+ErrorInfo. Reasons marked *inside the cluster* occur only between services.
 """
-_RESERVED = frozenset({"TOKEN_MISSING", "TOKEN_INVALID"})
-"""Reasons that no server returns yet."""
 _INTERNAL = frozenset({"AUDIO_MISMATCH", "LEASE_LOST", "SEGMENT_NOT_FOUND"})
 """Reasons of RPCs between services, which no caller of the gateway receives."""
 _PROBLEMS = """\
@@ -61,5 +59,5 @@ def _table(rows: Iterable[tuple[str, bool, str]], prefix: str = "") -> Iterator[
     yield "| reason | retryable | remedy |"
     yield "|---|---|---|"
     for name, retryable, remedy in rows:
-        mark = " (reserved)" if name in _RESERVED else " (inside the cluster)" if name in _INTERNAL else ""
+        mark = " (inside the cluster)" if name in _INTERNAL else ""
         yield f'| <a id="{prefix}{name}"></a>{name}{mark} | {"yes" if retryable else "no"} | {remedy} |'
