@@ -397,6 +397,28 @@ def test_story_that_has_its_length_is_asked_for_its_ending(language_code: str) -
     assert 5 * 75 * 1.4 < max_tokens(long) < 1.2 * max_tokens(begun)
 
 
+@pytest.mark.parametrize(
+    ("language_code", "age", "one_call", "scenes"),
+    [
+        ("en", 2, "Events: one, told slowly", "Events: one in each scene, told slowly"),
+        ("ja", 11, "Events: 3, each because", "Events: one or two in each scene, each because"),
+        ("ru", 2, "События: одно, не спеша", "События: одно в каждой сцене, не спеша"),
+        ("ru", 11, "События: 3, каждое", "События: одно или два в каждой сцене, каждое"),
+    ],
+)
+def test_events_of_a_scene_are_not_those_of_a_whole_story(
+    language_code: str, age: int, one_call: str, scenes: str
+) -> None:
+    """Each scene has its own, and the choice of a story of scenes comes once in all of them."""
+    child = Listener(name="Mia", age=age)
+    short = replace(_assignment(language_code=language_code), length_minutes=5, child=child)
+    one, many = (PromptBuilder().messages(each)[1].content for each in (short, replace(short, length_minutes=10)))
+
+    assert one_call in one
+    assert scenes in many
+    assert (age > 8) == ("in the whole story" in many or "за всю сказку" in many)
+
+
 @pytest.mark.parametrize(("language_code", "tokens_a_word"), [("en", 1.4), ("ru", 3.0), ("de", 3.0)])
 @pytest.mark.parametrize("minutes", [1, 5, 30])
 def test_tokens_follow_from_the_length(language_code: str, tokens_a_word: float, minutes: int) -> None:
