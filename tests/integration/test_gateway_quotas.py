@@ -27,10 +27,14 @@ async def refusal(call: Any) -> DomainError | None:
 
 
 async def test_parallel_stories_at_the_edge_of_a_quota(tmp_path: Path) -> None:
-    """Exactly five of 24 are created, each request id counts once, and the others learn when to come back."""
-    async with house(tmp_path, words_per_second=1, stories_at_once=5) as home:
+    """Exactly five of 24 are created through two gateways; the others learn when to come back."""
+    async with (
+        house(tmp_path, words_per_second=1, stories_at_once=5) as home,
+        home.another_gateway(stories_at_once=5) as other,
+    ):
         request = gateway_pb2.CreateStoryRequest(spec=spec(1, narrate=False))
-        made = await asyncio.gather(*(refusal(home.stub.CreateStory(request)) for _ in range(24)))
+        stubs = [home.stub, other.stub] * 12
+        made = await asyncio.gather(*(refusal(stub.CreateStory(request)) for stub in stubs))
         refused = [each for each in made if each is not None]
         assert 24 - 5 == len(refused)
         assert {("CALLER_QUOTA_EXCEEDED", "stories_at_once", "5")} == {
