@@ -393,6 +393,7 @@ def test_sequel_about_a_hero_remembers_the_adventure(previous: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_800)
 @settings(max_examples=1_500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(briefs)
 def test_thousands_of_briefs(asked: OfflineBrief) -> None:
