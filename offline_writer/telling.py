@@ -110,7 +110,7 @@ class Teller(ABC, Generic[CastT]):
                 begun = section.key if part == "begin" else begun
                 yield self._block(
                     cast, realiser, section, key=part, homeward=part == "homeward",
-                    spare=part in {"departure", "choice"},
+                    spare=part in {"departure", "choice", "homeward"},
                     shorten=int(section.fields.get("shorten", _SHORTEN.get(part, 2))),
                 )  # fmt: skip
             else:
