@@ -12,6 +12,7 @@ from offline_writer.bands import Band, band_of
 from offline_writer.brief import Kind, OfflineBrief, clean, closed
 from offline_writer.picking import Picker
 from offline_writer.stock import Realiser, Section, by_key
+from offline_writer.suitable import Vocabulary
 from offline_writer.topics import TopicReader, for_children, hard_topic
 
 Stock = Mapping[str, tuple[Section, ...]]
@@ -126,9 +127,10 @@ _THEMED_MINUTES = 8
 class CastBuilder(ABC, Generic[CastT]):
     """Builds the casts of one language from one stock."""
 
-    def __init__(self, stock: Stock, topics: TopicReader) -> None:
+    def __init__(self, stock: Stock, topics: TopicReader, vocabulary: Vocabulary) -> None:
         self._stock = stock
         self._topics = topics
+        self._vocabulary = vocabulary
         self._phrases = {section.key: section.lines() for section in stock["phrases"]}
         # Plainer words for the youngest.
         simpler = (line.text.partition("=") for line in self._phrases.get("simple", ()))
@@ -145,11 +147,12 @@ class CastBuilder(ABC, Generic[CastT]):
     def _made(self, brief: OfflineBrief, told: str) -> CastT:
         of_character = self._of_character(brief)
         hard = hard_topic(brief, self._topics, of_character=of_character)
-        careful = for_children(brief, self._topics, of_character=of_character)
+        careful = for_children(brief, self._topics, self._vocabulary, of_character=of_character)
         if hard:
             careful = replace(careful, kind="child", hero=None)
         cast = self._cast(careful, hard=hard, told=told)
         refused = brief.wish != careful.wish and (not hard or self._topics.unsafe(brief.wish))
+        refused = refused or not all(map(self._vocabulary.suits, brief.interests))
         sorrow = self._sorrow(f"{brief.wish}. {brief.audience_note}", brief) if hard else {}
         return replace(
             cast, understood=cast.understood and not refused, wished=bool(careful.wish.strip()),
@@ -207,11 +210,10 @@ class CastBuilder(ABC, Generic[CastT]):
         *,
         room: int,
         known_before: Callable[[str], bool] = lambda _: False,
-        quotable: Callable[[str], bool] = lambda _: True,
     ) -> tuple[Section, str]:
         """Returns a scene, and a moral in free text, closed as a sentence of `room` characters ("" for a known moral).
 
-        One that is not `quotable` is replaced. A scene whose gift was `known_before` is avoided if possible.
+        A scene whose gift was `known_before` is avoided if possible.
         """
         others = [section for section in self._stock["morals"] if section.key.startswith("other")]
         scenes = [section for section in self._stock["morals"] if section not in others]
@@ -221,7 +223,7 @@ class CastBuilder(ABC, Generic[CastT]):
             for scene in scenes
             if text in {scene.key.partition(".")[0], *scene.listed("names")}
         }
-        if kinds or not text or not quotable(text):
+        if kinds or not text:
             fitting = [scene for scene in scenes if not kinds or scene.key.partition(".")[0] in kinds]
             fresh = [scene for scene in fitting if not known_before(scene.fields["boon"])]
             return picker.one(fresh or fitting, gift), ""

@@ -152,7 +152,9 @@ class Teller(ABC, Generic[CastT]):
         back = by_key(self._stock["links"])["back"]
         yield "back", Block(key="back", paragraphs=realiser.paragraphs(back.body()), requires=journey.first_abroad())
         for part, body, at in (("device", "", 0), ("payoff", "payoff", 2)):
-            if at < len(scenes):
+            # A scene too long for the story comes before the told ones only where nothing is pinned.
+            pinned = cast.picker.pinned
+            if at < len(scenes) and (not pinned or cast.picker.key(device) in pinned):
                 yield part, Block(
                     key=part, requires=scenes[at].key, scene="" if body else cast.picker.key(device),
                     paragraphs=() if again else realiser.paragraphs(device.body(body)),

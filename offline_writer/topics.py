@@ -10,6 +10,7 @@ from typing import Final
 
 from offline_writer.brief import OfflineBrief, Parent, Protagonist
 from offline_writer.stock import Section
+from offline_writer.suitable import Vocabulary
 
 UNSAFE: Final = frozenset({"violence", "weapons", "danger", "bodily", "adult"})
 """Topics of which nothing reaches a story."""
@@ -170,35 +171,42 @@ def hard_topic(brief: OfflineBrief, reader: TopicReader, *, of_character: bool) 
     return next((topic for topic in HARD if topic in found), "")
 
 
-def for_children(brief: OfflineBrief, reader: TopicReader, *, of_character: bool) -> OfflineBrief:
-    """Returns the brief without what is not for children, what the story comforts, and what is to be avoided."""
+def for_children(
+    brief: OfflineBrief, reader: TopicReader, vocabulary: Vocabulary, *, of_character: bool
+) -> OfflineBrief:
+    """Returns the brief without what is not known to suit, what the story comforts, and what is to be avoided.
 
-    def fit(text: str, *, misspelled: bool = True) -> str:
-        refused = UNSAFE.union(HARD) & reader.topics(text, misspelled=misspelled)
-        return "" if refused or reader.mentions(text, brief.avoid) else text
+    Names and the title of an earlier story have words of their own: of those only what is no topic is told.
+    """
+
+    def named(text: str, *, misspelled: bool = False) -> str:
+        return "" if reader.topics(text, misspelled=misspelled) or reader.mentions(text, brief.avoid) else text
+
+    def fit(text: str) -> str:
+        return named(text, misspelled=True) if vocabulary.suits(text, name=brief.name) else ""
 
     def all_fit(texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(filter(None, map(fit, texts)))
 
     hero, sequel = brief.hero, brief.sequel
-    wish = brief.wish
+    told = " ".join((brief.wish, *brief.interests, brief.audience_note))
     if (
         hard_topic(replace(brief, audience_note=""), reader, of_character=of_character)
-        or reader.unsafe(wish)
-        or reader.mentions(wish, brief.avoid)
+        or reader.unsafe(told)
+        or reader.mentions(brief.wish, brief.avoid)
+        or not vocabulary.suits(brief.wish, name=f"{brief.name} {hero.name if hero else ''}")
     ):
-        wish = ""
+        brief = replace(brief, wish="")
     return replace(
         brief,
-        name=fit(brief.name, misspelled=False),
+        name=named(brief.name),
         interests=all_fit(brief.interests),
-        wish=wish,
         moral=fit(brief.moral),
         theme=fit(brief.theme),
         hero=hero and Protagonist(
-            name=fit(hero.name, misspelled=False), gender=hero.gender, appearance=fit(hero.appearance),
+            name=named(hero.name), gender=hero.gender, appearance=fit(hero.appearance),
             personality_traits=all_fit(hero.personality_traits), strengths=all_fit(hero.strengths),
             interests=all_fit(hero.interests),
         ),
-        sequel=sequel and Parent(title=fit(sequel.title), text=sequel.text),
+        sequel=sequel and Parent(title=named(sequel.title, misspelled=True), text=sequel.text),
     )  # fmt: skip

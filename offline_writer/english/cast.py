@@ -13,9 +13,11 @@ from offline_writer.cast import PLOTS, Cast, CastBuilder, Helping, Interest, Sto
 from offline_writer.english.grammar import (
     Lexicon,
     Person,
+    all_lemmas,
     article,
     as_said_by_its_owner,
     in_person,
+    is_verb,
     joined,
     lemma,
     number,
@@ -36,6 +38,7 @@ from offline_writer.english.people import (
 from offline_writer.english.wish import Trouble, Wish, WishReader
 from offline_writer.picking import Picker
 from offline_writer.stock import Line, Realiser, Section, by_key, capitalised, suits
+from offline_writer.suitable import Vocabulary
 from offline_writer.topics import TopicReader
 
 
@@ -79,7 +82,9 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
 
     def __init__(self, stock: Stock, lexicon: Lexicon) -> None:
         super().__init__(
-            stock, TopicReader(stock["topics"], lemmas=_lemmas, known=lambda word: simplemma.is_known(word, "en"))
+            stock,
+            TopicReader(stock["topics"], lemmas=_lemmas, known=lambda word: simplemma.is_known(word, "en")),
+            Vocabulary(stock["suitable"], lemmas=all_lemmas, is_name=lexicon.is_name, is_verb=is_verb),
         )
         self._lexicon = lexicon
         self._wishes = WishReader(lexicon)
@@ -93,9 +98,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         memory = Memory.of(brief.sequel, room, allowed=self._topics.harmless)
         band = band_of(brief.age)
         wish, understood = self._wish(brief, people, memory, rng, room, hard=bool(hard))
-        lesson, moral_quoted = self._moral(
-            brief, picker, room=room.phrase, known_before=memory.has, quotable=self._is_known
-        )
+        lesson, moral_quoted = self._moral(brief, picker, room=room.phrase, known_before=memory.has)
         realm, theme_quoted = self._realm(brief, memory, picker, room)
         shape = self._shape(brief, picker, plot=PLOTS[type(wish)], hard=hard, realm=realm.key)
         companion = self._companion(realm, picker, memory, avoiding=f"{people.lead} {brief.wish} {told}".casefold())
@@ -165,11 +168,6 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
                 return {"who": read[0].later, "whofirst": first, "Whofirst": capitalised(first)}
         return {}
 
-    def _is_known(self, text: str) -> bool:
-        """Returns whether the text has no unknown word, so that it can be quoted."""
-        words = re.findall(r"[\w\u2019'-]+", text.casefold())
-        return all(self._lexicon.knows(word) for word in words)
-
     def _wish(
         self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room, *, hard: bool
     ) -> tuple[Wish, bool]:
@@ -199,14 +197,13 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         realms = self._stock["themes"]
         text = clean(brief.theme, limit=80)
         named = _named(realms, text)
-        if not text or (named is None and not self._is_known(text)):
+        if not text:
             fresh = [realm for realm in realms if not memory.has(realm.fields["place"])]
             return picker.one(fresh or realms, _place), ""
         if text.casefold() in {realm.key for realm in realms}:
             return next(realm for realm in realms if realm.key == text.casefold()), ""
         indoors = tuple(realm for realm in realms if realm.key not in {"school", "pirates"})
-        quoted = closed(brief.theme, limit=room.phrase) if self._is_known(text) else ""
-        return named or picker.one(indoors, _place), quoted
+        return named or picker.one(indoors, _place), closed(brief.theme, limit=room.phrase)
 
     def _companion(self, realm: Section, picker: Picker, memory: Memory, *, avoiding: str) -> Section:
         known = by_key(self._stock["companions"])

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
-from itertools import pairwise, takewhile
 from typing import Literal
 
 import simplemma
@@ -15,15 +13,6 @@ from offline_writer.stock import Section, by_key, capitalised
 
 _REMEMBERED = 32_768
 """Words whose forms are remembered."""
-_SHORTEST = 4
-"""Letters of a word that may be misspelled."""
-_ALIKE = 0.8
-"""How alike a misspelled word is to the one that was meant."""
-
-_BESIDE = frozenset({"with", "for", "to", "like", "by", "than", "because"})
-"""Words behind which another one is named than that to which something is done."""
-_BEFORE = frozenset({"a", "an", "the", "my", "our", "his", "her", "its", "their", "two", "three", "first", "of"})
-"""Words behind which a noun stands, though it can be a verb: a train driver."""
 
 
 @lru_cache(_REMEMBERED)
@@ -69,16 +58,7 @@ class Lexicon:
         self.function, self.mishaps, self.states, self.statives, self.stops, self.loose, self.where = (
             words.pop(name) for name in ("function", "mishaps", "states", "statives", "stops", "loose", "where")
         )
-        self._rough, self._kind, self._rash, self._kindly, body, people, lifeless = (
-            words.pop(name) for name in ("rough", "kind", "rash", "kindly", "body", "people", "lifeless")
-        )
-        # What a child does only with what is listed: it eats food, and jumps into puddles.
-        only = (("mouth", "edible"), ("leap", "upward"), ("fling", "flung"), ("break", "breakable"))
-        self._only = [(words.pop(deeds), words.pop(nouns)) for deeds, nouns in only]
         self.animate |= self.persons
-        self.things |= self._only[0][1]
-        self._hurt = ((self.animate | self.kin) - lifeless) | people | body
-        self._alive = self._hurt - body
         self.categories = words
         topical = {word for entries in words.values() for word in entries}
         singular = self.animate | self.things | self.kin | self.definite
@@ -86,8 +66,6 @@ class Lexicon:
             word: lemma(word) for word in topical if lemma(word) in singular - {word} and not word.endswith("ing")
         }
         self._nouns = singular | self.masses | set(self.plurals) | topical
-        # What they do, a child need not be able to do.
-        self.characters = self.animate - self.persons - self.kin
         phrases = (
             self._nouns
             | self.adjectives
@@ -128,50 +106,6 @@ class Lexicon:
         """Returns the base form of what happens to one, and is not done; "" for another word."""
         return next((base for base in (*_readings(word).get("VERB", ()), word) if base in self.mishaps), "")
 
-    def knows(self, word: str) -> bool:
-        """Returns whether the word is listed: no other is told, whatever the library has of it."""
-        bare = word.replace("\u2019", "'").removesuffix("'s").strip("'")
-        forms = {bare, lemma(bare), bare.removesuffix("ly"), *(bare.split("-") if "-" in bare else ())}
-        return not self._known.isdisjoint(forms) or bool(self.verb(bare) or self.mishap(bare)) or bare.isdigit()
-
-    def suits(self, words: Sequence[str], *, human: bool) -> bool:
-        """Returns whether nothing in small letters hurts anyone, and no `human` does what is dangerous for a child."""
-        text = " ".join(words)
-        words = next((text.replace(kindly, "") for kindly in self._kindly if kindly in text), text).split()
-        nouns = [self.singular(word) for word in words]
-        before = _BEFORE | self.adjectives
-        for at, word in enumerate(words):
-            noun = word in self.adjectives or (at and word in self._nouns and not before.isdisjoint(words[at - 1 : at]))
-            deed = "" if noun else self.verb(word) or self.mishap(word)
-            done = list(takewhile(lambda noun: noun not in _BESIDE, nouns[at + 1 :]))
-            directly = list(takewhile(lambda noun: noun not in self.where, done))
-            # What is done to one that lives is kind, or it is not told.
-            unkind = deed and deed not in self._kind and not self._alive.isdisjoint(directly)
-            if unkind or (deed in self._rough and not self._hurt.isdisjoint(done)):
-                return False
-            if human and deed and deed not in self._kind and any(noun.endswith("'s") for noun in done):
-                return False
-            named = {noun for noun in done if noun in self._nouns}
-            if human and any(deed in these and named - allowed for these, allowed in self._only):
-                return False
-        pairs = set(map(" ".join, pairwise(nouns)))
-        # Of a fire engine or a football match is no fire and no match.
-        compound = {word for pair in pairs & self._nouns - self._rash for word in pair.split()}
-        return not human or self._rash.isdisjoint(pairs | (set(nouns) - compound) | set(map(self.verb, words)))
-
-    def meant(self, word: str) -> str:
-        """Returns the listed word that a misspelled one stands for, or the word itself."""
-        if (
-            len(word) < _SHORTEST
-            or not word.isalpha()
-            or word != word.casefold()
-            or _readings(word)
-            or self.knows(word)
-        ):
-            return word
-        near = (one for one in self._known | self.verbs if one[0] == word[0] and abs(len(one) - len(word)) <= 1)
-        return next(iter(get_close_matches(word, sorted(near), 1, _ALIKE)), word)
-
     def is_noun(self, words: list[str], *, listed: bool = False) -> bool:
         """Returns whether the words end in a noun of the stock, or with `listed` are one."""
         return any(" ".join(words[at:]) in self._nouns for at in range(1 if listed else len(words)))
@@ -204,7 +138,7 @@ class Lexicon:
         """Returns whether the word can stand before a noun: an adjective, a participle, a possessive."""
         listed = self.is_adjective(word) or word in {"very", "little"}
         participle = word.endswith(("ing", "ed")) and bool(self.verb(word))
-        return listed or participle or (word.endswith("\u2019s") and self.knows(word))
+        return listed or participle or word.endswith("\u2019s")
 
     def is_adjective(self, phrase: str) -> bool:
         """Returns whether the phrase can stand after "was"."""
@@ -244,9 +178,22 @@ class Lexicon:
         return ("female" if len(noun) % 2 else "male") if person else ""
 
 
+def is_verb(word: str) -> bool:
+    """Returns whether a word in small letters can be a verb."""
+    return "VERB" in _readings(word)
+
+
 def lemma(word: str) -> str:
     """Returns the dictionary form of a word in small letters."""
     return simplemma.lemmatize(word, "en").casefold() if word else ""
+
+
+def all_lemmas(word: str) -> frozenset[str]:
+    """Returns every dictionary form that a word in small letters can have, its owner's for "dragon's"."""
+    if word.endswith("n't"):
+        return frozenset((word,))
+    bare = word.removesuffix("'s")
+    return frozenset((bare, lemma(bare), *(form for forms in _readings(bare).values() for form in forms)))
 
 
 Person = Literal["me", "you", "her", "him", "them"]

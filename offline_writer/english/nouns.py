@@ -150,9 +150,7 @@ def interest(text: str, lexicon: Lexicon, person: Person) -> Interest | None:
     if brand := lexicon.brands.get(phrase.casefold()):
         return Interest(brand, lexicon.category(phrase))
     words = phrase.casefold().replace("&", "and").split()
-    if not 0 < len(words) <= _LONGEST or not all(lexicon.knows(word.strip(",")) for word in words):
-        return None
-    if not lexicon.suits(words, human=True):
+    if not 0 < len(words) <= _LONGEST:
         return None
     phrase = " ".join(words)
     category = lexicon.category(phrase)

@@ -246,7 +246,7 @@ _ABLE = re.compile(
 
 def _known_for(text: str, lexicon: Lexicon, person: Person) -> str:
     words = _ABLE.sub("", text).casefold().split()
-    if not 0 < len(words) <= 6 or not all(lexicon.knows(word) for word in words):
+    if not 0 < len(words) <= 6:
         return ""
     phrase = " ".join(words)
     verb = lexicon.verb(words[0])

@@ -12,8 +12,6 @@ _WHO = frozenset({"who", "that", "which"})
 _ASKS = frozenset({"how", "what", "where", "why"})
 _LONGEST = 12
 """Words of a deed."""
-_READ = 2_000
-"""Characters of a wish that are read, told or not."""
 _TITLE = 2
 """Spaces of a text that is written as a title."""
 
@@ -47,29 +45,15 @@ class WishReader:
         is the number of characters that a wish may take up.
         """
         words = self._words(text, names)
-        if not words or words[0].casefold() == "no" or not self._known(text, names):
+        if not words or words[0].casefold() == "no":
             return None
-        wish = self._read(words, names, person, default, room)
-        human = not isinstance(wish, Helping) or wish.who.head not in self._lexicon.characters
-        said = re.findall(r"[\w'-]+", clean(text, limit=_READ).casefold().replace("\u2019", "'"))
-        return wish if self._lexicon.suits(said, human=human) else None
-
-    def _known(self, text: str, names: tuple[str, ...]) -> bool:
-        """Returns whether each word is listed, a name, or meant for a listed one: also those that are not told."""
-        own = {part.casefold() for name in names for part in name.split()}
-        words = re.findall(r"[\w\u2019'-]+", clean(text, limit=_READ))
-        return all(
-            self._lexicon.knows(self._lexicon.meant(word).casefold())
-            or word.casefold() in own
-            or self._lexicon.is_name(word)
-            for word in words
-        )
+        return self._read(words, names, person, default, room)
 
     def _read(self, words: list[str], names: tuple[str, ...], person: Person, default: str, room: int) -> Wish | None:
         question = self._lexicon.forms["question"].match(" ".join(words))
         if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
             return asked if len(asked.deed) <= room else None
-        if words[0].casefold() in _ASKS and len(words) > 1 and all(map(self._lexicon.knows, map(str.casefold, words))):
+        if words[0].casefold() in _ASKS and len(words) > 1:
             return Quest(" ".join(["find out", *map(self._lexicon.shown, words)]), None)
         if not _WHO.isdisjoint(map(str.casefold, words)) and (helping := self._helping(words, person, default, room)):
             return helping
@@ -93,13 +77,11 @@ class WishReader:
         wish = re.sub(rf"^(?:(?:{anyone}),? and )+(?=\w)", "", wish, flags=re.IGNORECASE)
         wish = re.sub(rf"(?<=\w),? and (?:{anyone})$|,? please$", "", wish, flags=re.IGNORECASE)
         wish = re.sub(r"\b(who|that|which)\u2019s\b", r"\1 is", wish, flags=re.IGNORECASE)
-        return [self._lexicon.meant(word) for word in wish.replace(",", " , ").split()]
+        return wish.replace(",", " , ").split()
 
     def _asked(self, what: str, auxiliary: str, rest: str, person: Person) -> Quest[Subject] | None:
         """To "where does the sun sleep" the answer is looked for: "find out where the sun sleeps"."""
         words = rest.split()
-        if not all(self._lexicon.knows(word.casefold()) for word in words):
-            return None
         tag = {"do": "VB", "does": "VBZ", "did": "VBD"}.get(auxiliary, "")
         for at in range(1, len(words) + (not tag)):
             read = noun_phrase(words[:at], self._lexicon, person)
@@ -228,17 +210,14 @@ class WishReader:
         return _wants(f"learn to {deed}" if kind == "learns" else deed, who)
 
     def _told(self, words: list[str], room: int) -> list[str]:
-        """Returns the words up to the first that is unknown or begins another sentence, without loose ends."""
+        """Returns the words up to the first that begins another sentence, without loose ends."""
         told: list[str] = []
         for word in words[:_LONGEST]:
             lowered = word.casefold()
-            named = self._lexicon.is_name(word)
             asks = lowered in _ASKS and not told
             if (
-                (lowered in self._lexicon.stops and not asks and (told or lowered != "after"))
-                or not (self._lexicon.knows(lowered) or named)
-                or self._lexicon.is_finite(lowered, told)
-            ):
+                lowered in self._lexicon.stops and not asks and (told or lowered != "after")
+            ) or self._lexicon.is_finite(lowered, told):
                 break
             told.append(self._lexicon.shown(word))
         while told and (told[-1] in self._lexicon.loose or len(" ".join(told)) > room):

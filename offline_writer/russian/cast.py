@@ -21,11 +21,11 @@ from offline_writer.russian.grammar import (
     with_,
 )
 from offline_writer.russian.interests import InterestReader, named
-from offline_writer.russian.names import Child, as_companion, child, described, hero, plausible
+from offline_writer.russian.names import Child, as_companion, child, described, hero
 from offline_writer.russian.nouns import NounReader
-from offline_writer.russian.suitable import Vocabulary
 from offline_writer.russian.wish import Trouble, TroubleKind, Wish, WishReader
 from offline_writer.stock import Section, by_key, capitalised
+from offline_writer.suitable import Vocabulary
 from offline_writer.topics import TopicReader
 
 _CASED = ("gate", "keeper", "small")
@@ -58,11 +58,12 @@ class RussianCastBuilder(CastBuilder[Cast]):
             lemmas=morphology.lemmas,
             known=morphology.knows,
         )
-        super().__init__(stock, topics)
+        super().__init__(
+            stock, topics, Vocabulary(stock["suitable"], lemmas=morphology.lemmas, is_name=morphology.is_name)
+        )
         self._morphology = morphology
         self._agreement = Agreement(stock["grammar"])
         nouns = NounReader(morphology, stock["grammar"])
-        self._vocabulary = Vocabulary(morphology, stock["suitable"], stock["lexicon"])
         self._wishes = WishReader(morphology, nouns, stock["grammar"])
         self._interests = InterestReader(morphology, nouns, stock["lexicon"])
 
@@ -73,7 +74,6 @@ class RussianCastBuilder(CastBuilder[Cast]):
     def _cast(self, brief: OfflineBrief, *, hard: str, told: str) -> Cast:
         picker = self._picker(brief)
         rng = random_for(brief, "cast")
-        brief, garbled = self._meant(brief)
         room = _TIGHT if brief.length_minutes <= 1 else _Room()
         # The story that comforts is about the child.
         brief = replace(brief, kind="child") if hard else brief
@@ -148,20 +148,8 @@ class RussianCastBuilder(CastBuilder[Cast]):
         return Cast(
             kind=brief.kind, band=band, wish=wish, moral=moral, realm=realm, companion=companion,
             interests=found, slots=slots, picker=picker, shape=shape,
-            understood=not garbled and (read is not None or not clean(brief.wish, limit=240)),
+            understood=read is not None or not clean(brief.wish, limit=240),
         )  # fmt: skip
-
-    def _meant(self, brief: OfflineBrief) -> tuple[OfflineBrief, bool]:
-        """Returns the brief without what says nothing or is not known to be suitable, and whether there was some."""
-        note = brief.audience_note
-        split = not self._topics.unsafe(note) and self._topics.unsafe(" ".join((brief.wish, *brief.interests, note)))
-        meant = replace(
-            brief,
-            wish=brief.wish if self._vocabulary.suits(brief.wish, name=brief.name) and not split else "",
-            interests=() if split else tuple(filter(self._vocabulary.suits, brief.interests)),
-            name=brief.name if plausible(brief.name, self._morphology) else "",
-        )
-        return meant, meant != brief
 
     def _cased(self, prefix: str, forms: Forms, gender: Gender, suffix: str) -> dict[str, str]:
         prepositions = {

@@ -99,6 +99,11 @@ class Morphology:
         """Whether the word is only known by its ending."""
         return self.knows(text) and not self._loaded().word_is_known(text)
 
+    def is_name(self, text: str) -> bool:
+        """Whether it is written as a name, and is one or no other word."""
+        known = self.word(text)
+        return text[:1].isupper() and (known is None or "Name" in known or "Geox" in known or self.is_pet_name(text))
+
     def _readings(self, text: str) -> Any:
         # pymorphy3 raises ValueError for letters without a name in Unicode, such as Tangut.
         return self._loaded().parse(text) if _CYRILLIC.search(text) else []

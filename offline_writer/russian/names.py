@@ -1,6 +1,5 @@
 """The child and the hero by name: declined, or as a noun that replaces a name without cases."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,15 +14,6 @@ _NOUNS: Mapping[str, Forms] = {
     "child": listed("ребёнок, ребёнка, ребёнку, ребёнка, ребёнком, ребёнке"),
 }
 _OLD_ENOUGH = 8
-_ROWS = ("йцукенгшщзхъ", "фывапролджэ", "ячсмитьбю", "qwertyuiop", "asdfghjkl", "zxcvbnm")
-_STRUCK = frozenset(
-    row[at : at + 4] for rows in _ROWS for row in (rows, rows[::-1]) for at in range(len(row) - 3)
-) - {"смит"}  # fmt: skip
-"""Keys in a row, as a hand strikes them that writes nothing."""
-_VOWELS = "аеёиоуыэюяaeiouy"
-_UNSAID = re.compile(
-    rf"(.)\1\1|[{_VOWELS}]{{4}}|[^{_VOWELS}\W\d_]{{5}}|^[^{_VOWELS}\W\d_]{{4,}}$|^[ьъ]|^ы[бвгджзклмпрст]{{2}}|[ьъ][ьъ]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +31,6 @@ class Child:
     """With the noun before the name."""
     first: str
     """At the first mention."""
-
-
-def plausible(text: str, morphology: Morphology) -> bool:
-    """Returns whether each word is known, or may be a name or a brand; not where keys were struck at random."""
-    words = re.findall(r"[^\W\d_]+", text)
-    unknown = [word.casefold() for word in words if not word.isupper() and not morphology.knows(word.casefold())]
-    return not any(_UNSAID.search(word) or any(keys in word for keys in _STRUCK) for word in unknown)
 
 
 def declined(name: str, gender: str, morphology: Morphology) -> Forms | None:

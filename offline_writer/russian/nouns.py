@@ -36,13 +36,6 @@ class NounReader:
         kinds: tuple[tuple[str, Gender], ...] = (("characters", "m"), ("heroines", "f"), ("groups", "pl"))
         self._characters = [(listed(line.text), one) for key, one in kinds for line in sections[key].lines()]
 
-    def knows(self, text: str) -> bool:
-        """Returns whether every word is one of the dictionary, or a name."""
-        words = re.findall(r"[^\W\d_]+", text)
-        return bool(words) and all(
-            word[:1].isupper() or self._morphology.knows(word.casefold().removeprefix("супер")) for word in words
-        )
-
     def lowered(self, text: str) -> str:
         """Returns the text without a capital that a form or a phone put there; names of one's own keep theirs."""
         first, _, rest = text.strip().partition(" ")

@@ -71,11 +71,11 @@ class WishReader:
         self._verbs = {noun: verb for verb, _, nouns_ in rows for noun in nouns_.split(", ")}
 
     def read(self, text: str, *, name: str, room: int = 110) -> Wish | None:
-        """Returns a wish of at most `room` characters whose every word the dictionary has; else None."""
+        """Returns a wish of at most `room` characters, or None."""
         wish = clean(text, limit=240)
         lead = _LEAD.match(wish)
         rest = _DROPPED.sub("", wish[lead.end() :] if lead else wish).strip()
-        if not rest or len(rest) > room or not self._nouns.knows(rest):
+        if not rest or len(rest) > room:
             return None
         about = (lead["about"] or "").casefold() if lead else ""
         read: Wish | None = None if about else self._quest(rest)

@@ -72,7 +72,8 @@ def test_strength_can_stand_after_known_for(given: str, known_for: str) -> None:
 
 def test_strength_with_unknown_words_is_left_out() -> None:
     """It is not quoted either."""
-    assert not portrait(strengths=("zoggle", "GO GO ZOGGLE!!")).strengths
+    hero = Protagonist(name="Robin", strengths=("zoggle", "GO GO ZOGGLE!!"))
+    assert "zoggle" not in told(brief(kind="hero", hero=hero))[1].casefold()
 
 
 def test_traits_are_adjectives() -> None:

@@ -263,29 +263,35 @@ def test_plots_have_at_least_five_shapes() -> None:
     assert len({outline.plot_shape for outline in heard}) >= 5
 
 
-FURTHER = (
-    (Path(__file__).parents[2] / "benchmarks" / "stories" / "unsafe_more_en.txt")
-    .read_text(encoding="utf-8")
-    .splitlines()
+STORIES = Path(__file__).parents[2] / "benchmarks" / "stories"
+FURTHER, HARMLESS = (
+    [
+        (language, line.partition("\t")[0])
+        for language in ("en", "ru")
+        for line in (STORIES / name.format(language)).read_text(encoding="utf-8").splitlines()
+    ]
+    for name in ("unsafe_more_{}.txt", "wishes_more_{}.tsv")
 )
+"""Written without a look at the lists."""
 
 
-def granted(wish: str) -> bool:
+def granted(wish: str, language: str = "en") -> bool:
     """Returns whether the wish becomes a story of its own that is no comfort."""
-    plan = WRITER.plan(brief(wish=wish, interests=(), moral="", theme=""))
-    return plan.understood and not plan.outline.plot_shape.startswith("comfort")
+    plan = WRITER.plan(brief(wish=wish, interests=(), moral="", theme="", language_code=language))
+    return plan.understood and plan.outline.plot_shape.removeprefix("comfort_") not in HARD
 
 
-@pytest.mark.parametrize("wish", FURTHER[::10])
-def test_no_further_unsafe_wish_is_granted(wish: str) -> None:
-    """A tenth of those that were written without a look at the lists."""
-    assert not granted(wish)
+@pytest.mark.parametrize("some", [slice(None, None, 20), pytest.param(slice(None), marks=pytest.mark.long)])
+def test_no_further_unsafe_wish_is_granted(some: slice) -> None:
+    """A sample of them, or all."""
+    assert [] == [wish for language, wish in FURTHER[some] if granted(wish, language)]
 
 
-@pytest.mark.long
-def test_none_of_the_further_unsafe_wishes_is_granted() -> None:
-    """All of them."""
-    assert [] == [wish for wish in FURTHER if granted(wish)]
+@pytest.mark.parametrize("some", [slice(None, None, 20), pytest.param(slice(None), marks=pytest.mark.long)])
+def test_further_harmless_wishes_are_granted(some: slice) -> None:
+    """Four fifths of them at least."""
+    told = [granted(wish, language) for language, wish in HARMLESS[some]]
+    assert sum(told) >= 0.8 * len(told)
 
 
 @pytest.mark.parametrize(
