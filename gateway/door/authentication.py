@@ -79,11 +79,14 @@ class KeySet:
     async def _read(self) -> None:
         try:
             found = jwt.PyJWKSet.from_dict(dict(await self._fetch(self._url)))
-            self._keys = {str(key.key_id): key for key in found.keys if key.key_id}
+            keys = {str(key.key_id): key for key in found.keys if key.key_id}
+            if not keys:
+                raise ValueError("no key has a kid")  # noqa: TRY301 - one place reports all that is wrong
         except Exception as error:  # noqa: BLE001 - whatever the provider answers, the last good keys stay
             _log.warning("keys of the identity provider cannot be read", why=type(error).__name__)
             self._next_at = self._clock() + _FAILED_SECONDS
             return
+        self._keys = keys
         self._stale_at = self._clock() + _REFRESH_SECONDS
 
 
