@@ -63,7 +63,8 @@ def _list(keys: KeyFile) -> None:
     rows = [("ID", "OWNER", "ROLE", "CHILDREN", "CREATED", "EXPIRES")]
     for key in keys.list():
         expiry = key.expire_time.isoformat() if key.expire_time else "never"
-        rows.append((key.id, key.owner, key.role, ",".join(key.children) or "all", key.create_time.isoformat(), expiry))
+        created = key.create_time.isoformat() if key.create_time else "unknown"
+        rows.append((key.id, key.owner, key.role, ",".join(key.children) or "all", created, expiry))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

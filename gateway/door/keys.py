@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import structlog
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from servicekit.authentication import OWNER
 from servicekit.context import Caller
@@ -25,10 +25,15 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 Role = Literal["user", "operator"]
 _PREFIX: Final = "tale"
 _MAX_BYTES: Final = 16 << 20
+_UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class KeyFileError(Exception):
     """The file cannot be used. The text names it, what is wrong and the remedy."""
+
+
+class _UnreadableError(KeyFileError):
+    """The operating system does not return the content of the file, perhaps for a moment."""
 
 
 def _owner(given: str) -> str:
@@ -42,6 +47,11 @@ def _child(given: str) -> str:
     if not is_id(given):
         raise ValueError(f"{given!r} is no id of a child: see `tale children list`")
     return given
+
+
+def _time(given: object) -> object:
+    # Files that were written before keys could expire have "" for a time that is not set.
+    return None if given == "" else given
 
 
 class ApiKey(BaseModel):
@@ -59,8 +69,9 @@ class ApiKey(BaseModel):
     """An operator also sees and changes the state of the cluster."""
     children: tuple[Annotated[str, AfterValidator(_child)], ...] = ()
     """Ids of the children that the caller is bound to; none: all of the owner."""
-    create_time: AwareDatetime
-    expire_time: AwareDatetime | None = None
+    create_time: Annotated[AwareDatetime | None, BeforeValidator(_time)] = None
+    """None: not known."""
+    expire_time: Annotated[AwareDatetime | None, BeforeValidator(_time)] = None
     """None: the key does not expire."""
 
     @property
@@ -82,19 +93,26 @@ class KeyFile:
         self._path = path
         self._clock = clock
         self._seen: tuple[int, ...] | None = None
+        self._failed: tuple[int, ...] | None = None
         self._keys: dict[str, ApiKey] = {}
 
     def find(self, presented: str) -> ApiKey | None:
         """Returns the valid key that `presented` is; None if there is none. Reads the file where it has changed.
 
-        A file that cannot be read any more leaves the keys as they were, and is logged once.
+        A file that is damaged or cannot be read leaves the keys as they were, and is logged once. Each call tries again
+        one that cannot be read: that may last for a moment, and a revoked key must not stay valid.
         """
         if (seen := version_of(self._path)) != self._seen:
-            self._seen = seen
             try:
                 self._keys = self._read()
             except KeyFileError as error:
-                _log.warning("key file cannot be read", why=str(error))
+                if seen != self._failed:
+                    _log.warning("key file cannot be read", why=str(error))
+                self._failed = seen
+                again = isinstance(error, _UnreadableError)
+            else:
+                self._failed, again = None, False
+            self._seen = None if again else seen
         prefix, _, rest = presented.partition("_")
         identity, _, secret = rest.partition("_")
         key = self._keys.get(identity)
@@ -104,7 +122,7 @@ class KeyFile:
 
     def list(self) -> list[ApiKey]:
         """Returns all keys, those that have expired too, by time. Raises KeyFileError."""
-        return sorted(self._read().values(), key=lambda key: key.create_time)
+        return sorted(self._read().values(), key=lambda key: key.create_time or _UNKNOWN)
 
     def create(
         self, owner: str, *, role: Role = "user", children: tuple[str, ...] = (), expire_time: datetime | None = None
@@ -143,7 +161,7 @@ class KeyFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise KeyFileError(f"{self._path} cannot be read ({error.strerror})") from None
+            raise _UnreadableError(f"{self._path} cannot be read ({error.strerror})") from None
         except ValidationError:
             raise KeyFileError(
                 f"{self._path} is not a file of API keys: restore it, or create the keys again"

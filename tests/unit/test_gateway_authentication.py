@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import hmac
 import json
 import time
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import jwt
 import pytest
@@ -219,6 +221,19 @@ async def test_keys_that_were_never_read_are_an_outage_not_a_refusal() -> None:
     assert "UPSTREAM_UNAVAILABLE" == await refusal(tokens, bearer(token))
 
 
+async def test_keys_without_ids_leave_the_last_good_ones() -> None:
+    """A provider that answers with keys that no token can name ends no session."""
+    provider, now = Provider(), [1000.0]
+    keys = KeySet("https://id", fetch=provider.fetch, clock=lambda: now[0])
+    assert await keys.key("first")
+    provider.ids[:] = [""]
+    now[0] += 3600
+    for _ in range(3):
+        assert await keys.key("first")
+        await asyncio.sleep(0)
+    assert 2 == provider.reads
+
+
 class Stalled(Provider):
     """One that answers when it is let to."""
 
@@ -289,6 +304,7 @@ OCT: Mapping[str, Any] = {"kty": "oct", "kid": "oct", "k": base64.urlsafe_b64enc
         pytest.param(b"[" * 100_000, 200, id="deeply nested"),
         pytest.param(b"[1]", 200, id="a list"),
         pytest.param(b'{"keys": []}', 200, id="no keys"),
+        pytest.param(served([RSA_PUBLIC]), 200, id="no key id"),
         pytest.param(b'{"keys": [{"kty": 1, "kid": []}]}', 200, id="no text"),
         pytest.param(b" " * (1 << 20) + served([RSA_PUBLIC]), 200, id="more than a megabyte"),
         pytest.param(served([RSA_PUBLIC]), 500, id="an error"),
@@ -414,6 +430,37 @@ def test_a_file_is_read_once_as_it_is_and_not_for_each_call(tmp_path: Path) -> N
     path.write_bytes(whole)
     other.revoke(made.id)
     assert keys.find(key) is None
+
+
+def test_a_read_that_failed_for_a_moment_leaves_no_revoked_key_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read again though it has not changed since; the failure is logged once."""
+    path = tmp_path / "keys.json"
+    keys = KeyFile(path)
+    key, made = keys.create("mia")
+    assert keys.find(key)
+    KeyFile(path).revoke(made.id)
+    with monkeypatch.context() as moment, structlog.testing.capture_logs() as lines:
+        moment.setattr(Path, "read_bytes", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert keys.find(key)
+        assert keys.find(key)
+    assert 1 == len(lines)
+    assert keys.find(key) is None
+
+
+def test_keys_without_times_are_read_as_they_were_written_earlier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty time is none: the key is valid without end, and listed."""
+    path = tmp_path / "keys.json"
+    key, _ = KeyFile(path).create("mia")
+    content = json.loads(path.read_text())
+    content["keys"][0] |= {"create_time": "", "expire_time": ""}
+    path.write_text(json.dumps(content))
+    assert KeyFile(path).find(key)
+    assert 0 == main(["--file", str(path), "list"])
+    assert ["unknown", "never"] == capsys.readouterr().out.splitlines()[1].split()[-2:]
 
 
 @pytest.mark.parametrize(
