@@ -118,6 +118,7 @@ def gift(moral: Section) -> str:
     return moral.fields["boon"].partition(",")[0]
 
 
+_SENTENCE = re.compile(r"[.!?;\n]+")
 _REMEMBERED = 8
 """Casts of the last briefs."""
 _THEMED_MINUTES = 8
@@ -153,7 +154,9 @@ class CastBuilder(ABC, Generic[CastT]):
         cast = self._cast(careful, hard=hard, told=told)
         refused = brief.wish != careful.wish and (not hard or self._topics.unsafe(brief.wish))
         refused = refused or not all(map(self._vocabulary.suits, brief.interests))
-        sorrow = self._sorrow(f"{brief.wish}. {brief.audience_note}", brief) if hard else {}
+        sentences = _SENTENCE.split(f"{brief.wish}\n{brief.audience_note}")
+        grieved = [one for one in sentences if hard and hard in self._topics.topics(one)]
+        sorrow = self._sorrow(grieved[0], brief, hard) if len(grieved) == 1 else {}
         return replace(
             cast, understood=cast.understood and not refused, wished=bool(careful.wish.strip()),
             slots={**cast.slots, **sorrow},
@@ -163,9 +166,9 @@ class CastBuilder(ABC, Generic[CastT]):
     def _of_character(self, brief: OfflineBrief) -> bool:
         """Returns whether the wish is for a story about a character."""
 
-    def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
-        """Returns slots for the one of whom a hard topic speaks."""
-        del text, brief
+    def _sorrow(self, text: str, brief: OfflineBrief, hard: str) -> Mapping[str, str]:
+        """Returns slots for the one of whom a sentence says the hard topic, none if that is not certain."""
+        del text, brief, hard
         return {}
 
     def realiser(self, cast: CastT, rng: random.Random) -> Realiser:

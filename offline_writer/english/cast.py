@@ -56,6 +56,15 @@ class EnglishCast(Cast):
     """Whether there is anything to say of an earlier story."""
 
 
+_LINKS = frozenset(
+    {"who", ",", "has", "have", "had", "is", "are", "was", "were", "been", "being", "just", "very", "sadly", "suddenly"}
+    | {"now", "also", "recently", "in", "the", "a", "an", "on", "at"}
+)
+"""What may stand between someone and what is said of them."""
+_NEGATED = frozenset({"isn't", "isn\u2019t", "went", "gone"})
+_TO_COME = frozenset({"die", "dies", "dying", "will", "might", "may", "could", "would", "going", "if", "If"})
+
+
 def _lemmas(word: str) -> tuple[str, ...]:
     # Of what is misspelled the library knows no form.
     return (lemma(word), re.sub(r"(?<=\w{4})(?:ed|ing|s)$", "", word))
@@ -156,17 +165,45 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         wish = self._wishes.read(brief.wish, names=(brief.name,), person=PERSONS[brief.gender], default="who slept")
         return isinstance(wish, Helping)
 
-    def _sorrow(self, text: str, brief: OfflineBrief) -> Mapping[str, str]:
-        words = clean(text, limit=400).replace(",", " ").replace(".", " ").split()
+    def _sorrow(self, text: str, brief: OfflineBrief, hard: str) -> Mapping[str, str]:
+        words = clean(text, limit=400).replace(",", " , ").split()
+        beings = {
+            at for at, word in enumerate(words)
+            if self._lexicon.singular(re.sub(r"['\u2019]s$", "", word.casefold()))
+            in self._lexicon.kin | self._lexicon.animate | self._lexicon.persons
+        }  # fmt: skip
         own = {word.casefold() for word in brief.name.split()} | {"son", "daughter", "child", "kid", "boy", "girl"}
         person = PERSONS[brief.gender]
+        # Of two it is not certain which one is meant, nor of one that may die only in time.
+        if len(beings) != 1 or not _TO_COME.isdisjoint(words):
+            return {}
         for at, word in enumerate(words):
             starts = word.casefold() in self._lexicon.kin | {"my", "our", "her", "his", "their", "the"}
-            read = noun_phrase(words[at : at + 4], self._lexicon, person) if starts else None
-            if read is not None and read[0].animate and not own.intersection(read[0].first.casefold().split()):
-                first = re.sub(r"^(?:an?|the) ", f"{in_person('my', person)} ", read[0].first)
-                return {"who": read[0].later, "whofirst": first, "Whofirst": capitalised(first)}
+            behind = next((place for place in range(at + 1, len(words)) if words[place].casefold() in _LINKS), at + 4)
+            read = noun_phrase(words[at : min(at + 4, behind)], self._lexicon, person) if starts else None
+            if read is None or not read[0].animate or beings.isdisjoint(range(at, at + read[1])):
+                continue
+            of_another = at > 0 and words[at - 1].casefold().endswith(("'s", "\u2019s"))
+            of_child = own.intersection(read[0].first.casefold().split())
+            if of_child or of_another or not self._is_of(words, at, at + read[1], hard):
+                break
+            first = re.sub(r"^(?:an?|the) ", f"{in_person('my', person)} ", read[0].first)
+            return {"who": read[0].later, "whofirst": first, "Whofirst": capitalised(first)}
         return {}
+
+    def _is_of(self, words: list[str], at: int, end: int, hard: str) -> bool:
+        """Returns whether the topic is said of the one whose words go from `at` to `end`."""
+
+        def holds(some: list[str]) -> bool:
+            return hard in self._topics.topics(" ".join(some))
+
+        begins = max((place for place in range(len(words)) if holds(words[place:])), default=-1)
+        if begins >= end:
+            return all(word.casefold() in _LINKS for word in words[end:begins])
+        if begins >= at:
+            return all(word.casefold() in _LINKS | _NEGATED for word in words[end : end + 1])
+        stops = next(place for place in range(len(words) + 1) if holds(words[:place]))
+        return stops > at or [word.casefold() for word in words[stops:at]] == ["of"]
 
     def _wish(
         self, brief: OfflineBrief, people: People, memory: Memory, rng: random.Random, room: Room, *, hard: bool

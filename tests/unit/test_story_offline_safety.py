@@ -151,6 +151,23 @@ def test_the_one_who_died_is_remembered_by_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wish", "note", "said"),
+    [
+        ("playing with daddy", "Her grandma died last week", "Her grandma had died."),
+        ("a walk with my dog", "Her grandma died last week", "Her grandma had died."),
+        ("grandma moves in with us", "Her grandpa passed away in May.", "Her grandpa had died."),
+        ("play with mum", "Grandma misses grandpa who died.", "Somebody whom she loved had died."),
+        ("play with mum", "Leo's grandpa died.", "Somebody whom she loved had died."),
+        ("play with mum", "Our dog is sad since he died.", "Somebody whom she loved had died."),
+        ("play with mum", "She is afraid that grandma may die.", "Somebody whom she loved had died."),
+    ],
+)
+def test_only_the_one_of_whom_it_is_said_has_died(wish: str, note: str, said: str) -> None:
+    """Where that is not certain, nobody is named."""
+    assert said in told(brief(wish=wish, audience_note=note, moral="", theme=""))
+
+
+@pytest.mark.parametrize(
     "note", ["Her grandfather died last week.", "We are separating; she knows.", "She is in hospital."]
 )
 def test_note_about_the_listener_is_comforted_and_the_wish_is_told_softly(note: str) -> None:
