@@ -277,6 +277,27 @@ def divided(line: Line) -> list[str]:
     return sentence_keys(Realiser(_Named(), Random(1), band_of(6), simpler={}, joints=joints).text(line.text))
 
 
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("{c} sat down and made the very small noise which means: I have plenty of time.", 1),
+        ("{c} knew which stair creaked, where the cat slept when it was not allowed to, and what it cost.", 1),
+        ("{c} hummed along, where it goes up, and stopped, where it goes down, and listened.", 1),
+        ("The pillow was turned over once, to its cool side, and {c} with it.", 1),
+        ("A story is nothing else than such a place, and somebody who moves up for you.", 1),
+        ("{c} jumped behind the open gate, and from there looked out on one side only.", 1),
+        ("{c} began again at the first of them, and this time did not look at the ninth.", 1),
+        ("{c} leaned over the edge, and in the water there was a face that looked back.", 2),
+        ("A string had come loose in the night, and {they} tied it to the post again.", 2),
+    ],
+)
+def test_long_sentence_is_divided_into_whole_ones(line: str, sentences: int) -> None:
+    """A part without subject and verb of its own stays where it belongs."""
+    joints = re.compile(" ".join(one.text for one in by_key(STOCK["phrases"])["joints"].lines()), re.VERBOSE)
+    text = Realiser(_Named(), Random(1), band_of(6), simpler={}, joints=joints).text(line)
+    assert sentences == len(re.findall(r"\.(?= |$)", text)), text
+
+
 def test_no_two_scenes_share_a_sentence() -> None:
     """Scenes can be told in one story, so none may say what another one says; the refrain is one that returns."""
     counts = Counter(
