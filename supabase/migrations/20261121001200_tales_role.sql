@@ -42,6 +42,39 @@ begin
 end
 $$;
 
+-- As 20261121001000 has them; a database that took an earlier version of it has a trigger that could deadlock.
+create or replace function tales.count_attempt() returns trigger
+  language plpgsql
+as $$
+declare
+  v_owner text;
+begin
+  -- An import has no time that it goes by, and what it brings was not used here.
+  if new.kind not in ('MODEL_CALL', 'SPEECH_CALL') or coalesce(current_setting('tales.now', true), '') = '' then
+    return null;
+  end if;
+  if new.outcome = 'STARTED' and (tg_op = 'INSERT' or old.outcome = 'STARTED') then
+    return null;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('tales.usage', 0));
+  select owner into v_owner from tales.stories where id = new.story_id;
+  if new.outcome <> 'STARTED' then
+    perform tales.count_usage(v_owner, new, 1);
+  end if;
+  if tg_op = 'UPDATE' and old.outcome <> 'STARTED' then
+    perform tales.count_usage(v_owner, old, -1);
+  end if;
+  return null;
+end
+$$;
+
+-- At the end of a transaction, which then takes no lock but those of lines of usage: calls that count the same lines in
+-- different orders, for stories of several owners, would else wait for each other for good.
+drop trigger if exists story_attempts_usage on tales.story_attempts;
+create constraint trigger story_attempts_usage after insert or update on tales.story_attempts
+  deferrable initially deferred
+  for each row execute function tales.count_attempt();
+
 create or replace function tales.schema_version() returns integer
   language sql immutable
   return 8;

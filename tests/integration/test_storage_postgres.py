@@ -130,6 +130,40 @@ async def test_a_migration_that_fails_leaves_nothing(database: str, monkeypatch:
     assert 1 == await migrate(database, silent)
 
 
+async def test_a_database_with_the_earlier_trigger_of_usage_gets_the_present_one(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Usage is counted at the end of a transaction, under a lock, whichever version of the migrations came first."""
+    known = migrations()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrating, "migrations", lambda: known[:-1])
+        await migrate(database, silent)
+    with psycopg.connect(database) as connection:
+        before = usage_counter(connection)
+        connection.execute("drop trigger story_attempts_usage on tales.story_attempts")
+        connection.execute(
+            "create or replace function tales.count_attempt() returns trigger language plpgsql"
+            " as 'begin return null; end'"
+        )
+        connection.execute(
+            "create trigger story_attempts_usage after insert or update on tales.story_attempts"
+            " for each row execute function tales.count_attempt()"
+        )
+    assert 1 == await migrate(database, silent)
+    with psycopg.connect(database) as connection:
+        assert before == usage_counter(connection)
+
+
+def usage_counter(connection: psycopg.Connection[Any]) -> tuple[str, str]:
+    """The trigger that counts usage, and its function."""
+    row = connection.execute(
+        "select pg_get_triggerdef(oid), pg_get_functiondef(tgfoid) from pg_trigger"
+        " where tgname = 'story_attempts_usage'"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://me:secret@127.0.0.1:1/x"])
 async def test_a_database_that_is_not_there_is_said_in_one_line(url: str) -> None:
     """With the variable, and without the password."""
