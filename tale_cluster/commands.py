@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import click
+from grpc import ssl_channel_credentials
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import GENDERS, check_folder, json_option, split_commas
+from tale_client.cli.options import CONNECT_SECONDS, GENDERS, check_folder, json_option, split_commas
 from tale_client.cli.runner import CommandError, run
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
 from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 from tale_client.errors import TaleError
-from tale_cluster.layout import GATEWAY, SERVICES, STORAGE, STORY, VOICE, Layout, Service
+from tale_cluster.layout import CERTIFICATE_VARIABLE, GATEWAY, SERVICES, STORAGE, STORY, VOICE, Layout, Service
 from tale_cluster.supervisor import ClusterError, Supervisor
 
 LOG_NAME: Final = "demo.log"
@@ -83,7 +84,7 @@ async def _up(wait: float) -> int:
         with _cluster_errors():
             async with cluster:
                 await cluster.start()
-                await _announce(layout)
+                await _announce(layout, environ.get(CERTIFICATE_VARIABLE))
                 await cluster.watch()
     except asyncio.CancelledError:
         # Ctrl-C and SIGTERM are how this command ends; a second one cancels the clean stop.
@@ -94,14 +95,14 @@ async def _up(wait: float) -> int:
     return 0
 
 
-async def _announce(layout: Layout) -> None:
+async def _announce(layout: Layout, certificate: str | None) -> None:
     _report("The cluster is up.")
     for service in SERVICES:
         place = layout[service]
         _report(f"  {service.name:8} {place.address:22} health and metrics: http://{place.ops_listen}")
     target = layout[GATEWAY].address
     try:
-        async with AsyncTaleClient(target) as client:
+        async with _client_of(target, certificate) as client:
             status = await _settled_status(client)
     except TaleError as error:
         if error.code.name == "UNAUTHENTICATED":
@@ -112,8 +113,15 @@ async def _announce(layout: Layout) -> None:
         for line in embedded(status.embedded_parts):
             _report(line)
     here = "" if target == "127.0.0.1:50051" else f" --target {target}"
+    here += f" --tls-ca {certificate}" if certificate else ""
     _report(typed(f"Create a story from another terminal: tale tell{here} --name Mia --age 6"))
     _report("Stop: Ctrl-C")
+
+
+def _client_of(target: str, certificate: str | None) -> AsyncTaleClient:
+    """Returns a client that trusts the gateway's own certificate alone."""
+    credentials = ssl_channel_credentials(Path(certificate).read_bytes()) if certificate else None
+    return AsyncTaleClient(target, credentials=credentials, connect_timeout=CONNECT_SECONDS)
 
 
 async def _settled_status(client: AsyncTaleClient) -> gateway_pb2.GetSystemStatusResponse:

@@ -44,6 +44,14 @@ STORAGE: Final = Service("storage", "storage_service", 50054, 9054)
 SERVICES: Final = (GATEWAY, STORY, VOICE, STORAGE)
 STOP_ORDER: Final = ((GATEWAY,), (STORY, VOICE), (STORAGE,))
 """The gateway first, while storage can still take its stories."""
+CERTIFICATE_VARIABLE: Final = "GATEWAY_TLS_CERT_FILE"
+"""Environment variable with the certificate file of the gateway; unset or empty: no TLS."""
+_KEY_VARIABLE: Final = "GATEWAY_TLS_KEY_FILE"
+
+
+def _reached(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    return f"{'127.0.0.1' if host in {'', '0.0.0.0'} else '[::1]' if host == '[::]' else host}:{port}"  # noqa: S104 - read, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,12 @@ class Place:
     @property
     def address(self) -> str:
         """The address for a client on this machine."""
-        host, _, port = self.listen.rpartition(":")
-        return f"{'127.0.0.1' if host in {'', '0.0.0.0'} else '[::1]' if host == '[::]' else host}:{port}"  # noqa: S104 - read, not bound
+        return _reached(self.listen)
+
+    @property
+    def ops_address(self) -> str:
+        """The address of its HTTP server for a client on this machine."""
+        return _reached(self.ops_listen)
 
 
 class Layout:
@@ -99,8 +111,11 @@ class Layout:
         return self._places[service]
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Returns `environ` with all addresses. Its own targets stay, except on free ports."""
+        """Returns `environ` with all addresses. Its own targets and certificate stay, except on free ports."""
         made = dict(environ)
+        if self._private:
+            for name in (CERTIFICATE_VARIABLE, _KEY_VARIABLE):
+                made.pop(name, None)
         for service, place in self._places.items():
             made[service.listen_variable] = place.listen
             made[service.ops_variable] = place.ops_listen

@@ -1,6 +1,7 @@
 """Starts the four services as processes, restarts a service that stops, and stops them in order."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,8 @@ from typing import Final, Self, TypeAlias
 
 import grpc
 
-from tale_cluster.layout import SERVICES, STOP_ORDER, Layout, Service
+from servicekit.healthcheck import status_line
+from tale_cluster.layout import CERTIFICATE_VARIABLE, GATEWAY, SERVICES, STOP_ORDER, Layout, Service
 
 _TAIL_LINES: Final = 20
 _LINE_BYTES: Final = 16 * 1024
@@ -76,6 +78,14 @@ class ServiceProcess:
                     if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                         raise
                 await asyncio.sleep(0.05)
+
+    async def ready(self, ops_address: str) -> None:
+        """Waits until its HTTP server at `ops_address` reports that it takes calls; without a limit."""
+        while True:
+            with contextlib.suppress(OSError):
+                if (await asyncio.to_thread(status_line, ops_address)).split()[1:2] == ["200"]:
+                    return
+            await asyncio.sleep(0.05)
 
     async def stop(self, grace: float) -> None:
         """Sends SIGTERM, and after `grace` seconds SIGKILL to its process group."""
@@ -217,7 +227,10 @@ class Supervisor:
         process = await self._launch(service, self._environ, self._sink)
         self._running[service] = process
         exited = asyncio.create_task(process.exited())
-        serving = asyncio.create_task(process.serving(self._layout[service].address))
+        place = self._layout[service]
+        # A certificate need not be for the address on this machine, so that no channel would trust it.
+        tls = service is GATEWAY and self._environ.get(CERTIFICATE_VARIABLE)
+        serving = asyncio.create_task(process.ready(place.ops_address) if tls else process.serving(place.address))
         try:
             await asyncio.wait({exited, serving}, timeout=self._start_timeout, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():

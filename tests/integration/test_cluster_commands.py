@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import trustme
 from google.protobuf.json_format import Parse
 from support.cutting_proxy import cutting_proxy
 
@@ -131,3 +132,22 @@ async def test_up_serves_until_sigterm(tmp_path: Path) -> None:
     assert b"" == err
     assert out.decode().endswith("Stopped.\n")
     assert b"upstream call" not in out
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "tale.example"])
+async def test_up_with_a_certificate_announces_itself(tmp_path: Path, name: str) -> None:
+    """Also where the certificate is for another name than the address on this machine."""
+    certificate = trustme.CA().issue_cert(name)
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(certificate.cert_chain_pems[0].bytes())
+    key.write_bytes(certificate.private_key_pem.bytes())
+    tls = {"GATEWAY_TLS_CERT_FILE": str(chain), "GATEWAY_TLS_KEY_FILE": str(key)}
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, {**Layout.on_free_ports().environment(environment()), **tls}, "up")
+        assert process.stdout is not None
+        announced = (await process.stdout.readuntil(b"Stop: Ctrl-C\n")).decode()
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert 0 == process.returncode
+    assert f"--tls-ca {chain} --name Mia" in announced
+    assert ("Could not read the status" in announced) == (name == "tale.example")

@@ -43,3 +43,10 @@ def test_free_ports_are_all_different() -> None:
     assert layout[GATEWAY].listen == made["GATEWAY_LISTEN"]
     assert f"dns:///{layout[STORY].listen}" == made["STORY_TARGET"]
     assert "y" == made["OTHER"]
+
+
+def test_certificate_stays_with_the_addresses_of_the_environment() -> None:
+    """A private cluster is called over loopback, for which the certificate need not be."""
+    environ = {"GATEWAY_TLS_CERT_FILE": "chain.pem", "GATEWAY_TLS_KEY_FILE": "key.pem"}
+    assert environ.items() <= Layout.from_environment(environ).environment(environ).items()
+    assert not environ.keys() & Layout.on_free_ports().environment(environ).keys()
