@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from offline_writer import Outline
 from servicekit.errors import DomainError
-from servicekit.resilience.errors import ProviderError, ProviderErrorKind
+from servicekit.resilience.errors import ProviderError
 from story_service.answer.sentences import count_words
 from story_service.answer.titles import fallback_ending, fallback_title, normalise_title
 from story_service.assignment import MAX_CONTENT_LENGTH, Assignment
@@ -61,15 +61,20 @@ class Content:
         self.broke_off = False
         """True once an answer ended without an ending (BrokenOffError)."""
         self.was_cut = False
-        """True once an answer was cut, by its maximum of tokens or its connection."""
+        """True once an answer was cut at its maximum of tokens."""
+        self._outage = False
+        """True where a call since the last text, or the text's own, failed for more than what its model wrote."""
         self._gentle = False
         self._refused_at: int | None = None
         """Code points before what the safety check refused, until more of the story is there."""
 
-    def can_end(self, *, used_up: bool) -> bool:
-        """Returns whether the released text can be the whole story; `used_up`: no call is left to continue it."""
-        cut_short = self.was_cut and self.words >= TOO_SHORT * self.words_asked
-        return self.broke_off or (used_up and (cut_short or not self.is_short))
+    def can_end(self, *, one_used_up: bool, all_used_up: bool) -> bool:
+        """Returns whether the released text can be the whole story, when one model or all may not be called any more.
+
+        A story that an outage interrupted is not ended early: it can be continued later.
+        """
+        cut_short = self.was_cut and not self._outage and self.words >= TOO_SHORT * self.words_asked
+        return self.broke_off or (one_used_up and not self.is_short) or (all_used_up and cut_short)
 
     @property
     def words(self) -> int:
@@ -133,6 +138,8 @@ class Content:
 
         Raises FAILED_PRECONDITION / CONTENT_REFUSED where the safety check refused a second version of what is next.
         """
+        if isinstance(error, ProviderError):
+            self._outage = not isinstance(error, UnfitError) or (self._outage and not self.attempt_has_text)
         match error:
             case PassageRefusedError():
                 if self._refused_at == self.length:
@@ -140,8 +147,8 @@ class Content:
                 self._gentle, self._refused_at = True, self.length
             case BrokenOffError():
                 self.broke_off = True
-            case ProviderError(kind=ProviderErrorKind.TRUNCATED):
-                self.was_cut = self.was_cut or isinstance(error, OutOfTokensError) or not isinstance(error, UnfitError)
+            case OutOfTokensError():
+                self.was_cut = True
 
     @property
     def attempt_has_text(self) -> bool:
@@ -193,7 +200,7 @@ class Content:
     def close_passage(self, missing: Missing = Missing.SCENE, *, ending: str = "") -> Outline | None:
         """Notes what the story lacks; returns the outline where a scene has ended."""
         self._extended = missing is Missing.WORDS or (self._extended and missing is Missing.ENDING)
-        self._ending, self._refused_at = ending, None
+        self._ending, self._refused_at, self._outage = ending, None, False
         self.broke_off = self.broke_off or missing is Missing.ENDING
         scene = self.passage.scene
         if scene is None or self.passage.plans or missing in {Missing.WORDS, Missing.ENDING}:

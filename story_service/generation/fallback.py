@@ -165,8 +165,9 @@ class ModelFallback:
                     async with aclosing(self._wait()) as notices:
                         async for notice in notices:
                             yield notice
-            used_up = not all(map(self._may_call, self._selected))
-            if not self._complete and self._content.can_end(used_up=used_up):
+            left = [self._calls.may_call(model) for model in self._selected if model != OFFLINE]
+            ends = self._content.can_end(one_used_up=not all(left), all_used_up=not any(left))
+            if not self._complete and ends:
                 self._complete = True
                 for last in self._good_night():
                     yield last

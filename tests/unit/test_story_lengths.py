@@ -1,5 +1,6 @@
 """How long stories become, whatever a model's habits are: their outlines, their scenes, and what is said of them."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.openrouter_fake import DONE, Answer, Call, Cut, Finish, Usage, broken_off, error, pieces, story, stream
+from support.openrouter_fake import (
+    DONE,
+    Answer,
+    Call,
+    Cut,
+    Finish,
+    Pause,
+    Usage,
+    broken_off,
+    error,
+    pieces,
+    story,
+    stream,
+)
 from support.story_models import Telling, VirtualService, virtual_service
 
 from offline_writer import Outline, Scene
@@ -111,7 +125,7 @@ _STOP = (Finish(), Usage(None), DONE)
         (_without_an_ending, False),
         *((_cut(share, *_LIMIT), False) for share in (0.3, 0.6, 0.75, 0.9)),
         *((_cut(share, *_STOP), False) for share in (0.3, 0.6, 0.75, 0.9)),
-        *((_cut(share), False) for share in (0.6, 0.75, 0.9)),
+        *((_cut(share), False) for share in (0.75, 0.9)),
     ],
     ids=[
         "5x",
@@ -120,7 +134,6 @@ _STOP = (Finish(), Usage(None), DONE)
         "end",
         "no-end",
         *(f"{how}{share}" for how in ("limit", "stop") for share in (30, 60, 75, 90)),
-        "cut60",
         "cut75",
         "cut90",
     ],
@@ -159,6 +172,30 @@ def test_model_that_writes_one_sentence_writes_no_story(tmp_path: Path, minutes:
     assert "UPSTREAM_UNAVAILABLE" == telling.failure.reason
     assert "" == telling.text
     assert 2 == len(calls)
+
+
+@pytest.mark.parametrize("steps", [(), _LIMIT], ids=["cut", "limit"])
+def test_outage_leaves_a_story_that_can_be_continued(tmp_path: Path, steps: tuple[Any, ...]) -> None:
+    """A connection or a bound of tokens cuts it at a third, and the server is silent then: it is not ended there."""
+
+    async def scene() -> tuple[Telling, Telling]:
+        async with virtual_service(tmp_path) as service:
+            upstream = service.upstream
+            upstream.default = lambda call: stream(Pause(300)) if upstream.calls[1:] else _cut(0.3, *steps)(call)
+            first = await service.tell(length_minutes=5)
+            upstream.default = _answerer(_OWN)
+            # Its circuit breaker was opened.
+            await asyncio.sleep(120)
+            return first, await service.tell(first.text, length_minutes=5, title=first.title)
+
+    first, second = run_virtually(scene())
+
+    assert "UPSTREAM_UNAVAILABLE" == first.failure.reason
+    assert 0.2 * 750 < _words(first) < 0.4 * 750
+    assert [] == first.warnings
+    assert second.text.startswith(first.text)
+    assert second.text.endswith(ENDING)
+    assert _words(second) >= 0.85 * 750
 
 
 def test_good_night_is_said_once(tmp_path: Path) -> None:
