@@ -28,6 +28,9 @@ _STALL_SECONDS: Final = 120.0
 _MESSAGE_SECONDS: Final = 30.0
 """Longest wait for the message of a call that has one."""
 
+_CANCELLED_SECONDS: Final = 0.1
+"""How long after the end of a call without a message its cancellation may come."""
+
 _MALFORMED: Final = FieldViolation("request", "must be a well-formed message of the type that the method takes")
 _LATE: Final = FieldViolation("request", f"must arrive within {_MESSAGE_SECONDS:g} seconds")
 
@@ -96,6 +99,8 @@ def _admitting(
         except TimeoutError:
             raise validation_failed([_LATE]) from None
         if raw is grpc.aio.EOF:
+            # Where the caller has cancelled, gRPC reads the same, and cancels this task a moment later.
+            await asyncio.sleep(_CANCELLED_SECONDS)
             raise validation_failed([_MALFORMED])
         request = decode(raw)
         await admit(method, request)

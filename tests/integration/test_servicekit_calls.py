@@ -576,6 +576,30 @@ async def test_a_caller_that_cancels_ends_the_handler() -> None:
     assert ["CANCELLED"] == [line["code"] for line in lines if line.get("method") == f"/{SERVICE}/UnaryStream"]
 
 
+async def test_a_caller_that_cancels_before_its_message_sent_nothing_malformed() -> None:
+    """Such a call is logged as CANCELLED; one that ends without a message is INVALID_ARGUMENT."""
+
+    async def behaviour(_: Context) -> bytes:
+        return b"fine"
+
+    async with running(RawApp(behaviour)) as service:
+        method = raw(service.channel.stream_stream, f"/{SERVICE}/UnaryUnary")
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(20):
+                begun = method(timeout=10)
+                await begun.wait_for_connection()
+                await asyncio.sleep(0.01)
+                begun.cancel()
+            empty = method(timeout=10)
+            await empty.done_writing()
+            assert grpc.StatusCode.INVALID_ARGUMENT is await empty.code()
+            await service.server.drain()
+
+    codes = [line["code"] for line in lines if line.get("method") == f"/{SERVICE}/UnaryUnary"]
+    assert {"CANCELLED", "INVALID_ARGUMENT"} == set(codes)
+    assert 1 == codes.count("INVALID_ARGUMENT")
+
+
 async def test_a_stream_that_nobody_reads_is_closed_within_its_call() -> None:
     """A generator that waits to be read has its `finally` run by the call's own task when the caller goes."""
     waiting, closed = asyncio.Event(), asyncio.Event()
