@@ -31,6 +31,9 @@ RUN_LOST: Final = "RUN_LOST"
 _SPARE_PART: Final = 8
 """One place of so many, and one at least, is for callers that have no run here."""
 
+_LEAST_SHARED: Final = 4
+"""With fewer places none is for them: one that is free while stories wait would be a third of all, or more."""
+
 MOST_RELEASED: Final = 1000
 """Maximum number of leases that one call gives back."""
 
@@ -60,9 +63,9 @@ class Runs:
         self._reserved = 0
         # Owners whose first run here is being created.
         self._arriving = set[str]()
-        # A single caller needs none, and a single place cannot be spared.
-        alone = settings.auth == "none" or settings.max_runs == 1
-        self._spare = 0 if alone else max(1, settings.max_runs // _SPARE_PART)
+        # A single caller needs none.
+        shared = settings.auth != "none" and settings.max_runs >= _LEAST_SHARED
+        self._spare = max(1, settings.max_runs // _SPARE_PART) if shared else 0
         self._draining = False
 
     @property
