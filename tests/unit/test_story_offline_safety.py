@@ -41,7 +41,7 @@ UNSAFE = {
 HARD_WISHES = {
     "my dog Rex died yesterday": "death", "grandma is dead": "death", "our cat had to be put to sleep": "death",
     "grandma is in hospital": "illness", "my mum has cancer": "illness", "I broke my leg": "illness",
-    "my parents are getting divorced": "parting", "I miss daddy": "parting", "we are moving house": "parting",
+    "my parents are getting divorced": "parting", "I miss daddy": "parting", "my friend moved away": "parting",
     "I am scared of the dark": "fear", "there are monsters under my bed": "fear", "I have bad dreams": "fear",
     "kids at school laugh at me": "bullying", "nobody likes me": "bullying", "a boy is mean to me": "bullying",
     "they all make fun of me": "bullying", "I want to die": "despair", "im skared of dogs": "fear",

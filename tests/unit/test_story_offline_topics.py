@@ -37,13 +37,13 @@ HARD = {
     "en": (
         "I'm afraid of thunder|she is scared of the dark|bad dreams every night|our hamster didn't wake up"
         "|Grandma is not here any more|Daddy isn't coming back|my cat got run over|I have to have my tonsils out"
-        "|going to the dentist|mummy and daddy shout at each other|I'm sad|I feel so lonely"
+        "|afraid of the dentist|mummy and daddy shout at each other|I'm sad|I feel so lonely"
         "|papa has gone to the stars"
     ),
     "ru": (
-        "хомячок больше не проснулся|мы потеряли бабушку|папа не вернётся|мне будут вырезать гланды|идём к зубному"
+        "хомячок больше не проснулся|мы потеряли бабушку|папа не вернётся|мне будут вырезать гланды|боюсь зубного"
         "|плохие сны|мама с папой ссорятся|мама в тюрьме|мне грустно|мне одиноко|собаку усыпили|у друга лейкоз"
-        "|первый раз в школу"
+        "|папа уехал надолго"
     ),
 }
 HARMLESS = {
@@ -91,6 +91,38 @@ def test_an_unsafe_wish_is_refused_in_every_field(language: str, wish: str) -> N
 def test_a_hard_night_is_comforted(language: str, wish: str) -> None:
     topics = {"death", "illness", "parting", "bullying", "fear", "despair"}
     assert WRITER.plan(brief(language, wish=wish)).outline.plot_shape.removeprefix("comfort_") in topics
+
+
+HAPPY = {
+    "en": (
+        "her first day at a new school, and she finds a friend|first day of kindergarten|a new baby brother"
+        "|we move to a new house|a bear on his first day of school|saying goodbye to the summer|two homes for a snail"
+        "|going to the dentist|daddy has gone to buy a tree"
+    ),
+    "ru": (
+        "у нас родилась сестрёнка|первый раз в первый класс|мама вернулась из командировки|папа уехал за ёлкой"
+        "|бабушка уехала на море|потерянный мишка нашёлся|потерянный щенок нашёлся|мы переезжаем|идём к зубному"
+    ),
+}
+"""Changes that are no parting, as long as nobody says that they hurt."""
+
+
+@pytest.mark.parametrize(("language", "wish"), rows(HAPPY))
+def test_a_happy_change_is_not_comforted(language: str, wish: str) -> None:
+    topics = {"death", "illness", "parting", "bullying", "fear", "despair"}
+    for asked in (brief(language, wish=wish), brief(language, audience_note=wish)):
+        assert WRITER.plan(asked).outline.plot_shape.removeprefix("comfort_") not in topics
+
+
+@pytest.mark.parametrize(
+    ("language", "wish", "topic"),
+    [
+        ("en", "I am scared of my new school", "fear"), ("en", "I'm sad, we move to a new house", "parting"),
+        ("ru", "боюсь новой школы", "fear"), ("ru", "мне грустно, мы переезжаем", "parting"),
+    ],
+)  # fmt: skip
+def test_a_change_that_hurts_is_comforted(language: str, wish: str, topic: str) -> None:
+    assert WRITER.plan(brief(language, wish=wish)).outline.plot_shape.removeprefix("comfort_") == topic
 
 
 @pytest.mark.parametrize(("language", "wish"), rows(HARMLESS))
