@@ -22,6 +22,11 @@ def pod(name: str) -> dict[str, Any]:
 
 
 def environment(name: str) -> dict[str, Any]:
-    """The variables of a service's container."""
+    """The variables of a service's container: its own, over those of the ConfigMap of the base that it names."""
     (container,) = pod(name)["containers"]
-    return {each["name"]: each for each in container["env"]}
+    named = {each["configMapRef"]["name"] for each in container["envFrom"]}
+    defaults = resources(name).get("ConfigMap", {"metadata": {"name": ""}, "data": {}})
+    given = defaults["data"] if defaults["metadata"]["name"] in named else {}
+    return {key: {"name": key, "value": value} for key, value in given.items()} | {
+        each["name"]: each for each in container["env"]
+    }

@@ -41,6 +41,31 @@ def test_a_port_needs_the_secret_of_the_cluster(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_each_secret_of_a_service_can_stand_in_the_secret(name: str) -> None:
+    """Optional, under the name of its variable; that of migrations is for no service."""
+    secrets = {
+        env_name(kind, field)
+        for service, kind in SERVICES
+        if service == MODULES[name]
+        for field, info in kind.model_fields.items()
+        if "SecretStr" in str(info.annotation)
+    } - {"SERVICE_TOKEN", "SUPABASE_DB_URL"}
+    given = environment(name)
+    assert secrets <= given.keys()
+    for variable in secrets:
+        expected = {"name": "tale", "key": variable.lower().replace("_", "-"), "optional": True}
+        assert expected == given[variable]["valueFrom"]["secretKeyRef"]
+
+
+def test_the_config_map_sets_who_may_call() -> None:
+    """A variable of the container would win over it; the ConfigMap that is named last counts."""
+    (container,) = pod("gateway")["containers"]
+    assert "GATEWAY_AUTH" not in {each["name"] for each in container["env"]}
+    assert ["tale-defaults", "tale"] == [each["configMapRef"]["name"] for each in container["envFrom"]]
+    assert {"GATEWAY_AUTH": "api_key"} == resources("gateway")["ConfigMap"]["data"]
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_only_callers_reach_a_pod(name: str) -> None:
     """The gateway alone is for everybody, and asks its callers who they are."""
     (rule,) = resources(name)["NetworkPolicy"]["spec"]["ingress"]
