@@ -17,6 +17,7 @@ from tale_client.cli.options import GENDERS, json_option, target_option
 from tale_client.cli.runner import FAILED, request
 from tale_client.cli.terminal import one_line, print_table, printable
 from tale_client.cli.wording import as_json as json_of
+from tale_client.cli.wording import typed
 from tale_client.client import AsyncTaleClient
 
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
@@ -185,6 +186,9 @@ def circuits_command(ctx: click.Context, *, as_json: bool, target: str) -> None:
     rows = list(_rows(status))
     if rows:
         print_table(_CIRCUITS_HEADER, rows)
+    elif status.services and not any(service.version for service in status.services):
+        # Of the services a caller that is no operator learns names and health alone.
+        click.echo(typed("Circuits are for operators. Make a key for one: tale keys create NAME --operator"))
     else:
         click.echo("No circuits yet: no service has called a provider.")
     for service in status.services:

@@ -226,6 +226,16 @@ async def test_circuits_without_a_circuit_prints_a_sentence(gateway: ScriptedGat
     assert "" == err
 
 
+async def test_circuits_are_for_operators(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """A caller that learns names and health alone is not told that there are none."""
+    services = [status_pb2.ServiceStatus(service="story", health=status_pb2.SERVICE_HEALTH_SERVING)]
+    gateway.queue("GetSystemStatus", gateway_pb2.GetSystemStatusResponse(services=services))
+
+    code, out, _ = await tale(gateway.target, tmp_path, "circuits")
+    assert 0 == code
+    assert "Circuits are for operators. Make a key for one: tale keys create NAME --operator\n" == out
+
+
 async def test_circuits_with_json_prints_services_and_circuits(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """The fields of GetSystemStatusResponse that concern circuits."""
     gateway.queue("GetSystemStatus", STATUS)
