@@ -82,7 +82,7 @@ class ServiceProcess:
     async def ready(self, ops_address: str) -> None:
         """Waits until its HTTP server at `ops_address` reports that it takes calls; without a limit."""
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # a wrong address is reported by the service
                 if (await asyncio.to_thread(status_line, ops_address)).split()[1:2] == ["200"]:
                     return
             await asyncio.sleep(0.05)
