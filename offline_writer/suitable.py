@@ -7,8 +7,16 @@ from typing import Final
 from offline_writer.stock import Section, by_key
 
 _WORD: Final = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
+_PLAIN: Final = str.maketrans("\u2019\u2010\u2011", "'--")
+"""Apostrophes and hyphens as the lists have them."""
 _NAMED: Final = frozenset({""})
 """What is no word of the lists, and suits."""
+_AND: Final = "and"
+"""Joins to company that was accepted, and to nothing else."""
+_TO: Final = "to"
+"""Stands before the one that receives."""
+_THAT: Final = "that"
+"""Begins a clause or points at a thing."""
 _DEED: Final = "*"
 """Of a thing that is written like a deed: stamps."""
 
@@ -20,7 +28,8 @@ class Vocabulary:
     `before` stand before a noun, behind `clauses` another sentence begins. `modifiers` may stand directly before any
     noun. What is in `company` may follow one of `beside` whatever is done, what is in `always` any deed, what is in
     `still` none. Other sections are classes of things. `deeds` has lines such as "ride, drive: ~mounts, train": the
-    deed is suitable with these things, ~mounts are all of a class, and * all of every class.
+    deed is suitable with these things, ~mounts are all of a class, and * all of every class;
+    those after > receive what it is done with: "give: >~company, present".
     """
 
     def __init__(
@@ -41,13 +50,16 @@ class Vocabulary:
         )
         self._company, self._always, self._beings = (classes[key] for key in ("company", "always", "beings"))
         things = [(_entries([deeds]), _entries([named])) for deeds, _, named in rows]
-        done = frozenset(name for _, names in things for name in names if name[0] not in "~*").union(*classes.values())
+        done = frozenset(name for _, names in things for name in names if name[0] not in "~*>").union(*classes.values())
         self._things = done | still
         self._deeds: dict[str, frozenset[str]] = {}
+        self._receivers: dict[str, frozenset[str]] = {}
         for deeds, names in things:
             of_class = (classes[name[1:]] for name in names if name.startswith("~"))
             suited = (done if "*" in names else names).union(self._always, *of_class)
             self._deeds |= {deed: suited | self._deeds.get(deed, frozenset()) for deed in deeds}
+            receiving = frozenset[str]().union(*(classes[name[2:]] for name in names if name.startswith(">~")))
+            self._receivers |= {deed: receiving | self._receivers.get(deed, frozenset()) for deed in deeds}
         self._by_first: dict[str, list[tuple[str, ...]]] = {}
         for entry in self._things.union(self._plain, self._before, self._clauses, self._modifiers, self._deeds):
             first, *rest = entry.split()
@@ -56,30 +68,64 @@ class Vocabulary:
     def suits(self, text: str, *, name: str = "") -> bool:
         """Returns whether every word is listed or a name, and each thing suits the deed before it."""
         units = self._units(text, name)
-        suited, before = self._things, _NAMED
-        for unit, following in zip(units, [*units[1:], frozenset[str]()], strict=False):
+        suited, receivers, before, accompanied = self._things, frozenset[str](), _NAMED, False
+        for at, (unit, following) in enumerate(zip(units, [*units[1:], frozenset[str]()], strict=False)):
             things, deeds = unit & self._things, unit & self._deeds.keys()
             named = not before.isdisjoint(self._before)
             told = named or not before.isdisjoint(self._deeds.keys() | self._modifiers)
             if not unit or (_DEED in unit and not told and not following.isdisjoint(self._before | self._things)):
                 return False
             deeds = deeds if not things or not named else frozenset()
+            # To like a sister, and to kick like a sister.
+            deeds = deeds if not unit <= self._before or before.isdisjoint(self._deeds.keys()) else frozenset()
             if not unit.isdisjoint(self._clauses):
-                suited = self._things
+                # Who does the next deed stands before it; else what stands there is still done something with.
+                if _THAT not in unit and self._has_deed(units[at + 1 :]):
+                    suited, receivers = self._things, frozenset()
             elif deeds:
                 suited = frozenset().union(*map(self._deeds.__getitem__, deeds))
+                receivers = frozenset().union(*map(self._receivers.__getitem__, deeds))
             elif things and unit.isdisjoint(self._plain | self._before):
-                together = not self._beside.isdisjoint(before) and not things.isdisjoint(self._company)
+                beside = bool(before & self._beside - {_AND}) or (_AND in before & self._beside and accompanied)
+                accompanied = beside and not things.isdisjoint(self._company)
                 part = not unit.isdisjoint(self._modifiers) and not following.isdisjoint(self._things)
-                if things.isdisjoint(suited) and not together and not part:
+                received = not things.isdisjoint(receivers) and (
+                    _TO in before
+                    or self._is_object(units[at + 1 :], suited)
+                    or self._is_object(units[:at][::-1], suited, before=True)
+                )
+                if things.isdisjoint(suited) and not accompanied and not part and not received:
                     return False
             # An adjective does not part a preposition from its noun.
             before = before | unit if unit <= self._before else unit
         return True
 
+    def _has_deed(self, units: list[frozenset[str]]) -> bool:
+        """Returns whether a deed follows in the same clause."""
+        named = False
+        for unit in units:
+            if not unit.isdisjoint(self._clauses) or _AND in unit:
+                return False
+            if not unit.isdisjoint(self._deeds.keys()) and not (named and not unit.isdisjoint(self._things)):
+                return True
+            named = unit <= self._before
+        return False
+
+    def _is_object(self, units: list[frozenset[str]], suited: frozenset[str], *, before: bool = False) -> bool:
+        """Returns whether the next noun is one of the suited things; one that lives only after an article."""
+        named = joined = False
+        for unit in units:
+            if _AND in unit or (joined and not unit.isdisjoint(self._company - suited)):
+                joined = _AND in unit
+            elif unit <= self._before | _NAMED:
+                named = named or not (before or unit.isdisjoint(self._before))
+            elif unit.isdisjoint(self._modifiers - suited):
+                return not unit.isdisjoint(suited) and (named or unit.isdisjoint(self._company))
+        return False
+
     def _units(self, text: str, name: str) -> list[frozenset[str]]:
         """Returns the longest entries that the words are, one after another; an empty one for an unknown word."""
-        words = _WORD.findall(text.replace("\u2019", "'"))
+        words = _WORD.findall(text.translate(_PLAIN))
         forms = [frozenset((word.casefold(), *self._lemmas(word.casefold()))) for word in words]
         own = frozenset(name.casefold().split())
         units: list[frozenset[str]] = []

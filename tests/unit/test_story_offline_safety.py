@@ -316,8 +316,32 @@ def test_further_harmless_wishes_are_granted(some: slice) -> None:
     [
         "find the moon zorkle blorp", "a dragon and a blorp", "sit on my sister", "a pirate who tidies children away",
         "climb the shelf", "eat the sofa", "throw a chair", "take my friend's toys", "a train. it is full of grenadoes",
+        "eat cake and my baby sister", "kick the ball and the dog", "eat my cake and then my sister",
+        "climb and then the roof", "kick like my sister", "play where the road is", "Eat LEGO",
+        "Give Grandma to the Wolf", "Give the Dog Her Brother", "kick that dog",
     ],
 )  # fmt: skip
 def test_a_wish_is_told_only_where_each_word_and_deed_is_known_to_suit(wish: str) -> None:
     """An unknown word, something done to one that lives, and what is not for that deed: a stock story."""
     assert not granted(wish)
+
+
+@pytest.mark.parametrize("wish", ["пить молоко и кота", "подарить бабушку волку", "подарить волку сестру",
+                                  "кататься на велосипеде и на коте"])  # fmt: skip
+def test_a_russian_wish_is_told_only_where_each_deed_is_known_to_suit(wish: str) -> None:
+    """People are given nothing but presents, and are no presents."""
+    assert not granted(wish, "ru")
+
+
+@pytest.mark.parametrize(
+    ("language", "wish"),
+    [
+        ("en", "go to the zoo with mum and dad"), ("en", "meet a knight and a dragon"), ("en", "help mum and dad"),
+        ("en", "give grandma a hug"), ("en", "give a flower to mum"), ("en", "give my sister a puppy"),
+        ("en", "share my toys"), ("en", "build a castle where a princess lives"), ("en", "dance like a ballerina"),
+        ("ru", "подарить маме цветы"), ("ru", "подарить цветы маме"),
+    ],
+)  # fmt: skip
+def test_what_is_done_with_company_is_told(language: str, wish: str) -> None:
+    """With them, for them, and like them."""
+    assert granted(wish, language)
