@@ -250,8 +250,11 @@ def test_sentences_are_as_long_as_the_age_takes(minutes: int, age: int, least: i
     assert least <= sum(lengths) / len(lengths) <= most
 
 
-@pytest.mark.parametrize("minutes", [3, 5])
-def test_month_of_one_brief_stays_new(minutes: int) -> None:
+@pytest.mark.parametrize(
+    ("minutes", "changes"),
+    [(3, {}), (5, {}), (1, {"wish": "a bear who bakes a cake for his friends", "age": 4, "moral": ""})],
+)
+def test_month_of_one_brief_stays_new(minutes: int, changes: dict[str, object]) -> None:
     """Story ten has at least 70 % five-word runs that none of the nine before had."""
 
     def runs(text: str) -> set[tuple[str, ...]]:
@@ -261,7 +264,7 @@ def test_month_of_one_brief_stays_new(minutes: int) -> None:
     heard: tuple[Outline, ...] = ()
     before, share = set[tuple[str, ...]](), 0.0
     for seed in range(10):
-        asked = brief(seed=seed, theme="", length_minutes=minutes, heard=heard)
+        asked = brief(seed=seed, theme="", length_minutes=minutes, heard=heard, **changes)
         new = runs(told(asked))
         share = len(new - before) / len(new)
         before |= new
