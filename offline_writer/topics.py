@@ -189,10 +189,13 @@ def for_children(
         return tuple(filter(None, map(fit, texts)))
 
     hero, sequel = brief.hero, brief.sequel
-    told = " ".join((brief.wish, *brief.interests, brief.audience_note))
+    parts = (brief.wish, *brief.interests, brief.audience_note)
+    # What is unsafe only when read together is of the wish; what is unsafe alone elsewhere says nothing of it.
+    together = not any(map(reader.unsafe, parts)) and reader.unsafe(" ".join(parts))
     if (
         hard_topic(replace(brief, audience_note=""), reader, of_character=of_character)
-        or reader.unsafe(told)
+        or reader.unsafe(brief.wish)
+        or together
         or reader.mentions(brief.wish, brief.avoid)
         or not vocabulary.suits(brief.wish, name=f"{brief.name} {hero.name if hero else ''}")
     ):

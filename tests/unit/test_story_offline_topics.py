@@ -175,3 +175,22 @@ def test_what_a_character_does_not_want_is_told() -> None:
 )
 def test_the_fear_of_a_character_is_told_as_its_own(language: str, wish: str) -> None:
     assert "fear" not in WRITER.plan(brief(language, wish=wish)).outline.plot_shape
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"audience_note": "Please no guns and no violence."}, {"audience_note": "Her father is a hunter."},
+        {"interests": ("nerf guns",)},
+    ],
+)  # fmt: skip
+def test_a_harmless_wish_is_told_beside_what_is_not(changes: dict[str, object]) -> None:
+    """And nothing of the other is."""
+    text = "".join(piece.text for piece in WRITER.write(brief("en", wish="find a dragon", **changes))).casefold()
+    assert "dragon" in text
+    assert not any(word in text for word in ("gun", "violence", "hunter"))
+
+
+def test_what_is_unsafe_only_together_is_not_told() -> None:
+    asked = brief("en", wish="throw my sister", audience_note="into the river")
+    assert "sister" not in "".join(piece.text for piece in WRITER.write(asked)).casefold()
