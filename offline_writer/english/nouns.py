@@ -1,7 +1,7 @@
 """Noun phrases: the character of a wish with its forms and pronouns, and interests after "to love"."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from offline_writer.brief import Gender, clean
@@ -58,6 +58,10 @@ def noun_phrase(
     if second is None:
         return first
     both = (first[0], second[0])
+    owner, child = words[first[1] + 1].casefold(), in_person("my", person) + " "
+    if owner in _OWNERS - {"my", "our"} and second[0].first.startswith(child):
+        # A mummy duck and her ducklings: not those of the child.
+        both = (first[0], replace(second[0], first=f"{owner} {second[0].first.removeprefix(child)}"))
     named = (" and ".join(one.first for one in both), " and ".join(one.later for one in both))
     return Subject(*named, "", plural=True, animate=any(one.animate for one in both)), first[1] + 1 + second[1]
 

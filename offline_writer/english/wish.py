@@ -10,6 +10,9 @@ from offline_writer.english.nouns import Subject, noun_phrase
 
 _WHO = frozenset({"who", "that", "which"})
 _ASKS = frozenset({"how", "what", "where", "why"})
+_OUTINGS = frozenset({"trip", "party", "picnic", "journey", "voyage", "holiday", "visit"})
+_LEADING = frozenset({"to", "for", "in", "at", "with", "on", "through", "around"})
+"""What follows an outing that is told without its article: "trip to the zoo", not "visit the zoo"."""
 _LONGEST = 12
 """Words of a deed."""
 _TITLE = 2
@@ -109,6 +112,10 @@ class WishReader:
         verb = self._lexicon.verb(first)
         if plain[1:2] == ["for"] and verb in {"look", "search", "hunt"}:
             verb, plain = "find", plain[1:]
+        elif verb == "be" and plain[1:2] == ["going"]:
+            verb, plain = "go", plain[1:]
+        elif text == rest and first in _OUTINGS and plain[1:2] and plain[1].casefold() in _LEADING:
+            return self._event(["a", *words], person, room)
         elif first in self._lexicon.where and acting:
             verb, plain = "be", ["", *plain]
         if verb and (clearly or not (self._is_phrase(plain) or self._lexicon.number([first]) == "plural")):

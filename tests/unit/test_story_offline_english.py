@@ -271,6 +271,29 @@ class _Named(dict[str, str]):
         return f"{{{slot}}}"
 
 
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ("trip to the zoo", "go on a trip to the zoo"),
+        ("Picnic in the park", "go on a picnic in the park"),
+        ("visit the moon", "visit the moon"),
+        ("we are going on holiday", "go on holiday"),
+    ],
+)
+def test_outing_without_article_is_gone_on(wish: str, told: str) -> None:
+    """A noun that is a verb as well, and the present in progress."""
+    asked = read(wish)
+    assert isinstance(asked, Quest)
+    assert told == asked.deed
+
+
+def test_what_belongs_to_a_character_is_not_the_childs() -> None:
+    """For a boy, too, the ducklings are those of the duck."""
+    asked = READER.read("a mummy duck and her ducklings", names=("Leo",), person="him", default="who could not sleep")
+    assert isinstance(asked, Helping)
+    assert "a mummy duck and her ducklings" == asked.who.first
+
+
 def divided(line: Line) -> list[str]:
     """Returns the sentences of a line as a child of six hears them: what has joints is several."""
     joints = re.compile(" ".join(one.text for one in by_key(STOCK["phrases"])["joints"].lines()), re.VERBOSE)
