@@ -58,7 +58,7 @@ class StoryGenerator(Writing):
         """Yields AttemptStarted, notices, the title unless it is released, deltas, calls, and Completed last.
 
         A later ModelCall of the same id has more facts. `deadline` is on the loop's clock, `unsettled` are calls of
-        earlier attempts whose cost is not known. Raises DomainError:
+        earlier attempts whose cost is not known, but for the estimate that `spent_usd` has. Raises DomainError:
         MODEL_NOT_FOUND, INVALID_CONFIGURATION, LANGUAGE_UNSUPPORTED, TEXT_TOO_LONG, COST_LIMIT, and that of
         `story_service.errors.all_failed` when the last model has failed; CONTENT_REFUSED.
         """
@@ -71,15 +71,19 @@ class StoryGenerator(Writing):
         selection = selecting.result()
         with self.turns.held() as turn:
             assignment = replace(assignment, order=turn)
-            content, ledger = Content(assignment), CostLedger(self.generations, wait=self.generation_info_wait)
+            ledger = CostLedger(self.generations, wait=self.generation_info_wait)
             for call in unsettled:
                 ledger.note(call)
+            # The ledger has the estimates that earlier attempts spent, until what was billed replaces them.
+            earlier = max(0.0, assignment.spent_usd - ledger.spending.cost_usd)
             if self.safety is not None and not assignment.title_so_far:
                 async with aclosing(self.safety.request(assignment)) as checked:
                     async for each in checked:
                         if isinstance(each, ModelCall) and each.outcome != ATTEMPT_OUTCOME_STARTED:
                             ledger.note(each)
                         yield each
+            assignment = replace(assignment, spent_usd=earlier)
+            content = Content(assignment)
             fallback = ModelFallback(self, assignment, selection, content=content, ledger=ledger, deadline=deadline)
             async with aclosing(fallback.run()) as items:
                 async for item in items:

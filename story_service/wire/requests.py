@@ -88,7 +88,7 @@ def _read_profile(profile: type[ProfileT], message: Message) -> ProfileT:
 
 
 def read_call(line: common_pb2.Attempt) -> ModelCall:
-    """Returns a call of an earlier attempt whose cost is not known; an estimate of it is in `spent_usd`."""
+    """Returns a call of an earlier attempt whose cost is not known, with the estimate of it that is in `spent_usd`."""
     return ModelCall(
         call_id=line.attempt_id,
         provider=line.provider,
@@ -98,7 +98,12 @@ def read_call(line: common_pb2.Attempt) -> ModelCall:
         start_time=line.start_time.ToDatetime(UTC),
         end_time=line.end_time.ToDatetime(UTC) if line.HasField("end_time") else None,
         characters=line.characters,
-        spending=Spending(cost_known=False),
+        spending=Spending(
+            prompt_tokens=line.prompt_tokens,
+            completion_tokens=line.completion_tokens,
+            cost_usd=line.cost_usd,
+            cost_known=False,
+        ),
         metadata=dict(line.metadata),
         generation_id=line.metadata["generation_id"],
     )

@@ -14,6 +14,7 @@ from story_service.answer.titles import fallback_ending
 from story_service.assignment import Assignment, Listener
 from story_service.errors import BrokenOffError, OutOfTokensError, UnfitError, WrongLanguageError, cost_unknown
 from story_service.generation.content import Delta, Title
+from story_service.generation.cost_ledger import completed
 from story_service.generation.generation import Completed, StoryGenerator, StoryItem
 from story_service.generation.selection import ModelSelector
 from story_service.ports import (
@@ -25,6 +26,8 @@ from story_service.ports import (
     ModelCall,
     Notice,
 )
+from story_service.wire.requests import read_call
+from tale.common.v1 import common_pb2
 from tale.common.v1.common_pb2 import ATTEMPT_OUTCOME_FAILED, ATTEMPT_OUTCOME_SUCCEEDED
 
 _KIND = ProviderErrorKind
@@ -287,6 +290,18 @@ async def test_attempt_may_end_a_story_without_an_ending() -> None:
     told = await _told(_Writer(([*items[:-1], AttemptEnded("Once.", ending_missing=True)], None)), "a/one")
 
     assert ["ENDING_MISSING"] == [item.reason for item in _notices(told)]
+
+
+async def test_estimate_of_an_earlier_call_counts_once() -> None:
+    """It is part of what was spent, and in the books until what was billed replaces it."""
+    line = common_pb2.Attempt(attempt_id="e", cost_usd=0.25, prompt_tokens=3)
+    writer = _Writer(_good("a/one", "Once."))
+    generator = _generator(writer, "a/one")
+    told = [item async for item in generator.generate(_ASSIGNMENT, unsettled=[read_call(line)])]
+
+    assert 1.0 == writer.asked[0][1].spent_usd
+    assert 0.5 == _completed(told).spending.cost_usd
+    assert 3 == completed(read_call(line), {"id": "e"}).spending.prompt_tokens
 
 
 async def test_another_language_is_reported_as_what_it_is() -> None:
