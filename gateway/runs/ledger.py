@@ -27,6 +27,8 @@ _EMBEDDED: Final = "offline"
 """Provider of calls that cost nothing."""
 _FALSE: Final = "false"
 _MOST_UNSETTLED: Final = 64
+_SETTLED_SECONDS: Final = 3_600
+"""Age from which on a call is not asked about: its provider would have reported its cost."""
 _PURPOSE: Final = "purpose"
 """Metadata of a call that judged a text."""
 
@@ -199,7 +201,10 @@ class Ledger:
 
         A call whose end is unknown counts as one that was billed.
         """
-        unsettled = [line for line in self._attempts.values() if _is_unsettled(line)]
+        since = now().seconds - _SETTLED_SECONDS
+        unsettled = [
+            line for line in self._attempts.values() if _is_unsettled(line) and line.start_time.seconds > since
+        ]
         request.unsettled.extend(unsettled[-_MOST_UNSETTLED:])
         without_text = Counter[str]()
         for line in self._calls(common_pb2.ATTEMPT_KIND_WRITING, common_pb2.ATTEMPT_KIND_MODEL_CALL):

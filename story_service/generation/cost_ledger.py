@@ -49,18 +49,20 @@ class Generations:
         self._most = most
         self._tasks: set[asyncio.Task[ModelCall]] = set()
 
-    def ask(self, call: ModelCall) -> asyncio.Task[ModelCall] | None:
+    def ask(self, call: ModelCall, *, earlier: bool = False) -> asyncio.Task[ModelCall] | None:
         """Starts to ask about `call`; returns None where there is no report to ask for, or too many are asked about.
 
-        The task returns the call unchanged where the provider reports nothing in time.
+        The task returns the call unchanged where the provider reports nothing in time. `earlier`: it was counted as one
+        of unknown cost before.
         """
         reported = call.provider in self._reporting and call.generation_id
         if not reported or len(self._tasks) >= self._most:
-            self._metrics.settled(call.model, call.spending)
+            if not earlier:
+                self._metrics.settled(call.model, call.spending)
             return None
         # A call that was given up at its caller's deadline has a cost too.
         task = asyncio.get_running_loop().create_task(
-            self._completed(call), name=f"generation {call.generation_id}", context=without_deadline()
+            self._completed(call, earlier=earlier), name=f"generation {call.generation_id}", context=without_deadline()
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -73,7 +75,7 @@ class Generations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _completed(self, call: ModelCall) -> ModelCall:
+    async def _completed(self, call: ModelCall, *, earlier: bool) -> ModelCall:
         info: Mapping[str, Any] = {}
         chat, protected = self._reporting[call.provider]
         try:
@@ -88,7 +90,8 @@ class Generations:
         except Exception as error:  # noqa: BLE001 - a story does not fail for a missing report
             log_defect(error)
         known = completed(call, info)
-        self._metrics.settled(call.model, known.spending)
+        if known.spending.cost_known or not earlier:
+            self._metrics.settled(call.model, known.spending)
         return known
 
 
@@ -137,10 +140,10 @@ class CostLedger:
         """The cost of all calls, as far as it is known now."""
         return sum((call.spending for call in self._calls.values()), Spending())
 
-    def note(self, call: ModelCall) -> None:
-        """Records a call that has ended, and starts to ask about its cost."""
+    def note(self, call: ModelCall, *, earlier: bool = False) -> None:
+        """Records a call that has ended, maybe in an earlier attempt, and starts to ask about its cost."""
         self._calls[call.call_id] = call
-        task = self._generations.ask(call) if self._generations is not None else None
+        task = self._generations.ask(call, earlier=earlier) if self._generations is not None else None
         if task is not None:
             self._asked[call.call_id] = task
 

@@ -73,7 +73,7 @@ class StoryGenerator(Writing):
             assignment = replace(assignment, order=turn)
             ledger = CostLedger(self.generations, wait=self.generation_info_wait)
             for call in unsettled:
-                ledger.note(call)
+                ledger.note(call, earlier=True)
             # The ledger has the estimates that earlier attempts spent, until what was billed replaces them.
             earlier = max(0.0, assignment.spent_usd - ledger.spending.cost_usd)
             if self.safety is not None and not assignment.title_so_far:

@@ -6,12 +6,13 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.door.servicer import within_bounds
 from gateway.peers.retry import AttemptRetry, Failure, FailureKind, ProviderWait, classify
 from gateway.runs.checkpointer import CheckpointRefusedError, Lease
 from gateway.runs.context import RunContext
-from gateway.runs.ledger import Ledger
+from gateway.runs.ledger import Ledger, now
 from gateway.runs.live_story import LiveStory, basic
 from gateway.runs.run import problem_of
 from gateway.settings import GatewaySettings
@@ -253,7 +254,9 @@ def test_cost_of_a_call_whose_process_was_killed_is_asked_for() -> None:
     killed = Ledger()
     first = killed.begin_attempt(common_pb2.ATTEMPT_KIND_WRITING, provider="story", model="m")
     names = {"generation_id": "gen-1"}
-    killed.add(first, call("c", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED, metadata=names))
+    killed.add(first, call("c", outcome=common_pb2.ATTEMPT_OUTCOME_STARTED, metadata=names, start_time=now()))
+    hour_ago = Timestamp(seconds=now().seconds - 3_601)
+    killed.add(first, call("old", metadata={"generation_id": "gen-old"}, start_time=hour_ago))
     killed.add(first, call("j", cost_usd=0.1, cost_known=True, metadata={"generation_id": "gen-0"}))
     stored = saved(killed)
     story = common_pb2.Story(attempts=stored.attempts, generation_info=stored.generation.generation_info)

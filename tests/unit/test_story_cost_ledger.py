@@ -123,6 +123,8 @@ async def test_provider_that_tells_nothing_leaves_the_cost_unknown(failure: Exce
 
     assert [] == await books.settle()
     assert _CUT.spending == books.spending
+    books.note(_CUT, earlier=True)
+    await books.settle()
     assert 1 == _counted(metrics, "story_cost_unknown_calls_total", "a/b")
 
 
