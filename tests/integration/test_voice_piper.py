@@ -14,6 +14,7 @@ from support.piper_voices import FRAMES, HOP, IDS, make_voice
 
 from servicekit.resilience.errors import ProviderError, ProviderErrorKind
 from voice_service.ports import AudioChunk, SegmentRequest, Timings, VoiceSettings
+from voice_service.providers.offline import piper_worker
 from voice_service.providers.offline.piper import load, sentences
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 
@@ -219,3 +220,15 @@ def test_sentences_are_cut_at_their_marks_and_unknown_sounds_left_out() -> None:
     assert ["".join(back[each] for each in ids).replace("_", "") for ids, _ in parts] == ["^ab, a?$", "^b$"]
     assert [marks for _, marks in parts] == [[(0, 2), (4, 10)], [(9, 2)]]
     assert [marks for _, marks in sentences(clauses, [0, 4], IDS)] == [[], []]
+
+
+def test_the_voice_that_speaks_most_stays_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of too many voices the one that was used least recently goes."""
+    loads: list[str] = []
+    monkeypatch.setattr(piper_worker, "_loaded", loads.append)
+    worker = piper_worker.Piper()
+    others = [f"other {number}" for number in range(8)]
+    for other in others:
+        worker.load("usual")
+        worker.load(other)
+    assert ["usual", *others] == loads

@@ -41,8 +41,7 @@ class Piper:
 
     def load(self, path: str) -> None:
         """Loads a model if it is not there, in place of the one that was used least recently."""
-        if path not in self._models:
-            self._models[path] = _loaded(path)
+        self._models[path] = self._models[path] if path in self._models else _loaded(path)
 
     def speak(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Returns the header of the reply and the samples."""
