@@ -138,6 +138,10 @@ class CastBuilder(ABC, Generic[CastT]):
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
         joints = " ".join(line.text for line in self._phrases.get("joints", ()))
         self._joints = re.compile(joints, re.VERBOSE) if joints else None
+        listed = [*stock["morals"], *stock["themes"]]
+        self._known = frozenset(
+            name.casefold() for one in listed for name in (one.key.partition(".")[0], *one.listed("names"))
+        )
         # A story asks for its cast up to four times: for its plan, for its text, and for the title of each.
         self._remembered = lru_cache(_REMEMBERED)(self._made)
 
@@ -148,7 +152,7 @@ class CastBuilder(ABC, Generic[CastT]):
     def _made(self, brief: OfflineBrief, told: str) -> CastT:
         of_character = self._of_character(brief)
         hard = hard_topic(brief, self._topics, of_character=of_character)
-        careful = for_children(brief, self._topics, self._vocabulary, of_character=of_character)
+        careful = for_children(brief, self._topics, self._vocabulary, known=self._known, of_character=of_character)
         if hard:
             careful = replace(careful, kind="child", hero=None)
         cast = self._cast(careful, hard=hard, told=told)

@@ -172,18 +172,20 @@ def hard_topic(brief: OfflineBrief, reader: TopicReader, *, of_character: bool) 
 
 
 def for_children(
-    brief: OfflineBrief, reader: TopicReader, vocabulary: Vocabulary, *, of_character: bool
+    brief: OfflineBrief, reader: TopicReader, vocabulary: Vocabulary, *, known: Collection[str], of_character: bool
 ) -> OfflineBrief:
     """Returns the brief without what is not known to suit, what the story comforts, and what is to be avoided.
 
-    Names and the title of an earlier story have words of their own: of those only what is no topic is told.
+    `known` are morals and themes that the stock has. Names and the title of an earlier story have words of their own: of
+    those only what is no topic is told.
     """
 
     def named(text: str, *, misspelled: bool = False) -> str:
         return "" if reader.topics(text, misspelled=misspelled) or reader.mentions(text, brief.avoid) else text
 
     def fit(text: str) -> str:
-        return named(text, misspelled=True) if vocabulary.suits(text, name=brief.name) else ""
+        suited = text.strip().casefold() in known or vocabulary.suits(text, name=brief.name)
+        return named(text, misspelled=True) if suited else ""
 
     def all_fit(texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(filter(None, map(fit, texts)))
