@@ -57,7 +57,7 @@ class WishReader:
         if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
             return asked if len(asked.deed) <= room else None
         if words[0].casefold() in _ASKS and len(words) > 1:
-            return Quest(" ".join(["find out", *map(self._lexicon.shown, words)]), None)
+            return Quest(" ".join(["find out", *map(self._lexicon.shown, words)]).replace(" ,", ","), None)
         if not _WHO.isdisjoint(map(str.casefold, words)) and (helping := self._helping(words, person, default, room)):
             return helping
         return self._quest(words, names, person, room) or self._helping(words, person, default, room)
