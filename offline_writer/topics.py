@@ -176,8 +176,8 @@ def for_children(
 ) -> OfflineBrief:
     """Returns the brief without what is not known to suit, what the story comforts, and what is to be avoided.
 
-    `known` are morals and themes that the stock has. Names and the title of an earlier story have words of their own: of
-    those only what is no topic is told.
+    `known` are morals and themes that the stock has. Names and the title of an earlier story have words of their own:
+    of those only what is no topic is told.
     """
 
     def named(text: str, *, misspelled: bool = False) -> str:
