@@ -8,11 +8,12 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import Final, Self, TypeAlias
 
 import grpc
 
-from servicekit.healthcheck import status_line
 from tale_cluster.layout import CERTIFICATE_VARIABLE, GATEWAY, SERVICES, STOP_ORDER, Layout, Service
 
 _TAIL_LINES: Final = 20
@@ -82,8 +83,9 @@ class ServiceProcess:
     async def ready(self, ops_address: str) -> None:
         """Waits until its HTTP server at `ops_address` reports that it takes calls; without a limit."""
         while True:
-            with contextlib.suppress(OSError, ValueError):  # a wrong address is reported by the service
-                if (await asyncio.to_thread(status_line, ops_address)).split()[1:2] == ["200"]:
+            # A wrong address is reported by the service.
+            with contextlib.suppress(OSError, HTTPException):
+                if await asyncio.to_thread(_status, ops_address) == HTTPStatus.OK:
                     return
             await asyncio.sleep(0.05)
 
@@ -268,6 +270,15 @@ class Supervisor:
                 await self._running[service].kill()
                 continue
             self._report(f"The {service.name} service is running again.")
+
+
+def _status(ops_address: str) -> int:
+    connection = HTTPConnection(ops_address, timeout=2.0)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def _ending(code: int) -> str:
