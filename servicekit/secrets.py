@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 
@@ -31,6 +31,57 @@ def version_of(file: Path) -> tuple[int, ...]:
         return (error.errno or 0,)
     # A rewrite may keep time and size, but not the time of its change, which cannot be set.
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino, state.st_dev
+
+
+T = TypeVar("T")
+
+
+class WatchedFiles(Generic[T]):
+    """What `read` makes of files, made again once one of them has changed.
+
+    Where that fails, `failed` is called, once for each change of the files. What the system refuses to read (OSError)
+    is read again each time, since that may last for a moment; what is `unusable`, with the next change.
+    """
+
+    def __init__(
+        self,
+        *files: Path,
+        read: Callable[[], T],
+        unusable: type[Exception],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._files = files
+        self._read = read
+        self._unusable = unusable
+        self._on_failure = failed
+        self._seen: tuple[tuple[int, ...], ...] | None = None
+        self._failed: tuple[tuple[int, ...], ...] | None = None
+
+    def first(self) -> T:
+        """Returns the present content. Raises what `read` raises."""
+        seen = self._versions()
+        content = self._read()
+        self._seen = seen
+        return content
+
+    def changed(self) -> T | None:
+        """Returns the content if it is another one; None where it is the same, or fails."""
+        seen = self._versions()
+        if seen == self._seen:
+            return None
+        try:
+            content = self._read()
+        except (OSError, self._unusable) as error:
+            if seen != self._failed:
+                self._on_failure(error)
+            self._failed = seen
+            self._seen = None if isinstance(error, OSError) else seen
+            return None
+        self._seen, self._failed = seen, None
+        return content
+
+    def _versions(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(map(version_of, self._files))
 
 
 class SecretSource:

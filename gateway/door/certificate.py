@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 import structlog
 
-from servicekit.secrets import version_of
+from servicekit.secrets import WatchedFiles
 from servicekit.settings import ConfigurationError
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -23,9 +23,9 @@ class Certificate:
         """Raises ConfigurationError if the files cannot be used."""
         self._chain = chain
         self._key = key
-        self._seen = self._state()
+        self._files = WatchedFiles(chain, key, read=self._read, unusable=ValueError, failed=_log_failure)
         try:
-            self._present = self._read()
+            self._present = self._files.first()
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE must be a PEM chain and its key ({error})"
@@ -38,25 +38,19 @@ class Certificate:
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Returns the certificate if it is another one; gRPC calls it in a thread of its own."""
-        state = self._state()
-        if state == self._seen:
-            return None
-        self._seen = state
-        try:
-            self._present = self._read()
-        except (OSError, ValueError) as error:
-            _log.warning("certificate cannot be read", why=type(error).__name__)
-            return None
-        _log.info("certificate was read again")
-        return self._present
-
-    def _state(self) -> tuple[tuple[int, ...], ...]:
-        return version_of(self._chain), version_of(self._key)
+        changed = self._files.changed()
+        if changed is not None:
+            _log.info("certificate was read again")
+        return changed
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         chain, key = self._chain.read_bytes(), self._key.read_bytes()
         _check(self._chain, self._key)
         return grpc.ssl_server_certificate_configuration([(key, chain)])
+
+
+def _log_failure(error: Exception) -> None:
+    _log.warning("certificate cannot be read", why=type(error).__name__)
 
 
 def _check(chain: Path, key: Path) -> None:

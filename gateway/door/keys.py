@@ -18,7 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from servicekit.authentication import OWNER
 from servicekit.context import Caller
 from servicekit.ids import is_id
-from servicekit.secrets import version_of
+from servicekit.secrets import WatchedFiles
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class KeyFileError(Exception):
     """The file cannot be used. The text names it, what is wrong and the remedy."""
 
 
-class _UnreadableError(KeyFileError):
+class _UnreadableError(KeyFileError, OSError):
     """The operating system does not return the content of the file, perhaps for a moment."""
 
 
@@ -92,8 +92,7 @@ class KeyFile:
         """The file is made by the first key that is created."""
         self._path = path
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
-        self._failed: tuple[int, ...] | None = None
+        self._file = WatchedFiles(path, read=self._read, unusable=KeyFileError, failed=_log_failure)
         self._keys: dict[str, ApiKey] = {}
 
     def find(self, presented: str) -> ApiKey | None:
@@ -102,17 +101,8 @@ class KeyFile:
         A file that is damaged or cannot be read leaves the keys as they were, and is logged once. Each call tries again
         one that cannot be read: that may last for a moment, and a revoked key must not stay valid.
         """
-        if (seen := version_of(self._path)) != self._seen:
-            try:
-                self._keys = self._read()
-            except KeyFileError as error:
-                if seen != self._failed:
-                    _log.warning("key file cannot be read", why=str(error))
-                self._failed = seen
-                again = isinstance(error, _UnreadableError)
-            else:
-                self._failed, again = None, False
-            self._seen = None if again else seen
+        if (changed := self._file.changed()) is not None:
+            self._keys = changed
         prefix, _, rest = presented.partition("_")
         identity, _, secret = rest.partition("_")
         key = self._keys.get(identity)
@@ -182,6 +172,10 @@ class KeyFile:
                 new.replace(self._path)
         except OSError as error:
             raise KeyFileError(f"{self._path} cannot be written ({os.strerror(error.errno or 0)})") from None
+
+
+def _log_failure(error: Exception) -> None:
+    _log.warning("key file cannot be read", why=str(error))
 
 
 def _digest(secret: str) -> str:

@@ -34,6 +34,20 @@ async def healthy(it: House, authority: trustme.CA, token: str) -> bool:
         return (await client.system_status()).healthy
 
 
+def test_a_certificate_that_cannot_be_read_for_a_moment_is_used_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its files do not change once more."""
+    present = Certificate(*issue(tmp_path, trustme.CA()))
+    issue(tmp_path, trustme.CA())
+    with monkeypatch.context() as moment:
+        moment.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        assert present._changed() is None
+        assert present._changed() is None
+    assert present._changed() is not None
+    assert present._changed() is None
+
+
 async def test_a_certificate_is_exchanged_while_the_gateway_runs(tmp_path: Path) -> None:
     """Open connections stay, new ones get the new certificate; a damaged one changes nothing."""
     first, second = trustme.CA(), trustme.CA()
