@@ -62,6 +62,12 @@ def current_or_none() -> RequestContext | None:
     return _current.get()
 
 
+def present_owner() -> str:
+    """Returns the owner of the present call; "local" outside of calls."""
+    context = _current.get()
+    return LOCAL_OWNER if context is None else context.owner
+
+
 def bind(context: RequestContext) -> None:
     """Binds `context` for the rest of the present task. For the interceptor; others use `bound`."""
     _current.set(context)

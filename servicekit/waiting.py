@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from servicekit.context import current_or_none, without_deadline
+from servicekit.context import present_owner, without_deadline
 from servicekit.errors import DomainError
 
 
@@ -91,8 +91,7 @@ class Places:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Holds a place for the owner of the call while the block runs."""
-        call = current_or_none()
-        own = self._owners.setdefault(call.owner if call is not None else "", asyncio.Semaphore(self._each))
+        own = self._owners.setdefault(present_owner(), asyncio.Semaphore(self._each))
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(self._seconds):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cachetools import LRUCache
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -17,33 +17,34 @@ from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 
-_GATEWAY: Final = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
-_PROFILE: Final = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"]
-_STATUS: Final = status_pb2.DESCRIPTOR.services_by_name["StatusService"]
+GATEWAY: Final = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+PROFILE: Final = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"]
+STATUS: Final = status_pb2.DESCRIPTOR.services_by_name["StatusService"]
 _STORY: Final = story_pb2.DESCRIPTOR.services_by_name["StoryService"]
 _VOICE: Final = voice_pb2.DESCRIPTOR.services_by_name["VoiceService"]
 
 
-def _paths(service: ServiceDescriptor, *names: str) -> Iterable[tuple[str, MethodDescriptor]]:
+def paths(service: ServiceDescriptor, *names: str) -> Iterable[tuple[str, MethodDescriptor]]:
+    """Yields the path and the descriptor of each method of a service, or of those with these names."""
     for method in service.methods:
         if not names or method.name in names:
             yield f"/{service.full_name}/{method.name}", method
 
 
-_FOR_OPERATORS: Final = dict((*_paths(_GATEWAY, "ResetCircuit"), *_paths(_STATUS)))
+_FOR_OPERATORS: Final = dict((*paths(GATEWAY, "ResetCircuit"), *paths(STATUS)))
 _FOR_BOUND: Final[Mapping[str, MethodDescriptor]] = {
     path: method
     for path, method in (
-        *_paths(_GATEWAY),
-        *_paths(_PROFILE, "GetChild", "ListChildren", "GetHero", "ListHeroes"),
-        *_paths(_VOICE, "ListProviders", "ListVoices", "Transcribe"),
-        *_paths(_STORY, "ListModels"),
+        *paths(GATEWAY),
+        *paths(PROFILE, "GetChild", "ListChildren", "GetHero", "ListHeroes"),
+        *paths(_VOICE, "ListProviders", "ListVoices", "Transcribe"),
+        *paths(_STORY, "ListModels"),
     )
     if method.name not in {"EraseChild", "GetUsage"}
 }
 """What a caller that is bound to children may call; the fields of a request say whose it is."""
 _MOST_STORIES: Final = 10_000
-LIST_CHILDREN: Final = f"/{_PROFILE.full_name}/ListChildren"
+LIST_CHILDREN: Final = f"/{PROFILE.full_name}/ListChildren"
 
 
 class Access:
@@ -66,7 +67,7 @@ class Access:
             raise DomainError("CHILDREN_ONLY", "A caller that is bound to children may not do this.")
         if request is None:
             return
-        asked = _decoded(known, request)
+        asked = _asked(known, request)
         match asked:
             case gateway_pb2.CreateStoryRequest() | gateway_pb2.TellStoryRequest():
                 _check_child(asked.spec.child_id, caller.children)
@@ -110,12 +111,14 @@ def without_details(status: gateway_pb2.GetSystemStatusResponse) -> gateway_pb2.
     )
 
 
-def _decoded(method: MethodDescriptor, request: Message | bytes) -> Any:
-    """Returns the request as a message; one that is only passed on is checked by the service that gets it."""
-    if isinstance(request, Message):
-        return request
+def decoded(kind: Descriptor, message: Message | bytes) -> Any:
+    """Returns a message, or the bytes of one that is only passed on, as a message; DecodeError if they are none."""
+    return message if isinstance(message, Message) else GetMessageClass(kind).FromString(message)
+
+
+def _asked(method: MethodDescriptor, request: Message | bytes) -> Any:
     try:
-        return GetMessageClass(method.input_type).FromString(request)
+        return decoded(method.input_type, request)
     except DecodeError:
         raise DomainError("VALIDATION_FAILED", "The request is not a message of this method.") from None
 

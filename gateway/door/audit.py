@@ -5,24 +5,17 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
 
+from gateway.door.access import GATEWAY, PROFILE, STATUS, decoded, paths
 from gateway.runs.run import AUDIT
 from servicekit.context import current
 from servicekit.ids import is_id
-from tale.common.v1 import status_pb2
-from tale.gateway.v1 import gateway_pb2
-from tale.profile.v1 import profile_pb2
 
 _READS: Final = ("Get", "List", "Read", "Watch")
 _CHANGES: Final[Mapping[str, MethodDescriptor]] = {
-    f"/{service.full_name}/{method.name}": method
-    for service in (
-        gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
-        profile_pb2.DESCRIPTOR.services_by_name["ProfileService"],
-        status_pb2.DESCRIPTOR.services_by_name["StatusService"],
-    )
-    for method in service.methods
+    path: method
+    for service in (GATEWAY, PROFILE, STATUS)
+    for path, method in paths(service)
     if not method.name.startswith(_READS)
 }
 _REFUSED: Final = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
@@ -50,16 +43,14 @@ def note_ids(method: str, message: Message | bytes, *, response: bool = False) -
     known = _CHANGES.get(method)
     if known is None:
         return
-    if isinstance(message, bytes):
-        kind = known.output_type if response else known.input_type
-        try:
-            message = GetMessageClass(kind).FromString(message)
-        except DecodeError:
-            return
-    note(message)
+    try:
+        whole = decoded(known.output_type if response else known.input_type, message)
+    except DecodeError:
+        return
+    note(whole)
     for field in ("spec", *_RESOURCES):
-        if field in message.DESCRIPTOR.fields_by_name and message.HasField(field):
-            note(getattr(message, field), resource=field)
+        if field in whole.DESCRIPTOR.fields_by_name and whole.HasField(field):
+            note(getattr(whole, field), resource=field)
 
 
 def note(message: Any, resource: str = "") -> None:

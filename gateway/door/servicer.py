@@ -1,8 +1,8 @@
 """Serves GatewayService: each call is one or two calls to storage, some start or stop a run, the streams follow one."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -260,11 +260,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         return await self._finisher.run(self._start(wanted, timeout=_seconds_left(context)))
 
     async def _start(self, request: storage_pb2.CreateStoryRequest, *, timeout: float) -> common_pb2.Story:
-        with self._runs.place() as lease, self._quotas.storing():
-            if lease is not None:
-                request.lease.CopyFrom(lease)
-            if (quota := self._quotas.of_story(waits=lease is None)) is not None:
-                request.quota.CopyFrom(quota)
+        with self._placed(request, leased=request) as lease:
             since = time.monotonic()
             record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
             note(record.story, "story")
@@ -272,6 +268,24 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             if lease is not None and record.story.id == request.story_id and _is_new(record):
                 self._runs.start(record, since=since)
         return record.story
+
+    @contextmanager
+    def _placed(
+        self,
+        request: storage_pb2.CreateStoryRequest | storage_pb2.UpdateStoryRequest,
+        *,
+        leased: storage_pb2.CreateStoryRequest | storage_pb2.RetryChange | storage_pb2.NarrateChange,
+    ) -> Iterator[storage_pb2.LeaseRequest | None]:
+        """Reserves a place for the run of a story, whose quota and lease `request` and `leased` then ask for.
+
+        Yields the lease, None for a story that waits; see Runs.place and Quotas.storing.
+        """
+        with self._runs.place() as lease, self._quotas.storing():
+            if lease is not None:
+                leased.lease.CopyFrom(lease)
+            if (quota := self._quotas.of_story(waits=lease is None)) is not None:
+                request.quota.CopyFrom(quota)
+            yield lease
 
     def _requested(self, kind: type[M], request: Message) -> M:
         """Returns the change that a request asks for, idempotent by its request id."""
@@ -288,11 +302,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         *,
         timeout: float,
     ) -> common_pb2.Story:
-        with self._runs.place() as lease, self._quotas.storing():
-            if lease is not None:
-                requested.lease.CopyFrom(lease)
-            if (quota := self._quotas.of_story(waits=lease is None)) is not None:
-                change.quota.CopyFrom(quota)
+        with self._placed(change, leased=requested) as lease:
             since = time.monotonic()
             updated = await invoke(self._storage.UpdateStory, change, timeout=timeout, wait_for_ready=True)
             if updated.changed and lease is not None:

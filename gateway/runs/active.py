@@ -17,10 +17,9 @@ from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import End, LiveStory
 from gateway.runs.run import Run
 from gateway.settings import GatewaySettings
-from servicekit.context import Caller, RequestContext, bound, current_or_none
+from servicekit.context import Caller, RequestContext, bound, current_or_none, present_owner
 from servicekit.errors import reconnect
 from servicekit.ids import new_id
-from servicekit.resilience.fairness import present_owner
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from servicekit.context import LOCAL_OWNER, current_or_none
+from servicekit.context import present_owner
 
 
 class FairTurns:
@@ -40,9 +40,3 @@ class FairTurns:
             yield turn
         finally:
             self.leave(owner, turn)
-
-
-def present_owner() -> str:
-    """Returns the owner of the present call; "local" outside of calls."""
-    context = current_or_none()
-    return LOCAL_OWNER if context is None else context.owner

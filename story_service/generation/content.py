@@ -54,6 +54,8 @@ class Content:
         """What the present attempt writes."""
         self._extended = False
         self._ending = ""
+        self._good_night = fallback_ending(assignment.language_code)
+        """What stands in place of an ending, "" where it is not known in the language."""
         self.words_asked = words_of(assignment.length_minutes)
         """Requested words of the story."""
         self.outline = assignment.outline
@@ -79,7 +81,7 @@ class Content:
     @property
     def words(self) -> int:
         """Words of the whole content, without a good night."""
-        return count_words("".join(self._pieces).removesuffix(fallback_ending(self._assignment.language_code)))
+        return count_words("".join(self._pieces).removesuffix(self._good_night))
 
     @property
     def is_short(self) -> bool:
@@ -189,13 +191,12 @@ class Content:
 
     def say_good_night(self) -> Delta | None:
         """Returns the last words of a story without an ending; None where it has them, or none are known."""
-        words = fallback_ending(self._assignment.language_code)
+        words = self._good_night
         return self.add(f"\n\n{words}") if words and self.length and not self._said_good_night else None
 
     @property
     def _said_good_night(self) -> bool:
-        words = fallback_ending(self._assignment.language_code)
-        return bool(words) and "".join(self._pieces).endswith(words)
+        return bool(self._good_night) and "".join(self._pieces).endswith(self._good_night)
 
     def close_passage(self, missing: Missing = Missing.SCENE, *, ending: str = "") -> Outline | None:
         """Notes what the story lacks; returns the outline where a scene has ended."""

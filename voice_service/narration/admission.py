@@ -10,8 +10,9 @@ from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from servicekit.context import present_owner
 from servicekit.errors import DomainError
-from servicekit.resilience.fairness import FairTurns, present_owner
+from servicekit.resilience.fairness import FairTurns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
