@@ -118,6 +118,11 @@ def gift(moral: Section) -> str:
     return moral.fields["boon"].partition(",")[0]
 
 
+def _names(section: Section) -> frozenset[str]:
+    """Returns the words by which a moral or a theme is asked for."""
+    return frozenset(name.casefold() for name in (section.key.partition(".")[0], *section.listed("names")))
+
+
 _SENTENCE = re.compile(r"[.!?;\n]+")
 _REMEMBERED = 8
 """Casts of the last briefs."""
@@ -138,10 +143,7 @@ class CastBuilder(ABC, Generic[CastT]):
         self._simpler = {word.strip(): simple.strip() for word, _, simple in simpler}
         joints = " ".join(line.text for line in self._phrases.get("joints", ()))
         self._joints = re.compile(joints, re.VERBOSE) if joints else None
-        listed = [*stock["morals"], *stock["themes"]]
-        self._known = frozenset(
-            name.casefold() for one in listed for name in (one.key.partition(".")[0], *one.listed("names"))
-        )
+        self._known = frozenset().union(*map(_names, (*stock["morals"], *stock["themes"])))
         # A story asks for its cast up to four times: for its plan, for its text, and for the title of each.
         self._remembered = lru_cache(_REMEMBERED)(self._made)
 
@@ -225,11 +227,7 @@ class CastBuilder(ABC, Generic[CastT]):
         others = [section for section in self._stock["morals"] if section.key.startswith("other")]
         scenes = [section for section in self._stock["morals"] if section not in others]
         text = clean(brief.moral, limit=120).casefold()
-        kinds = {
-            scene.key.partition(".")[0]
-            for scene in scenes
-            if text in {scene.key.partition(".")[0], *scene.listed("names")}
-        }
+        kinds = {scene.key.partition(".")[0] for scene in scenes if text in _names(scene)}
         if kinds or not text:
             fitting = [scene for scene in scenes if not kinds or scene.key.partition(".")[0] in kinds]
             fresh = [scene for scene in fitting if not known_before(scene.fields["boon"])]

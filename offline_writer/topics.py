@@ -193,10 +193,11 @@ def for_children(
     hero, sequel = brief.hero, brief.sequel
     parts = (brief.wish, *brief.interests, brief.audience_note)
     # What is unsafe only when read together is of the wish; what is unsafe alone elsewhere says nothing of it.
-    together = not any(map(reader.unsafe, parts)) and reader.unsafe(" ".join(parts))
+    unsafe = [reader.unsafe(part) for part in parts]
+    together = not any(unsafe) and reader.unsafe(" ".join(parts))
     if (
         hard_topic(replace(brief, audience_note=""), reader, of_character=of_character)
-        or reader.unsafe(brief.wish)
+        or unsafe[0]
         or together
         or reader.mentions(brief.wish, brief.avoid)
         or not vocabulary.suits(brief.wish, name=f"{brief.name} {hero.name if hero else ''}")

@@ -170,7 +170,7 @@ class EnglishCastBuilder(CastBuilder[EnglishCast]):
         beings = {
             at for at, word in enumerate(words)
             if self._lexicon.singular(re.sub(r"['\u2019]s$", "", word.casefold()))
-            in self._lexicon.kin | self._lexicon.animate | self._lexicon.persons
+            in self._lexicon.kin | self._lexicon.animate
         }  # fmt: skip
         own = {word.casefold() for word in brief.name.split()} | {"son", "daughter", "child", "kid", "boy", "girl"}
         person = PERSONS[brief.gender]

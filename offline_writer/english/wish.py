@@ -50,9 +50,6 @@ class WishReader:
         words = self._words(text, names)
         if not words or words[0].casefold() == "no":
             return None
-        return self._read(words, names, person, default, room)
-
-    def _read(self, words: list[str], names: tuple[str, ...], person: Person, default: str, room: int) -> Wish | None:
         question = self._lexicon.forms["question"].match(" ".join(words))
         if question and (asked := self._asked(question["what"] or "", question["aux"], question["rest"], person)):
             return asked if len(asked.deed) <= room else None
