@@ -1,32 +1,66 @@
-"""The manifests in deploy/kubernetes."""
+"""The manifests in deploy/kubernetes, as `kubectl` builds them."""
 
+import os
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
-BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
+ROOT: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
+OVERLAYS: Final = ("embedded", "supabase-s3")
+WORKLOADS: Final = ("Deployment", "StatefulSet", "Job")
+Manifest = dict[str, Any]
 
 
-def resources(name: str) -> dict[str, Any]:
-    """The resources of a service, by kind."""
-    return {each["kind"]: each for each in yaml.safe_load_all((BASE / f"{name}.yaml").read_text())}
+@cache
+def build(folder: Path) -> tuple[Manifest, ...]:
+    """The resources of a kustomization; the kubectl of the environment goes before one of the machine."""
+    path = os.pathsep.join((str(Path(sys.prefix) / "bin"), os.environ["PATH"]))
+    built = subprocess.run(
+        ("kubectl", "kustomize", str(folder)),
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert not built.returncode, built.stderr
+    assert not built.stderr
+    return tuple(yaml.safe_load_all(built.stdout))
 
 
-def pod(name: str) -> dict[str, Any]:
-    """What a service runs as."""
-    found = resources(name)
-    workload = found.get("Deployment") or found["StatefulSet"]
-    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
-    return spec
+def overlay(name: str) -> tuple[Manifest, ...]:
+    """The resources of an overlay."""
+    return build(ROOT / "overlays" / name)
 
 
-def environment(name: str) -> dict[str, Any]:
-    """The variables of a service's container: its own, over those of the ConfigMap of the base that it names."""
-    (container,) = pod(name)["containers"]
-    named = {each["configMapRef"]["name"] for each in container["envFrom"]}
-    defaults = resources(name).get("ConfigMap", {"metadata": {"name": ""}, "data": {}})
-    given = defaults["data"] if defaults["metadata"]["name"] in named else {}
-    return {key: {"name": key, "value": value} for key, value in given.items()} | {
-        each["name"]: each for each in container["env"]
+def pods(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    """What runs, by the names of the workloads."""
+    return {each["metadata"]["name"]: each["spec"]["template"] for each in manifests if each["kind"] in WORKLOADS}
+
+
+def of_kind(manifests: tuple[Manifest, ...], kind: str) -> dict[str, Manifest]:
+    """The resources of a kind, by name."""
+    return {each["metadata"]["name"]: each for each in manifests if each["kind"] == kind}
+
+
+def container(manifests: tuple[Manifest, ...], name: str) -> Manifest:
+    """The container of a workload; each has one."""
+    (found,) = pods(manifests)[name]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def environment(name: str, manifests: tuple[Manifest, ...] | None = None) -> Manifest:
+    """The variables of a container: its own, over those of the ConfigMaps that are among the manifests."""
+    given = manifests or overlay("embedded")
+    found = container(given, name)
+    maps = of_kind(given, "ConfigMap")
+    named = [each["configMapRef"]["name"] for each in found.get("envFrom", ()) if "configMapRef" in each]
+    from_maps = {key: value for each in named if each in maps for key, value in maps[each]["data"].items()}
+    return {key: {"name": key, "value": value} for key, value in from_maps.items()} | {
+        each["name"]: each for each in found["env"]
     }

@@ -1,11 +1,12 @@
-"""The manifests for Kubernetes: valid, locked, and with settings that exist."""
+"""The manifests for Kubernetes: built by kubectl, valid, locked, and with settings that exist."""
 
-from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
-from support.kubernetes import BASE, environment, pod, resources
+from support.kubernetes import OVERLAYS, ROOT, Manifest, container, environment, of_kind, overlay, pods
 
 from servicekit.settings import ServiceSettings, env_name
 from standins.processes import MODULES
@@ -13,107 +14,195 @@ from tools.configuration_page import SERVICES
 
 PORTS = {"gateway": 50051, "story": 50052, "voice": 50053, "storage": 50054}
 CALLERS = {"story": {"gateway"}, "voice": {"gateway"}, "storage": {"gateway", "voice"}}
-PRE_STOP_SECONDS = 5
+SERVICE = "app.kubernetes.io/name"
+SETTINGS = {
+    name: {env_name(kind, field): field_info for field, field_info in kind.model_fields.items()}
+    for name, module in MODULES.items()
+    for service, kind in SERVICES
+    if service == module
+}
+RUNNING = [(each, name) for each in OVERLAYS for name in sorted(pods(overlay(each)))]
+SERVING = [(each, name) for each, name in RUNNING if name in MODULES]
 
 
-def test_each_service_is_a_part_of_the_base() -> None:
-    """And nothing else is."""
-    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
-    assert {f"{name}.yaml" for name in MODULES} == set(listed)
-
-
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_manifests_are_valid(name: str) -> None:
-    """By the schemas of Kubernetes, without a field that they do not know."""
-    for each in resources(name).values():
+    """By the schemas of Kubernetes, without a field that they do not know; each name once."""
+    built = overlay(name)
+    for each in built:
         kubernetes_validate.validate(each, "1.37", strict=True)
+    names = [(each["kind"], each["metadata"]["name"]) for each in built]
+    assert len(names) == len(set(names))
+    assert MODULES.keys() <= pods(built).keys()
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_port_needs_the_secret_of_the_cluster(name: str) -> None:
-    """It stands in a Secret, like every key, and in no manifest."""
-    given = environment(name)
+def test_every_kustomization_is_part_of_an_overlay() -> None:
+    """A folder that nothing builds would be checked by nothing."""
+    reached: set[Path] = set()
+
+    def reach(folder: Path) -> None:
+        reached.add(folder)
+        kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        for each in kustomization.get("resources", []) + kustomization.get("components", []):
+            if (folder / each).is_dir():
+                reach((folder / each).resolve())
+
+    for name in OVERLAYS:
+        reach(ROOT / "overlays" / name)
+    assert {path.parent for path in ROOT.rglob("kustomization.yaml")} == reached
+
+
+@pytest.mark.parametrize(("built", "name"), RUNNING)
+def test_secrets_are_references(built: str, name: str) -> None:
+    """A key stands in a Secret, under the name of its variable, and in no manifest."""
+    assert not of_kind(overlay(built), "Secret")
+    given = environment(name, overlay(built))
+    for variable in given.keys() & secrets("storage" if name == "migrate" else name):
+        reference = given[variable]["valueFrom"]["secretKeyRef"]
+        assert variable.lower().replace("_", "-") == reference["key"]
+    assert not [key for key, each in given.items() if "value" in each and key.endswith(("KEY", "SECRET", "TOKEN"))]
+
+
+@pytest.mark.parametrize(("built", "name"), SERVING)
+def test_each_secret_of_a_service_can_stand_in_the_secret(built: str, name: str) -> None:
+    """That of migrations is for no service, and the secret of the cluster is a file."""
+    given = environment(name, overlay(built))
+    assert secrets(name) - {"SERVICE_TOKEN", "SUPABASE_DB_URL"} <= given.keys()
+    assert "SUPABASE_DB_URL" not in given
     assert "/run/tale/service-token" == given["SERVICE_TOKEN_FILE"]["value"]
-    (secret,) = [each["secret"] for each in pod(name)["volumes"] if each["name"] == "secret"]
+    (secret,) = [each["secret"] for each in spec(built, name)["volumes"] if each["name"] == "secret"]
     assert {"key": "service-token", "path": "service-token"} in secret["items"]
-    keys = [variable for variable in given if variable.endswith(("KEY", "KEY_ID", "SECRET"))]
-    assert all("secretKeyRef" in given[variable]["valueFrom"] for variable in keys)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_each_secret_of_a_service_can_stand_in_the_secret(name: str) -> None:
-    """Optional, under the name of its variable; that of migrations is for no service."""
-    secrets = {
-        env_name(kind, field)
-        for service, kind in SERVICES
-        if service == MODULES[name]
-        for field, info in kind.model_fields.items()
-        if "SecretStr" in str(info.annotation)
-    } - {"SERVICE_TOKEN", "SUPABASE_DB_URL"}
-    given = environment(name)
-    assert secrets <= given.keys()
-    for variable in secrets:
-        expected = {"name": "tale", "key": variable.lower().replace("_", "-"), "optional": True}
-        assert expected == given[variable]["valueFrom"]["secretKeyRef"]
 
 
 def test_the_config_map_sets_who_may_call() -> None:
     """A variable of the container would win over it; the ConfigMap that is named last counts."""
-    (container,) = pod("gateway")["containers"]
-    assert "GATEWAY_AUTH" not in {each["name"] for each in container["env"]}
-    assert ["tale-defaults", "tale"] == [each["configMapRef"]["name"] for each in container["envFrom"]]
-    assert {"GATEWAY_AUTH": "api_key"} == resources("gateway")["ConfigMap"]["data"]
+    gateway = container(overlay("embedded"), "gateway")
+    assert "GATEWAY_AUTH" not in {each["name"] for each in gateway["env"]}
+    assert ["tale-defaults", "tale"] == [each["configMapRef"]["name"] for each in gateway["envFrom"]]
+    assert {"GATEWAY_AUTH": "api_key"} == of_kind(overlay("embedded"), "ConfigMap")["tale-defaults"]["data"]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_callers_reach_a_pod(name: str) -> None:
+@pytest.mark.parametrize(("built", "name"), SERVING)
+def test_only_callers_reach_a_pod(built: str, name: str) -> None:
     """The gateway alone is for everybody, and asks its callers who they are."""
-    (rule,) = resources(name)["NetworkPolicy"]["spec"]["ingress"]
-    assert [{"port": PORTS[name]}] == rule["ports"]
-    peers = [each["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for each in rule.get("from", ())]
+    rules = of_kind(overlay(built), "NetworkPolicy")[name]["spec"]["ingress"]
+    (rule,) = [each for each in rules if {"port": PORTS[name]} in each["ports"]]
+    peers = [each["podSelector"]["matchLabels"][SERVICE] for each in rule.get("from", ())]
     assert CALLERS.get(name, set()) == set(peers)
     if name == "gateway":
         assert environment(name)["GATEWAY_AUTH"]["value"] != "none"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_variables_are_settings_of_the_service(name: str) -> None:
+@pytest.mark.parametrize(("built", "name"), SERVING)
+def test_variables_are_settings_of_the_service(built: str, name: str) -> None:
     """Its own, and its ports are those of its container, its Service and its probes."""
-    known = {
-        env_name(kind, field) for service, kind in SERVICES if service == MODULES[name] for field in kind.model_fields
-    }
-    assert set(environment(name)) <= known
-    (container,) = pod(name)["containers"]
-    assert f"0.0.0.0:{PORTS[name]}" == environment(name)[f"{name.upper()}_LISTEN"]["value"]
-    probed = {container[f"{each}Probe"]["grpc"]["port"] for each in ("startup", "readiness", "liveness")}
-    (port,) = resources(name)["Service"]["spec"]["ports"]
-    assert {PORTS[name]} == probed | {port["port"]} | {each["containerPort"] for each in container["ports"]}
+    given, found = environment(name, overlay(built)), container(overlay(built), name)
+    assert given.keys() <= SETTINGS[name].keys()
+    assert f"0.0.0.0:{PORTS[name]}" == given[f"{name.upper()}_LISTEN"]["value"]
+    probed = {found[f"{each}Probe"]["grpc"]["port"] for each in ("startup", "readiness", "liveness")}
+    (port,) = [each for each in ports(of_kind(overlay(built), "Service")[name]) if each["name"] == "grpc"]
+    assert {PORTS[name]} == probed | {port["port"]}
+    assert PORTS[name] == {each["name"]: each["containerPort"] for each in found["ports"]}[port["targetPort"]]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_pod_has_the_time_to_drain(name: str) -> None:
-    """The notice before it and the drain fit into the grace."""
-    spec = pod(name)
-    (container,) = spec["containers"]
-    notice = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_targets_are_headless_services(name: str) -> None:
+    """A client that knows every replica spreads its calls; behind one address all would go to one."""
+    services = of_kind(overlay(name), "Service")
+    for service, target in ((each, f"{target.upper()}_TARGET") for each in MODULES for target in MODULES):
+        if target not in environment(service, overlay(name)):
+            continue
+        scheme, _, address = environment(service, overlay(name))[target]["value"].partition(":///")
+        host, _, port = address.partition(":")
+        assert "dns" == scheme
+        assert "None" == services[host]["spec"]["clusterIP"]
+        assert int(port) == services[host]["spec"]["ports"][0]["port"]
+
+
+@pytest.mark.parametrize(("built", "name"), SERVING)
+def test_a_pod_has_the_time_to_drain(built: str, name: str) -> None:
+    """The notice before it, the drain and the time to close fit into the grace."""
+    notice = container(overlay(built), name)["lifecycle"]["preStop"]["sleep"]["seconds"]
     drain = ServiceSettings.model_fields["drain_seconds"].default
-    assert PRE_STOP_SECONDS == notice
-    assert spec["terminationGracePeriodSeconds"] >= notice + drain + 10
+    assert notice >= 5
+    assert spec(built, name)["terminationGracePeriodSeconds"] >= notice + drain + 10
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_container_has_no_rights(name: str) -> None:
-    """As in compose: not root, nothing written but /tmp and the data."""
-    spec = pod(name)
-    (container,) = spec["containers"]
-    assert spec["securityContext"]["runAsNonRoot"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    assert ["ALL"] == container["securityContext"]["capabilities"]["drop"]
-    assert not spec["automountServiceAccountToken"]
-    assert container["resources"]["limits"]["memory"]
-    assert {"/tmp", "/run/tale"} | set(_data(name)) == {each["mountPath"] for each in container["volumeMounts"]}  # noqa: S108
+@pytest.mark.parametrize(("built", "name"), RUNNING)
+def test_a_pod_meets_the_restricted_standard(built: str, name: str) -> None:
+    """That of Pod Security; and it writes nowhere but /tmp and the data, and has no token of the API."""
+    found, each = spec(built, name), container(overlay(built), name)
+    assert found["securityContext"]["runAsNonRoot"]
+    assert "RuntimeDefault" == found["securityContext"]["seccompProfile"]["type"]
+    assert not each["securityContext"]["allowPrivilegeEscalation"]
+    assert ["ALL"] == each["securityContext"]["capabilities"]["drop"]
+    assert all(volume.keys() & {"emptyDir", "secret"} for volume in found["volumes"])
+    assert not found.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+    assert each["securityContext"]["readOnlyRootFilesystem"]
+    assert not found["automountServiceAccountToken"]
+    data = {"/data"} if (built, name) == ("embedded", "storage") else set()
+    secret = {"/run/tale"} if name in MODULES else set()
+    assert {"/tmp"} | secret | data == {mount["mountPath"] for mount in each["volumeMounts"]}  # noqa: S108
 
 
-def _data(name: str) -> Iterator[str]:
-    if name == "storage":
-        yield "/data"
+@pytest.mark.parametrize(("built", "name"), RUNNING)
+def test_a_pod_asks_for_what_it_needs(built: str, name: str) -> None:
+    """Memory has a limit above the request; CPU has none, since a throttled service misses its deadlines."""
+    resources = container(overlay(built), name)["resources"]
+    assert {"cpu", "memory"} == resources["requests"].keys()
+    assert {"memory"} == resources["limits"].keys()
+
+
+@pytest.mark.parametrize("built", OVERLAYS)
+def test_replicas_stand_apart_and_go_one_by_one(built: str) -> None:
+    """On nodes and in zones of their own where there are some; a drained node takes one of each service."""
+    manifests = overlay(built)
+    for name, budget in of_kind(manifests, "PodDisruptionBudget").items():
+        assert 1 == budget["spec"]["maxUnavailable"]
+        workload = of_kind(manifests, "Deployment")[name]
+        assert budget["spec"]["selector"] == workload["spec"]["selector"]
+        assert workload["spec"]["replicas"] >= 2
+        spread = {each["topologyKey"] for each in spec(built, name)["topologySpreadConstraints"]}
+        assert {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} == spread
+    assert of_kind(manifests, "PodDisruptionBudget").keys() == of_kind(manifests, "Deployment").keys()
+
+
+def test_the_embedded_store_has_one_replica_and_a_volume() -> None:
+    """A StatefulSet, which starts no second one beside it."""
+    storage = of_kind(overlay("embedded"), "StatefulSet")["storage"]["spec"]
+    assert 1 == storage["replicas"]
+    assert ["data"] == [each["metadata"]["name"] for each in storage["volumeClaimTemplates"]]
+    assert "/data" == environment("storage")["TALE_DATA_DIR"]["value"]
+
+
+def test_storage_on_supabase_has_replicas_and_no_volume() -> None:
+    """Its addresses are required; the schema is made by a Job, whose secret no service has."""
+    built = overlay("supabase-s3")
+    assert not of_kind(built, "StatefulSet")
+    assert of_kind(built, "Deployment")["storage"]["spec"]["replicas"] >= 2
+    given = environment("storage", built)
+    assert "supabase" == given["STORAGE_BACKEND"]["value"]
+    assert {"name": "tale", "key": "SUPABASE_URL"} == given["SUPABASE_URL"]["valueFrom"]["configMapKeyRef"]
+    assert {"name": "tale", "key": "AUDIO_STORE_URL"} == given["AUDIO_STORE_URL"]["valueFrom"]["configMapKeyRef"]
+    assert not given["SUPABASE_KEY"]["valueFrom"]["secretKeyRef"]["optional"]
+    migrate = container(built, "migrate")
+    assert ["python", "-m", "storage_service", "migrate"] == migrate["command"]
+    assert container(built, "storage")["image"] == migrate["image"]
+    assert "tale-migrate" == environment("migrate", built)["SUPABASE_DB_URL"]["valueFrom"]["secretKeyRef"]["name"]
+
+
+def secrets(name: str) -> set[str]:
+    """The variables of a service that are secret."""
+    return {variable for variable, info in SETTINGS[name].items() if "SecretStr" in str(info.annotation)}
+
+
+def spec(built: str, name: str) -> Manifest:
+    """What a workload of an overlay runs."""
+    found: Manifest = pods(overlay(built))[name]["spec"]
+    return found
+
+
+def ports(service: Manifest) -> list[dict[str, Any]]:
+    """The ports of a Service."""
+    found: list[dict[str, Any]] = service["spec"]["ports"]
+    return found
