@@ -2,24 +2,30 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 import grpc
 from google.protobuf.message import Message
 
-from tale_client.errors import error_from_rpc
+from tale_client.errors import TaleError, error_from_rpc
 from tale_client.transport import (
     CHANNEL_OPTIONS,
+    HEALTH,
+    REQUEST_ID,
     Metadata,
     Offload,
     RequestT,
     ResponseT,
     Rpc,
     T,
+    Waiting,
     authorization,
+    check_tls,
     silent,
     unreachable,
 )
+
+_PROBE_SECONDS: Final = 0.5
 
 
 class AioTransport:
@@ -36,6 +42,7 @@ class AioTransport:
         self.target = target
         self._authorization = authorization(token)
         self.offload: Offload = in_thread
+        self.waiting: Waiting | None = None
         self._credentials = credentials
         self._connect_timeout = connect_timeout
         self._channel: grpc.aio.Channel | None = None
@@ -61,13 +68,29 @@ class AioTransport:
         """See Transport."""
         await asyncio.sleep(seconds)
 
-    async def ready(self) -> None:
+    async def ready(self, timeout: float) -> None:
         """See Transport."""
+        end, details = self.clock() + min(timeout, self._connect_timeout), ""
+        while (left := end - self.clock()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _PROBE_SECONDS)):
+                    await self._opened().channel_ready()
+            except TimeoutError:
+                details = await self._refusal()
+            else:
+                return
+        raise unreachable(self.target, details)
+
+    async def _refusal(self) -> str:
+        """Returns why there is no connection; TLS_FAILED if there never will be one."""
+        probe: Callable[..., Awaitable[bytes]] = self._opened().unary_unary(HEALTH)
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                await self._opened().channel_ready()
-        except TimeoutError:
-            raise unreachable(self.target) from None
+            await probe(b"", timeout=_PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            failed = error_from_rpc(error)
+            check_tls(self.target, failed)
+            return failed.message
+        return ""
 
     async def call(
         self,
@@ -88,14 +111,14 @@ class AioTransport:
                 metadata=(*metadata, *self._authorization),
             )
         except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from None
+            raise failed(error, metadata) from None
 
     def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> "AioStream[ResponseT]":
         """See Transport."""
         method = self._opened().unary_stream(rpc.path, **rpc.codec)
-        return AioStream(method(request, timeout=timeout, metadata=(*metadata, *self._authorization)))
+        return AioStream(method(request, timeout=timeout, metadata=(*metadata, *self._authorization)), metadata)
 
     def _opened(self) -> grpc.aio.Channel:
         if self._channel is None:
@@ -106,8 +129,9 @@ class AioTransport:
 class AioStream(Generic[ResponseT]):
     """See ResponseStream."""
 
-    def __init__(self, call: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
+    def __init__(self, call: grpc.aio.UnaryStreamCall[Any, Any], metadata: Metadata) -> None:
         self._call = call
+        self._metadata = metadata
 
     async def next(self, idle: float) -> ResponseT | None:
         """See ResponseStream."""
@@ -115,14 +139,19 @@ class AioStream(Generic[ResponseT]):
             async with asyncio.timeout(idle):
                 message: Any = await self._call.read()
         except TimeoutError:
-            raise silent(idle) from None
+            raise silent(idle, self._metadata) from None
         except grpc.aio.AioRpcError as error:
-            raise error_from_rpc(error) from None
+            raise failed(error, self._metadata) from None
         return None if message is grpc.aio.EOF else message
 
     def cancel(self) -> None:
         """See ResponseStream."""
         self._call.cancel()
+
+
+def failed(error: grpc.aio.AioRpcError, metadata: Metadata) -> TaleError:
+    """Returns the TaleError of `error`, with the request id of `metadata`."""
+    return error_from_rpc(error, dict(metadata).get(REQUEST_ID, ""))
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any, shielded: bool = False) -> T:

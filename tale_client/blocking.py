@@ -11,18 +11,21 @@ from google.protobuf.message import Message
 from tale_client.errors import RpcFailure, TaleError, error_from_rpc
 from tale_client.transport import (
     CHANNEL_OPTIONS,
+    HEALTH,
+    REQUEST_ID,
     Metadata,
     Offload,
     RequestT,
     ResponseT,
     Rpc,
     T,
+    Waiting,
     authorization,
+    check_tls,
     silent,
     unreachable,
 )
 
-_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _PROBE_SECONDS: Final = 0.1
 
 
@@ -44,6 +47,7 @@ class BlockingTransport:
         self.target = target
         self._authorization = authorization(token)
         self.offload: Offload = in_place
+        self.waiting: Waiting | None = None
         self._connect_timeout = connect_timeout
         self._own = channel is None
         # A probe costs a round trip, so it is made only before the first call and after a lost connection.
@@ -68,26 +72,29 @@ class BlockingTransport:
         """See Transport."""
         time.sleep(seconds)  # noqa: ASYNC251 - no event loop runs here
 
-    async def ready(self) -> None:
+    async def ready(self, timeout: float) -> None:
         """See Transport."""
         if self._connected:
             return
         # Not grpc.channel_ready_future: its thread fails when the channel is closed meanwhile.
-        probe: Callable[..., bytes] = self._channel.unary_unary(_HEALTH)
-        end = self.clock() + self._connect_timeout
+        probe: Callable[..., bytes] = self._channel.unary_unary(HEALTH)
+        end, details = self.clock() + min(timeout, self._connect_timeout), ""
         while (left := end - self.clock()) > 0:
             try:
-                probe(b"", timeout=left, wait_for_ready=True)
+                probe(b"", timeout=left)
             except grpc.RpcError as error:
-                if self.failed(error).code is grpc.StatusCode.UNAVAILABLE:
+                failure = self.failed(error)
+                check_tls(self.target, failure)
+                details = failure.message
+                if failure.code is grpc.StatusCode.UNAVAILABLE:
                     await self.sleep(min(left, _PROBE_SECONDS))
                     continue
-                if self.failed(error).code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                if failure.code is grpc.StatusCode.DEADLINE_EXCEEDED:
                     break
                 # Any other status shows that the gateway answers.
             self._connected = True
             return
-        raise unreachable(self.target)
+        raise unreachable(self.target, details)
 
     async def call(
         self,
@@ -108,19 +115,20 @@ class BlockingTransport:
                 metadata=(*metadata, *self._authorization),
             )
         except grpc.RpcError as error:
-            raise self.failed(error) from None
+            raise self.failed(error, metadata) from None
 
     def stream(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, timeout: float, metadata: Metadata
     ) -> "BlockingStream[ResponseT]":
         """See Transport."""
         method: Callable[..., Any] = self._channel.unary_stream(rpc.path, **rpc.codec)
-        return BlockingStream(method(request, timeout=timeout, metadata=(*metadata, *self._authorization)), self.failed)
+        call = method(request, timeout=timeout, metadata=(*metadata, *self._authorization))
+        return BlockingStream(call, self.failed, metadata)
 
-    def failed(self, error: grpc.RpcError) -> TaleError:
+    def failed(self, error: grpc.RpcError, metadata: Metadata = ()) -> TaleError:
         """Returns the TaleError of `error`; after a lost connection the next call waits for the gateway again."""
         # What a call raises is a grpc.Call as well.
-        failure = error_from_rpc(cast("RpcFailure", error))
+        failure = error_from_rpc(cast("RpcFailure", error), dict(metadata).get(REQUEST_ID, ""))
         if failure.code is grpc.StatusCode.UNAVAILABLE:
             self._connected = not self._own
         return failure
@@ -129,8 +137,9 @@ class BlockingTransport:
 class BlockingStream(Generic[ResponseT]):
     """See ResponseStream."""
 
-    def __init__(self, call: Any, failed: Callable[[grpc.RpcError], TaleError]) -> None:
+    def __init__(self, call: Any, failed: Callable[[grpc.RpcError, Metadata], TaleError], metadata: Metadata) -> None:
         self._call = call
+        self._metadata = metadata
         self._failed = failed
         self._watch: IdleWatch | None = None
 
@@ -143,8 +152,8 @@ class BlockingStream(Generic[ResponseT]):
                 message: ResponseT | None = next(self._call, None)
         except grpc.RpcError as error:
             if self._watch.expired:
-                raise silent(idle) from None
-            raise self._failed(error) from None
+                raise silent(idle, self._metadata) from None
+            raise self._failed(error, self._metadata) from None
         return message
 
     def cancel(self) -> None:

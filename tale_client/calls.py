@@ -1,10 +1,11 @@
 """Makes unary calls with a deadline and a request id, and decides when a call is repeated."""
 
+import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from copy import deepcopy
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import grpc
 import uuid_utils
@@ -14,7 +15,7 @@ from tale.profile.v1 import profile_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client.errors import OVERLOADED, TaleError
-from tale_client.transport import Metadata, RequestT, ResponseT, Rpc, T, Transport
+from tale_client.transport import REQUEST_ID, Metadata, RequestT, ResponseT, Rpc, T, Transport, connected, waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Backoff:
 class RetryPolicy:
     """How unary calls are repeated on UNAVAILABLE."""
 
-    attempts: int = 4
-    """Maximum number of attempts, with the first one."""
+    attempts: int | None = None
+    """Maximum number of attempts, with the first one; None: as many as the timeout of the call allows."""
     backoff: Backoff = field(default_factory=lambda: Backoff(maximum=2.0))
     """Waits between them."""
 
@@ -119,19 +120,49 @@ def new_request_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def correlation(request_id: str = "") -> Metadata:
-    """Returns the metadata that identifies a call in the logs of every service."""
-    return (("x-request-id", request_id or new_request_id()),)
+def _lower(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (metadata or {}).items()}
 
 
 class Calls:
-    """What the calls of every area share. `timeout`: seconds for a unary call with all its repetitions."""
+    """What the calls of every area share."""
 
-    def __init__(self, transport: Transport, *, timeout: float, retry: RetryPolicy, reconnect: ReconnectPolicy) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        timeout: float,
+        retry: RetryPolicy | None,
+        reconnect: ReconnectPolicy | None,
+        metadata: Mapping[str, str] | None,
+    ) -> None:
         self._transport = transport
-        self._timeout = timeout
-        self._retry = retry
-        self._reconnect = reconnect
+        self.timeout = timeout
+        """Seconds for a unary call with all that it does: waiting for the gateway, attempts and pauses."""
+        self._retry = retry or RetryPolicy()
+        self._reconnect = reconnect or ReconnectPolicy()
+        self.metadata = _lower(metadata)
+        """Metadata of every call."""
+
+    def with_options(self, *, metadata: Mapping[str, str] | None = None, timeout: float | None = None) -> Self:
+        """Returns a client for calls with more `metadata` (such as "traceparent") or another `timeout`.
+
+        It uses the connection of this client, which must stay open.
+        """
+        other = copy(self)
+        other.metadata = self.metadata | _lower(metadata)
+        other.timeout = self.timeout if timeout is None else timeout
+        return other
+
+    @property
+    def waiting(self) -> tuple[float, TaleError] | None:
+        """Seconds for which calls have waited, and the failure that they wait out; None while calls succeed."""
+        waiting = self._transport.waiting
+        return (self._transport.clock() - waiting.since, waiting.error) if waiting else None
+
+    def _correlated(self, request_id: str = "") -> Metadata:
+        """Returns the metadata of a call; `x-request-id` identifies it in the logs of every service."""
+        return tuple(({REQUEST_ID: request_id or new_request_id()} | self.metadata).items())
 
     @property
     def target(self) -> str:
@@ -140,13 +171,13 @@ class Calls:
 
     async def _unary(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, *, repeatable: bool = True) -> ResponseT:
         """Makes a call; repeats it on UNAVAILABLE if it is `repeatable`, on OVERLOADED in any case. TaleError."""
-        metadata = correlation(getattr(request, "request_id", ""))
+        metadata = self._correlated(getattr(request, "request_id", ""))
 
         async def call(left: float) -> ResponseT:
             return await self._transport.call(rpc, request, timeout=left, metadata=metadata)
 
         return await self._repeated(
-            call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self._timeout
+            call, lambda error: repeatable and error.code is grpc.StatusCode.UNAVAILABLE, timeout=self.timeout
         )
 
     async def _pages(self, rpc: Rpc[ListRequestT, PageT], request: ListRequestT) -> AsyncGenerator[PageT, None]:
@@ -166,7 +197,7 @@ class Calls:
 
         A failure of a provider is not repeated: the cluster has retried it, and each attempt may be billed.
         """
-        metadata = correlation()
+        metadata = self._correlated()
 
         async def call(left: float) -> ResponseT:
             return await self._transport.call(rpc, requests, timeout=left, metadata=metadata)
@@ -186,18 +217,22 @@ class Calls:
         transport = self._transport
         end = transport.clock() + timeout
         attempt = 1
-        await transport.ready()
+        await connected(transport, timeout)
         while True:
             try:
-                return await call(max(0.001, end - transport.clock()))
+                result = await call(max(0.001, end - transport.clock()))
             except TaleError as failed:
                 error = failed
                 error.attempts = attempt
+            else:
+                transport.waiting = None
+                return result
             delay = self._retry.backoff.delay(attempt, error.retry_after)
-            another = again(error) and attempt < self._retry.attempts
+            another = again(error) and attempt < (self._retry.attempts or math.inf)
             if not (another or error.reason == OVERLOADED) or transport.clock() + delay >= end:
                 raise error
             attempt += 1
+            waits(transport, error)
             await transport.sleep(delay)
 
     async def _delete(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT | None:

@@ -1,6 +1,7 @@
 """The clients: AsyncTaleClient for asyncio, TaleClient for programs without an event loop."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from copy import copy
 from functools import wraps
 from typing import Any, Concatenate, Self
 
@@ -9,6 +10,7 @@ import grpc
 from tale_client.aio import AioTransport
 from tale_client.blocking import BlockingTransport, finish, iterate
 from tale_client.calls import ReconnectPolicy, RetryPolicy
+from tale_client.errors import TaleError
 from tale_client.services import ProfileCalls, ServiceCalls
 from tale_client.stories import StoryCalls
 from tale_client.transport import P, T, resolve_target
@@ -23,8 +25,9 @@ class AsyncTaleClient(TaleCalls):
 
     `target`: a gRPC target ("host:port", "dns:///host:port", "unix:/path"); None: GATEWAY_TARGET of the environment, or
     127.0.0.1:50051. `credentials`: None for plain text. `token`: an API key or JSON Web Token; None: TALE_TOKEN of the
-    environment. `connect_timeout`: seconds to wait for a connection. `timeout`:
-    seconds for a unary call with all its repetitions. Every method raises TaleError for a failed call.
+    environment. `connect_timeout`: seconds to wait for a connection. `timeout`: seconds for a unary call with all that
+    it does. `metadata` is sent with every call; `with_options` changes both for single calls. Every method raises
+    TaleError for a failed call.
 
     Calls that create something take a `request_id`. Without one a UUIDv7 is used, so that a repetition after a lost
     connection never creates a second story.
@@ -40,13 +43,12 @@ class AsyncTaleClient(TaleCalls):
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         reconnect: ReconnectPolicy | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self._aio = AioTransport(
             resolve_target(target), credentials=credentials, connect_timeout=connect_timeout, token=token
         )
-        super().__init__(
-            self._aio, timeout=timeout, retry=retry or RetryPolicy(), reconnect=reconnect or ReconnectPolicy()
-        )
+        super().__init__(self._aio, timeout=timeout, retry=retry, reconnect=reconnect, metadata=metadata)
 
     async def __aenter__(self) -> Self:
         self._aio.open()
@@ -95,6 +97,7 @@ class TaleClient:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         reconnect: ReconnectPolicy | None = None,
+        metadata: Mapping[str, str] | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
         self._blocking = BlockingTransport(
@@ -104,9 +107,7 @@ class TaleClient:
             channel=channel,
             token=token,
         )
-        self.calls = TaleCalls(
-            self._blocking, timeout=timeout, retry=retry or RetryPolicy(), reconnect=reconnect or ReconnectPolicy()
-        )
+        self.calls = TaleCalls(self._blocking, timeout=timeout, retry=retry, reconnect=reconnect, metadata=metadata)
         """The coroutines that the methods run."""
 
     def __enter__(self) -> Self:
@@ -119,10 +120,21 @@ class TaleClient:
         """Closes the channel and ends its calls."""
         self._blocking.close()
 
+    def with_options(self, *, metadata: Mapping[str, str] | None = None, timeout: float | None = None) -> Self:
+        """See AsyncTaleClient."""
+        other = copy(self)
+        other.calls = self.calls.with_options(metadata=metadata, timeout=timeout)
+        return other
+
     @property
     def target(self) -> str:
         """Address of the gateway."""
         return self.calls.target
+
+    @property
+    def waiting(self) -> tuple[float, TaleError] | None:
+        """See AsyncTaleClient."""
+        return self.calls.waiting
 
     create_story = _finished(TaleCalls.create_story)
     tell = _iterated(TaleCalls.tell)

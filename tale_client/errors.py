@@ -26,6 +26,11 @@ OWN_REASONS: Final[Mapping[str, OwnReason]] = {
     "GATEWAY_UNREACHABLE": OwnReason(
         grpc.StatusCode.UNAVAILABLE, "Start one with `tale up`, or set GATEWAY_TARGET.", retryable=True
     ),
+    "TLS_FAILED": OwnReason(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "Trust the authority of the certificate (for `tale`: --tls-ca FILE or TALE_TLS_CA), and use a target that the"
+        " certificate is for.",
+    ),
     "STREAM_INCOMPLETE": OwnReason(
         grpc.StatusCode.UNAVAILABLE,
         "Follow the story with WatchStory; ListStories lists it.",
@@ -85,6 +90,8 @@ class TaleError(Exception):
         """Other facts of ErrorInfo."""
         self.attempts = 1
         """Number of attempts that were made."""
+        self.request_id = ""
+        """`x-request-id` of the call, which is in the logs of every service; empty if no call was made."""
 
     @property
     def connection_lost(self) -> bool:
@@ -122,7 +129,7 @@ class RpcFailure(Protocol):
     def trailing_metadata(self) -> Any: ...
 
 
-def error_from_rpc(error: RpcFailure) -> TaleError:
+def error_from_rpc(error: RpcFailure, request_id: str = "") -> TaleError:
     """Returns the TaleError of a failed call, with its google.rpc details."""
     reason, metadata, retry_after = "", dict[str, str](), None
     violations: list[Violation] = []
@@ -141,7 +148,7 @@ def error_from_rpc(error: RpcFailure) -> TaleError:
     if code is grpc.StatusCode.CANCELLED and not reason:
         # The transport dropped the call: what the caller cancels raises no error that comes here.
         code = grpc.StatusCode.UNAVAILABLE
-    return TaleError(
+    failed = TaleError(
         code,
         reason,
         status.message or error.details() or error.code().name,
@@ -149,6 +156,8 @@ def error_from_rpc(error: RpcFailure) -> TaleError:
         retry_after=retry_after,
         metadata=metadata,
     )
+    failed.request_id = request_id
+    return failed
 
 
 def _status_of(error: RpcFailure) -> status_pb2.Status:

@@ -121,7 +121,9 @@ class StoryCalls(Calls):
 
         TaleError AUDIO_CORRUPT at the end if its size or (from byte 0) its SHA-256 are wrong.
         """
-        download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id, offset=offset)
+        download = AudioDownload(
+            self._transport, self._reconnect, self._correlated(), story_id, audio_id=audio_id, offset=offset
+        )
         async with aclosing(download.chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -129,7 +131,7 @@ class StoryCalls(Calls):
     async def save_audio(self, story_id: str, path: Path | str, *, audio_id: str = "") -> common_pb2.StoryAudio:
         """Writes the verified audio to `path` and returns its facts; an error leaves `path` unchanged. Also OSError."""
         place = Path(path)
-        download = AudioDownload(self._transport, self._reconnect, story_id, audio_id=audio_id)
+        download = AudioDownload(self._transport, self._reconnect, self._correlated(), story_id, audio_id=audio_id)
         partial = PartialFile(place.parent, place.suffix, self._transport.offload)
         async with partial as file, aclosing(download.chunks()) as chunks:
             async for chunk in chunks:
@@ -143,6 +145,11 @@ class StoryCalls(Calls):
         self, follower: Follower, request_id: str = "", spec: common_pb2.StorySpec | None = None
     ) -> AsyncGenerator[gateway_pb2.StoryEvent, None]:
         stream = StoryStream(
-            self._transport, follower, deadline=self._reconnect.stream_deadline, request_id=request_id, spec=spec
+            self._transport,
+            follower,
+            deadline=self._reconnect.stream_deadline,
+            metadata=self._correlated(request_id),
+            request_id=request_id,
+            spec=spec,
         )
         return resumed(stream, self._transport, self._reconnect)

@@ -10,10 +10,10 @@ from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.calls import ReconnectPolicy, Reconnects, correlation
+from tale_client.calls import ReconnectPolicy, Reconnects
 from tale_client.errors import TaleError, own_error
 from tale_client.follow import Accepted, Follower, StreamBrokenError
-from tale_client.transport import ResponseStream, Rpc, Transport
+from tale_client.transport import Metadata, ResponseStream, Rpc, Transport, connected, waits
 
 TELL_STORY: Final = Rpc(gateway_pb2.TellStoryRequest, gateway_pb2.TellStoryResponse)
 WATCH_STORY: Final = Rpc(gateway_pb2.WatchStoryRequest, gateway_pb2.WatchStoryResponse)
@@ -53,13 +53,14 @@ async def resumed(
 ) -> AsyncGenerator[ItemT, None]:
     """Yields every item of `source` once; raises the last TaleError when `policy` allows no more connections."""
     reconnects = Reconnects(policy, transport.clock)
-    connected = False
+    resumable = False
     while True:
         stream: ResponseStream[ResponseT] | None = None
         try:
-            await transport.ready()
-            stream, connected = source.open(), True
+            await connected(transport)
+            stream, resumable = source.open(), True
             while (response := await stream.next(policy.idle_timeout)) is not None:
+                transport.waiting = None
                 items, progressed = source.accept(response)
                 if progressed:
                     reconnects.progressed()
@@ -69,7 +70,7 @@ async def resumed(
                     return
             source.ended()
         except (StreamBrokenError, TaleError) as failed:
-            error = _loss(failed, connected=connected)
+            error = _loss(failed, resumable=resumable)
         else:
             return
         finally:
@@ -79,6 +80,7 @@ async def resumed(
                     await _read_status(stream, policy.idle_timeout)
                 stream.cancel()
         wait = reconnects.lost(error)
+        waits(transport, error)
         # A loss that the first reconnect repairs, as when a gateway drains, needs no warning.
         level = logging.WARNING if reconnects.attempts > 1 else logging.INFO
         _log.log(level, "Connection to the gateway lost. Connecting again in %.1f s.", wait)
@@ -92,12 +94,12 @@ async def _read_status(stream: ResponseStream[Message], idle: float) -> None:
             pass
 
 
-def _loss(failed: StreamBrokenError | TaleError, *, connected: bool) -> TaleError:
+def _loss(failed: StreamBrokenError | TaleError, *, resumable: bool) -> TaleError:
     """Returns the lost connection that `failed` means; raises `failed` if it means anything else."""
     if isinstance(failed, StreamBrokenError):
         return own_error("STREAM_INCOMPLETE", f"The stream is incomplete: {failed}.")
     # Without a first connection there is nothing to resume.
-    if not failed.connection_lost or not connected:
+    if not failed.connection_lost or not resumable:
         raise failed
     return failed
 
@@ -114,12 +116,14 @@ class StoryStream:
         follower: Follower,
         *,
         deadline: float,
+        metadata: Metadata,
         request_id: str = "",
         spec: common_pb2.StorySpec | None = None,
     ) -> None:
         self._transport = transport
         self._follower = follower
         self._deadline = deadline
+        self._metadata = metadata
         self._request_id = request_id
         self._spec = spec
 
@@ -138,7 +142,7 @@ class StoryStream:
 
     def open(self) -> ResponseStream[EventResponse]:
         """See Source."""
-        position, metadata = self._follower, correlation(self._request_id)
+        position, metadata = self._follower, self._metadata
         if self._spec is not None and not position.story_id:
             tell = gateway_pb2.TellStoryRequest(
                 request_id=self._request_id, spec=self._spec, include_audio=self._follower.include_audio
@@ -158,7 +162,14 @@ class AudioDownload:
     """The audio of one story from byte `offset`; see Source."""
 
     def __init__(
-        self, transport: Transport, policy: ReconnectPolicy, story_id: str, *, audio_id: str = "", offset: int = 0
+        self,
+        transport: Transport,
+        policy: ReconnectPolicy,
+        metadata: Metadata,
+        story_id: str,
+        *,
+        audio_id: str = "",
+        offset: int = 0,
     ) -> None:
         self.header: common_pb2.StoryAudio | None = None
         """Size, SHA-256 and media type; None until the first chunk."""
@@ -166,6 +177,7 @@ class AudioDownload:
         """Whether all bytes arrived and are correct."""
         self._transport = transport
         self._policy = policy
+        self._metadata = metadata
         self._story_id = story_id
         self._audio_id = audio_id
         self._offset = offset
@@ -182,7 +194,7 @@ class AudioDownload:
             story_id=self._story_id, audio_id=self._audio_id, offset=self._offset
         )
         return self._transport.stream(
-            READ_STORY_AUDIO, request, timeout=self._policy.stream_deadline, metadata=correlation()
+            READ_STORY_AUDIO, request, timeout=self._policy.stream_deadline, metadata=self._metadata
         )
 
     def accept(self, response: gateway_pb2.ReadStoryAudioResponse) -> tuple[list[bytes], bool]:

@@ -4,7 +4,9 @@ The client's logic is written once, as coroutines over this port. `tale_client.a
 `tale_client.blocking` waits in place and never suspends, so that its coroutines run without an event loop.
 """
 
+import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import IO, Any, Final, Generic, ParamSpec, Protocol, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from tale_client.errors import TaleError, own_error
+from tale_client.errors import TaleError, Violation, own_error
 
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
 TARGET_VARIABLE: Final = "GATEWAY_TARGET"
@@ -35,6 +37,15 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),
 )
 
+_WITHOUT_PORT: Final = ("unix:", "unix-abstract:", "xds:", "vsock:")
+_TLS_FAILURES: Final = {
+    "CERTIFICATE_VERIFY_FAILED": "The certificate of the gateway at {} is not signed by a trusted authority.",
+    "Hostname Verification Check failed": "The certificate of the gateway at {} is for another name.",
+    "WRONG_VERSION_NUMBER": "The gateway at {} has no TLS.",
+}
+HEALTH: Final = "/grpc.health.v1.Health/Check"
+REQUEST_ID: Final = "x-request-id"
+
 Metadata = Sequence[tuple[str, str]]
 
 MessageT_co = TypeVar("MessageT_co", bound=Message, covariant=True)
@@ -42,6 +53,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What calls wait for: they failed with `error` and are made again."""
+
+    error: TaleError
+    since: float
+    """Reading of the transport's clock at the first failure in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +112,8 @@ class Transport(Protocol):
     """Address of the gateway."""
     offload: Offload
     """Runs functions that use the disk."""
+    waiting: Waiting | None
+    """What the calls wait for; None while they succeed."""
 
     def clock(self) -> float:
         """Returns the seconds of a monotonic clock."""
@@ -101,8 +123,8 @@ class Transport(Protocol):
         """Waits for `seconds`."""
         ...
 
-    async def ready(self) -> None:
-        """Waits for a connection to the gateway; GATEWAY_UNREACHABLE after the connect timeout."""
+    async def ready(self, timeout: float) -> None:
+        """Waits for a connection, up to `timeout` and the connect timeout; GATEWAY_UNREACHABLE, TLS_FAILED."""
         ...
 
     async def call(
@@ -123,9 +145,27 @@ class Transport(Protocol):
         ...
 
 
+def waits(transport: Transport, error: TaleError) -> None:
+    """Records that calls wait, and for what."""
+    transport.waiting = Waiting(error, transport.waiting.since if transport.waiting else transport.clock())
+
+
+async def connected(transport: Transport, timeout: float = math.inf) -> None:
+    """Waits for a connection; see Transport.ready."""
+    waits(transport, unreachable(transport.target))
+    await transport.ready(timeout)
+    transport.waiting = None
+
+
 def resolve_target(target: str | None) -> str:
-    """Returns `target`, else GATEWAY_TARGET of the environment, else 127.0.0.1:50051."""
-    return target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
+    """Returns `target`, else GATEWAY_TARGET, else 127.0.0.1:50051; VALIDATION_FAILED without a port."""
+    found = target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
+    # gRPC would use port 443.
+    if not found.startswith(_WITHOUT_PORT) and not re.search(r":\d{1,5}$", found):
+        message = f"{found!r} has no port. Write host:port, such as {found.rstrip(':/')}:50051"
+        name = "target" if target else TARGET_VARIABLE
+        raise own_error("VALIDATION_FAILED", f"{name} {message}.", violations=[Violation(name, message)])
+    return found
 
 
 def authorization(token: str | None) -> Metadata:
@@ -134,14 +174,25 @@ def authorization(token: str | None) -> Metadata:
     return (("authorization", f"Bearer {token.strip()}"),) if token.strip() else ()
 
 
-def unreachable(target: str) -> TaleError:
-    """Returns the error for a gateway that does not answer."""
-    return own_error("GATEWAY_UNREACHABLE", f"No gateway answers at {target}.", metadata={"target": target})
+def unreachable(target: str, details: str = "") -> TaleError:
+    """Returns the error for a gateway that does not answer; `details`: what gRPC says of a connection."""
+    # A plain connection to a port with TLS.
+    closed = " The port closes connections; it may have TLS." if details.endswith("Socket closed") else ""
+    return own_error("GATEWAY_UNREACHABLE", f"No gateway answers at {target}.{closed}", metadata={"target": target})
 
 
-def silent(idle: float) -> TaleError:
+def check_tls(target: str, error: TaleError) -> None:
+    """Raises TLS_FAILED if `error` shows that no later connection can succeed, for its certificate."""
+    for sign, message in _TLS_FAILURES.items():
+        if sign in error.message:
+            raise own_error("TLS_FAILED", message.format(target))
+
+
+def silent(idle: float, metadata: Metadata) -> TaleError:
     """Returns the error for a stream without a message for `idle` seconds, which counts as a lost connection."""
-    return TaleError(grpc.StatusCode.UNAVAILABLE, "", f"The gateway sent nothing for {idle:g} seconds.")
+    error = TaleError(grpc.StatusCode.UNAVAILABLE, "", f"The gateway sent nothing for {idle:g} seconds.")
+    error.request_id = dict(metadata).get(REQUEST_ID, "")
+    return error
 
 
 class PartialFile:
