@@ -91,7 +91,7 @@ hooks: setup .venv-stubs/.ready ## Installs the checks that run before each comm
 stubs: .venv-stubs/.ready ## Generates the stubs from protos/
 	.venv-stubs/bin/python tools/stubs.py
 
-docs: setup ## Generates docs/{api,compatibility,configuration,errors}.md, .env.example and the settings in docker-compose.yml
+docs: setup ## Generates docs/{api,compatibility,configuration,errors,metrics}.md, .env.example and the settings in docker-compose.yml
 	$(BIN)/python -m tools.docs
 
 locks: setup ## Updates requirements/*.txt from pyproject.toml; `make locks UPGRADE=1` takes newer versions

@@ -12,9 +12,13 @@ from gateway.door.access import Access
 from gateway.door.audit import audit_call, note_ids
 from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
+from gateway.door.system import System
 from gateway.runs.active import Runs
 from gateway.watch.audio import AudioBuffer
 from servicekit.app import App, Description
+from servicekit.context import RequestContext, bound
+from servicekit.ids import new_id
+from tale.common.v1 import status_pb2
 from tale.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 log = structlog.get_logger(__name__)
@@ -35,6 +39,7 @@ class GatewayApp(App):
         servicer: GatewayServicer,
         proxy: ForwardingHandler,
         access: Access,
+        system: System,
         runs: Runs,
         loops: Sequence[Callable[[], Coroutine[None, None, None]]],
         buffer: AudioBuffer,
@@ -45,6 +50,7 @@ class GatewayApp(App):
         self._servicer = servicer
         self._proxy = proxy
         self._access = access
+        self._system = system
         self._runs = runs
         self._loops = loops
         self._background: list[asyncio.Task[None]] = []
@@ -77,6 +83,11 @@ class GatewayApp(App):
     async def describe(self) -> Description:
         """Returns the warnings; the gateway has no embedded parts."""
         return Description(warnings=self._warnings)
+
+    async def peers(self) -> Sequence[status_pb2.ServiceStatus]:
+        """Returns the state of the peer services."""
+        with bound(RequestContext(new_id())):
+            return await self._system.peers()
 
     async def begin_drain(self) -> None:
         """Hands all runs over; watchers get RECONNECT."""

@@ -10,11 +10,13 @@ from gateway.door.proxy import ForwardingHandler
 from gateway.door.quotas import Quotas, RequestLimit
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
+from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import Peers
 from gateway.runs.active import Runs
 from gateway.runs.checkpointer import Checkpointer
 from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import FollowedStories
+from gateway.runs.shown import show_runs
 from gateway.settings import GatewaySettings
 from gateway.watch.audio import AudioBuffer, AudioReader
 from gateway.watch.follower import Follower
@@ -50,26 +52,30 @@ def build(settings: GatewaySettings) -> GatewayApp:
     )
     open_to_all = settings.auth == "none" and not is_loopback(settings.listen)
     warnings = (_OPEN_TO_ALL,) if open_to_all else ()
-    followed = FollowedStories()
-    checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds)
-    runs = Runs(peers, settings, checkpointer, followed)
-    claimer = Claimer(peers.storage, runs, interval_seconds=settings.pickup_interval_seconds)
+    metrics, followed = Metrics(), FollowedStories()
+    counts = GatewayMetrics(metrics)
+    checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds, metrics=counts)
+    runs = Runs(peers, settings, checkpointer, followed, counts)
+    show_runs(metrics, runs, followed, lease_seconds=settings.lease_seconds)
+    claimer = Claimer(peers.storage, runs, interval_seconds=settings.pickup_interval_seconds, metrics=counts)
     follower = Follower(peers.storage, runs, claimer, followed)
     reader = AudioReader(peers.storage)
     buffer = AudioBuffer(reader)
+    system = System(status_channels, targets=targets, token=token, warnings=warnings)
     servicer = GatewayServicer(
         Sources(runs, claimer, followed, peers.storage, buffer),
         reader,
-        System(status_channels, targets=targets, token=token, warnings=warnings),
+        system,
         peers.voice,
         Quotas(settings),
+        counts,
     )
-    metrics = Metrics()
     limits = [RequestLimit(settings, metrics)] if settings.requests_per_minute else []
     app = GatewayApp(
         servicer,
         ForwardingHandler(storage=storage, voice=voice, story=story),
         Access(peers.storage),
+        system,
         runs,
         (checkpointer.run, claimer.run, follower.run),
         buffer,

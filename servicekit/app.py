@@ -79,6 +79,13 @@ class App:
         """Returns what StatusService reports of this service now."""
         return Description()
 
+    async def peers(self) -> Sequence[status_pb2.ServiceStatus]:
+        """Returns the status of other services, whose circuit breakers operators see with the own ones.
+
+        Returns within a few seconds; one that does not answer is UNREACHABLE.
+        """
+        return ()
+
     async def begin_drain(self) -> None:
         """Takes no more work and ends the streams, since the server is shutting down. Returns soon."""
 

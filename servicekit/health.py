@@ -84,6 +84,12 @@ def circuit_status(snapshot: BreakerSnapshot) -> status_pb2.CircuitStatus:
         failed_calls=snapshot.failed_calls,
         fallback_calls=snapshot.fallback_calls,
         state_changes=snapshot.state_changes,
+        provider=snapshot.provider,
+        ignored_calls=snapshot.ignored_calls,
+        rejected_calls=snapshot.rejected_calls,
+        slow_calls=snapshot.slow_calls,
+        consecutive_failures=snapshot.consecutive_failures,
+        success_rate=snapshot.success_rate,
     )
     for target, moment in (
         (message.last_failure_time, snapshot.last_failure_time),

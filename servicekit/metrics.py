@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from prometheus_client import (
@@ -13,15 +14,17 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from servicekit.resilience.breaker import STATES
+from servicekit.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -34,6 +37,10 @@ OTHER: Final = "other"
 _MOST_METHODS: Final = 200
 _RPC_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _RPC_LABELS: Final = ("grpc_service", "grpc_method", "grpc_code")
+
+
+Values: TypeAlias = "Callable[[], Mapping[tuple[str, ...], float]]"
+"""Returns the present values of a gauge, by those of its labels."""
 
 
 class Labels:
@@ -52,15 +59,28 @@ class Labels:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as the reference describes it; `name` as Prometheus stores it, without a histogram's suffix."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
 class Metrics:
     """The metrics of one process; one object a server.
 
-    It has the process, the Python runtime and the RPCs. A service adds its own by `counter`, `histogram` and `gauge`,
-    and takes label values that come from outside through `labels`, so that they cannot fill the memory.
+    It has the process, the Python runtime and the RPCs. A service adds its own by `counter`, `histogram`, `gauge` and
+    `read`, and takes label values that come from outside through `labels`, so that they cannot fill the memory.
     """
 
     def __init__(self) -> None:
+        # For the whole process: each counter and histogram would have a second series with the time of its creation.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry: Final = CollectorRegistry()
+        self.described: Final[list[Described]] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -69,22 +89,37 @@ class Metrics:
             "grpc_server_handling_seconds", "Seconds that RPCs took to their end", _RPC_LABELS, buckets=_RPC_SECONDS
         )
         self.overloaded: Final = self.counter("grpc_server_overloaded", "RPCs refused since the server was full")
+        self._build = self.gauge("tale_build_info", "1, by service and version", ("service", "version"))
         self._methods = self.labels(_MOST_METHODS)
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """Returns a counter; it is shown as `name`_total."""
+        self._describe(f"{name}_total", "counter", labels, documentation)
         return Counter(name, documentation, labels, registry=self.registry)
 
     def histogram(
         self, name: str, documentation: str, labels: Sequence[str] = (), *, buckets: Sequence[float]
     ) -> Histogram:
         """Returns a histogram with the upper bounds given."""
+        self._describe(name, "histogram", labels, documentation)
         return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         """Returns a gauge."""
+        self._describe(name, "gauge", labels, documentation)
         return Gauge(name, documentation, labels, registry=self.registry)
+
+    def read(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        values: Values,
+    ) -> None:
+        """Shows a gauge whose `values`, by those of its labels, are read at each scrape."""
+        self._describe(name, "gauge", labels, documentation)
+        self.registry.register(ReadCollector(name, documentation, labels, values))
 
     def labels(self, most: int) -> Labels:
         """Returns the values of a label that come from outside, at most `most`."""
@@ -97,7 +132,13 @@ class Metrics:
 
         Those whose names are not `listed` (None: all are) are shown together, as "other".
         """
+        for name, kind, labels, documentation in _CIRCUITS:
+            self._describe(f"{name}_total" if kind == "counter" else name, kind, labels, documentation)
         self.registry.register(CircuitCollector(snapshots, listed=listed))
+
+    def serves(self, service: str) -> None:
+        """Shows the name and the version of the service."""
+        self._build.labels(service, VERSION).set(1)
 
     def rpc(self, method: str, code: str, seconds: float, *, known: bool) -> None:
         """Counts an RPC that has ended.
@@ -119,7 +160,51 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
+    def _describe(self, name: str, kind: str, labels: Sequence[str], documentation: str) -> None:
+        self.described.append(Described(name, kind, tuple(labels), documentation))
 
+
+class ReadCollector(Collector):
+    """One gauge, read at each scrape."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        values: Values,
+    ) -> None:
+        self._head = (name, documentation)
+        self._labels = labels
+        self._values = values
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns the present values."""
+        family = GaugeMetricFamily(*self._head, labels=self._labels)
+        for labels, value in self._values().items():
+            family.add_metric(labels, float(value))
+        return (family,)
+
+    def describe(self) -> Iterable[Metric]:
+        """Returns the name alone: what is read may not be there yet."""
+        return (GaugeMetricFamily(*self._head, labels=self._labels),)
+
+
+_CIRCUITS: Final = (
+    (
+        "circuit_breaker_state",
+        "gauge",
+        ("circuit", "state"),
+        "1 for the present state, 0 for the others",
+    ),
+    (
+        "circuit_breaker_calls",
+        "counter",
+        ("circuit", "outcome"),
+        "Calls, by how they ended",
+    ),
+    ("circuit_breaker_transitions", "counter", ("circuit", "state"), "Changes, by the state that was entered"),
+)
 _Circuit: TypeAlias = tuple[str, str]
 
 
@@ -140,10 +225,9 @@ class CircuitCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Returns the present values."""
-        state = GaugeMetricFamily("circuit_breaker_state", "1 for the present state", labels=("circuit", "state"))
-        calls = CounterMetricFamily("circuit_breaker_calls", "Calls by outcome", labels=("circuit", "outcome"))
-        transitions = CounterMetricFamily(
-            "circuit_breaker_transitions", "Changes of state", labels=("circuit", "state")
+        state, calls, transitions = (
+            (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(name, documentation, labels=labels)
+            for name, kind, labels, documentation in _CIRCUITS
         )
         states, counts, changes = Tally[_Circuit](), Tally[_Circuit](), Tally[_Circuit]()
         for snapshot in self._snapshots():

@@ -1,16 +1,18 @@
 """The HTTP port for operators and probes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC
+from typing import Any, Final, cast
 
 from aiohttp import web
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from servicekit.addresses import split_address
+from servicekit.health import circuit_status
 from servicekit.metrics import Metrics
-from servicekit.resilience.breaker import BreakerSnapshot
 from servicekit.resilience.manager import BreakerManager
+from tale.common.v1 import status_pb2
 
 _SHUTDOWN_SECONDS: Final = 1.0
 _REQUEST_SECONDS: Final = 10.0
@@ -25,10 +27,14 @@ _SHOWN: Final = (
 )
 
 
+async def _no_peers() -> Sequence[status_pb2.ServiceStatus]:
+    return ()
+
+
 class OpsServer:
     """`/healthz` (the process lives), `/readyz` (it takes calls) and the metrics.
 
-    `/metrics` is for Prometheus, `/metrics/circuit-breakers` is JSON.
+    `/metrics` is for Prometheus; `/metrics/circuit-breakers` is JSON, with the circuit breakers of `peers`, too.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class OpsServer:
         metrics: Metrics,
         circuits: BreakerManager,
         *,
+        peers: Callable[[], Awaitable[Sequence[status_pb2.ServiceStatus]]] = _no_peers,
         request_seconds: float = _REQUEST_SECONDS,
         most_connections: int = _MOST_CONNECTIONS,
     ) -> None:
@@ -51,6 +58,7 @@ class OpsServer:
         self._ready = ready
         self._metrics = metrics
         self._circuits = circuits
+        self._peers = peers
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -91,7 +99,8 @@ class OpsServer:
 
     async def _show_circuits(self, request: web.Request) -> web.Response:
         del request
-        return web.json_response(report(self._circuits.snapshots()))
+        peers = await self._peers()
+        return web.json_response(report(map(circuit_status, self._circuits.snapshots()), peers))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request
@@ -103,23 +112,38 @@ class OpsServer:
         return web.json_response({"status": "serving" if ready else "not serving"}, status=200 if ready else 503)
 
 
-def report(snapshots: Sequence[BreakerSnapshot]) -> dict[str, Any]:
-    """Returns the page /metrics/circuit-breakers. A breaker is healthy while it is closed; so are all where all are.
+def report(
+    circuits: Iterable[status_pb2.CircuitStatus], peers: Iterable[status_pb2.ServiceStatus] = ()
+) -> dict[str, Any]:
+    """Returns the page /metrics/circuit-breakers, of own circuit breakers and those of `peers`.
 
-    Times are ISO 8601 in UTC, null where there is none.
+    A breaker is healthy while it is closed; all is healthy where all are, and every peer has answered. A breaker whose
+    name another service has, too, is named "service/name". Times are ISO 8601 in UTC, null where there is none.
     """
-    healthy = sum(snapshot.state == "closed" for snapshot in snapshots)
+    named = {each.name: each for each in circuits}
+    unreachable = []
+    for peer in peers:
+        if peer.health == status_pb2.SERVICE_HEALTH_UNREACHABLE:
+            unreachable.append(peer.service)
+        for each in peer.circuits:
+            named[each.name if each.name not in named else f"{peer.service}/{each.name}"] = each
+    open_circuits = sorted(name for name, each in named.items() if each.state == status_pb2.CIRCUIT_STATE_OPEN)
+    healthy = sum(each.state == status_pb2.CIRCUIT_STATE_CLOSED for each in named.values())
     return {
-        "healthy": healthy == len(snapshots),
-        "total_breakers": len(snapshots),
+        "healthy": healthy == len(named) and not unreachable,
+        "total_breakers": len(named),
         "healthy_breakers": healthy,
-        "open_circuits": sum(snapshot.state == "open" for snapshot in snapshots),
-        "metrics": {snapshot.name: {name: _shown(snapshot, name) for name in _SHOWN} for snapshot in snapshots},
+        "open_circuits": open_circuits,
+        "open_circuits_count": len(open_circuits),
+        "unreachable_services": unreachable,
+        "metrics": {name: {field: _shown(each, field) for field in _SHOWN} for name, each in sorted(named.items())},
     }
 
 
-def _shown(snapshot: BreakerSnapshot, name: str) -> object:
-    value = getattr(snapshot, name)
-    if isinstance(value, datetime):
-        return value.isoformat()
+def _shown(circuit: status_pb2.CircuitStatus, field: str) -> object:
+    if field == "state":
+        return status_pb2.CircuitState.Name(circuit.state).removeprefix("CIRCUIT_STATE_").lower()
+    value = getattr(circuit, field)
+    if isinstance(value, Timestamp):
+        return value.ToDatetime(UTC).isoformat() if circuit.HasField(cast("Any", field)) else None
     return round(value, 6) if isinstance(value, float) else value

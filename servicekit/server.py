@@ -75,9 +75,10 @@ class Server:
         self._tracker = CallTracker(most_calls)
         self._health = Health()
         metrics = app.metrics or Metrics()
+        metrics.serves(service)
         self._circuits = app.circuits or BreakerManager()
         self._shared = _shared(settings, self._circuits, service)
-        self._ops = OpsServer(self._is_healthy, metrics, self._circuits)
+        self._ops = OpsServer(self._is_healthy, metrics, self._circuits, peers=app.peers)
         self._grpc = grpc.aio.server(
             interceptors=[
                 CallInterceptor(

@@ -16,6 +16,7 @@ from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
 from storage_service.audio.segments import SegmentLibrary
 from storage_service.backends import Backend, SystemClock, make_backend
+from storage_service.metrics import StorageMetrics, show_disk
 from storage_service.ports import Clock
 from storage_service.records import ObjectKind
 from storage_service.settings import StorageSettings, Tuning
@@ -51,6 +52,7 @@ class StorageApp(App):
             objects,
             max_bytes=settings.segment_store_max_bytes,
             idle_seconds=tuning.upload_idle,
+            metrics=StorageMetrics(metrics),
         )
         self._audio = AudioLibrary(records.stories, files[ObjectKind.AUDIO], self._segments)
         self._finisher = AudioFinisher(
@@ -59,6 +61,7 @@ class StorageApp(App):
         self._remover = Remover(records.stories, records.removals, objects)
         self._absence = Absence(clock)
         if backend.database is not None:
+            show_disk(metrics, settings.folder)
             # Maintenance such as VACUUM: leases cannot be renewed meanwhile.
             backend.database.held_up = self._absence.end
         self.housekeeper = Housekeeper(

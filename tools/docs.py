@@ -12,6 +12,7 @@ from tools.api_page import api_page
 from tools.circuit_breaker_plot import circuit_breaker_plot
 from tools.configuration_page import compose_file, configuration_page, env_example
 from tools.errors_page import errors_page
+from tools.metrics_page import metrics_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +24,7 @@ def main() -> None:
         "docs/configuration.md": configuration_page(),
         "docs/compatibility.md": _compatibility_page(),
         "docs/errors.md": errors_page(),
+        "docs/metrics.md": metrics_page(),
         "docs/circuit-breaker.svg": circuit_breaker_plot(),
         ".env.example": env_example(),
         "docker-compose.yml": compose_file(),

@@ -37,6 +37,9 @@ class VoiceMetrics:
         self.characters = metrics.counter(
             "voice_characters", "Characters sent to providers, or billed if they report it", ("provider",)
         )
+        self.cost = metrics.counter(
+            "voice_cost_usd", "US dollars for speech, by the prices in SPEECH_PRICES", ("provider",)
+        )
         self.remaining = metrics.gauge(
             "voice_remaining_characters", "Characters that the plan of a provider has left", ("provider",)
         )

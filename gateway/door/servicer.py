@@ -13,6 +13,7 @@ from gateway.door.access import without_details
 from gateway.door.audit import note
 from gateway.door.quotas import Quotas
 from gateway.door.system import System
+from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.ledger import now
@@ -53,7 +54,16 @@ log = structlog.get_logger(__name__)
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """GatewayService for the owner of each call. Requests have been validated."""
 
-    def __init__(self, sources: Sources, reader: AudioReader, system: System, voice: VoiceStub, quotas: Quotas) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        reader: AudioReader,
+        system: System,
+        voice: VoiceStub,
+        quotas: Quotas,
+        metrics: GatewayMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or GatewayMetrics()
         self._sources = sources
         self._voice = voice
         self._storage = sources.storage
@@ -113,7 +123,10 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         story_id, timeout = request.story_id, _seconds_left(context)
         change = storage_pb2.UpdateStoryRequest(story_id=story_id, cancel=storage_pb2.CancelChange())
         try:
-            record = (await invoke(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)).record
+            updated = await invoke(self._storage.UpdateStory, change, timeout=timeout, repeatable=True)
+            record = updated.record
+            if updated.changed:
+                self._metrics.ended(record.story, record.story.state, "CANCELLED")
         except grpc.aio.AioRpcError as error:
             if classify(error).reason != "WRONG_STATE":
                 raise
@@ -265,7 +278,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             record = (await invoke(self._storage.CreateStory, request, timeout=timeout, repeatable=True)).record
             note(record.story, "story")
             # A repeated call reports `created` as false also if its first attempt made the story: the id decides.
-            if lease is not None and record.story.id == request.story_id and _is_new(record):
+            new = record.story.id == request.story_id and _is_new(record)
+            if lease is not None and new:
+                self._metrics.created(record.story)
                 self._runs.start(record, since=since)
         return record.story
 

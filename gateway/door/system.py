@@ -56,14 +56,17 @@ class System:
 
     async def status(self, *, running_stories: int) -> gateway_pb2.GetSystemStatusResponse:
         """Returns the state of all services; one that does not respond is UNREACHABLE."""
-        peers = await asyncio.gather(*(self._status(name, stub) for name, stub in self._stubs.items()))
-        services = [self._gateway(), *peers]
+        services = [self._gateway(), *await self.peers()]
         return gateway_pb2.GetSystemStatusResponse(
             healthy=all(service.health == status_pb2.SERVICE_HEALTH_SERVING for service in services),
             services=services,
             embedded_parts=[part for service in services for part in service.embedded_parts],
             running_stories=running_stories,
         )
+
+    async def peers(self) -> Sequence[status_pb2.ServiceStatus]:
+        """Returns the state of the peer services; one that does not respond is UNREACHABLE."""
+        return await asyncio.gather(*(self._status(name, stub) for name, stub in self._stubs.items()))
 
     async def reset_circuit(self, service: str, name: str, *, timeout: float) -> status_pb2.CircuitStatus:
         """Closes a circuit breaker in all replicas that have it; returns its state.
@@ -94,8 +97,7 @@ class System:
         raise _unknown_circuit()
 
     async def _service_of(self, circuit: str) -> str:
-        found = await asyncio.gather(*(self._status(name, stub) for name, stub in self._stubs.items()))
-        statuses = dict(zip(self._stubs, found, strict=True))
+        statuses = dict(zip(self._stubs, await self.peers(), strict=True))
         having = [name for name, status in statuses.items() if circuit in {each.name for each in status.circuits}]
         if len(having) > 1:
             raise validation_failed(

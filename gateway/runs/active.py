@@ -8,12 +8,13 @@ from typing import Final
 
 import structlog
 
+from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import Peers, invoke
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.checkpointer import Checkpointer, Lease
 from gateway.runs.context import RunContext
 from gateway.runs.followed_stories import FollowedStories
-from gateway.runs.ledger import Ledger
+from gateway.runs.ledger import Ledger, requested_at
 from gateway.runs.live_story import End, LiveStory
 from gateway.runs.run import Run
 from gateway.settings import GatewaySettings
@@ -48,7 +49,9 @@ class Runs:
         settings: GatewaySettings,
         checkpointer: Checkpointer,
         followed: FollowedStories,
+        metrics: GatewayMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or GatewayMetrics()
         self._peers = peers
         self._settings = settings
         self._followed = followed
@@ -80,6 +83,15 @@ class Runs:
     def count(self) -> int:
         """Number of runs."""
         return len(self._runs)
+
+    @property
+    def limit(self) -> int:
+        """Maximum number of runs."""
+        return self._settings.max_runs
+
+    def __iter__(self) -> Iterator[Run]:
+        """Yields each run."""
+        return iter(self._runs.values())
 
     @contextmanager
     def place(self) -> Iterator[storage_pb2.LeaseRequest | None]:
@@ -161,7 +173,11 @@ class Runs:
             peers=self._peers,
             checkpointer=self._checkpointer,
             settings=self._settings,
+            metrics=self._metrics,
+            requested=requested_at(record),
         )
+        if not record.run.work_duration.ToNanoseconds():
+            self._metrics.began(context.times.seconds)
         call = current_or_none()
         request_id = call.request_id if call is not None else new_id()
         with bound(RequestContext(request_id, Caller(record.owner))):

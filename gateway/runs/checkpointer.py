@@ -14,6 +14,7 @@ from typing import Final
 import grpc
 import structlog
 
+from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import StorageStub, invoke
 from gateway.peers.retry import PEER_ERRORS, FailureKind, classify
 from servicekit.context import RequestContext, bound
@@ -121,8 +122,14 @@ class Checkpointer:
     """Batches the checkpoints of all runs. `run` must be running."""
 
     def __init__(
-        self, storage: StorageStub, *, lease_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        storage: StorageStub,
+        *,
+        lease_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        metrics: GatewayMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or GatewayMetrics()
         self._storage = storage
         self._lease_seconds = lease_seconds
         self._clock = clock
@@ -192,7 +199,7 @@ class Checkpointer:
 
     async def _send(self, batch: list[_Item]) -> None:
         """Sends `batch` until it is stored or refused, or no run waits for it any more."""
-        delay = 0.05
+        delay, began = 0.05, self._clock()
         while batch := [item for item in batch if item.waited_for]:
             since = self._clock()
             request = storage_pb2.CheckpointStoriesRequest()
@@ -223,6 +230,7 @@ class Checkpointer:
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(1.0, delay * 2)
                 continue
+            self._metrics.checkpointed(len(batch), self._clock() - began)
             await self._settle(batch, response, since)
             return
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import CALL_SECONDS, StorageStub, invoke, read_story
 from gateway.peers.retry import PEER_ERRORS, classify
 from gateway.runs.active import Runs
@@ -27,7 +28,10 @@ log = structlog.get_logger(__name__)
 class Claimer:
     """Claims stories whose lease has expired or was given back."""
 
-    def __init__(self, storage: StorageStub, runs: Runs, *, interval_seconds: float) -> None:
+    def __init__(
+        self, storage: StorageStub, runs: Runs, *, interval_seconds: float, metrics: GatewayMetrics | None = None
+    ) -> None:
+        self._metrics = metrics or GatewayMetrics()
         self._storage = storage
         self._runs = runs
         self._interval_seconds = interval_seconds
@@ -99,4 +103,5 @@ class Claimer:
         record = await read_story(self._storage, claimed.story_id, full=True)
         if record.run.lease_token == claimed.lease_token:
             log.info("story_claimed", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            self._metrics.claimed(claimed.pickup_count)
             self._runs.start(record, since=since, pickup_count=claimed.pickup_count)

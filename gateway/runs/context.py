@@ -1,9 +1,11 @@
 """Holds what the writer and the narrator of one story share."""
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.metrics import GatewayMetrics, StoryTimes
 from gateway.peers.clients import Peers
 from gateway.peers.retry import AttemptRetry, ProviderWait
 from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError, Lease
@@ -32,6 +34,10 @@ class RunContext:
     peers: Peers
     checkpointer: Checkpointer
     settings: GatewaySettings
+    metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
+    requested: float = field(default_factory=time.time)
+    """When the story was requested, as `time.time`."""
+    times: StoryTimes = field(init=False)
     writing: ProviderWait = field(init=False)
     """How long the text may still wait for providers."""
     narrating: ProviderWait = field(init=False)
@@ -42,6 +48,7 @@ class RunContext:
         """Notes the problems that the record has."""
         self.writing, self.narrating = (ProviderWait(self.settings.provider_wait_seconds) for _ in range(2))
         self._known = {_identity(problem) for problem in self.record.story.problems}
+        self.times = self.metrics.story(self.requested, text=bool(self.live.text), audio=bool(self.record.run.segments))
 
     def attempt_retry(self) -> AttemptRetry:
         """Returns what decides after a failed attempt."""
@@ -51,6 +58,7 @@ class RunContext:
         """Notes that the story made progress: text or audio of it was stored."""
         self.writing.progressed()
         self.narrating.progressed()
+        self.times.progressed(text=bool(self.live.text), audio=bool(self.live.segments))
 
     @property
     def only_waits(self) -> bool:

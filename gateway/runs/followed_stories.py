@@ -36,6 +36,11 @@ class FollowedStories:
     def __len__(self) -> int:
         return len(self._stories)
 
+    @property
+    def watchers(self) -> int:
+        """Number of streams that follow one of them."""
+        return sum(live.watchers for live in self._stories.values())
+
     @contextmanager
     def watched(self, record: storage_pb2.StoryRecord) -> Iterator[LiveStory]:
         """Yields the live story of `record`, which is followed for as long as the block lasts.

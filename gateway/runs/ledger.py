@@ -40,6 +40,20 @@ def now() -> Timestamp:
     return moment
 
 
+def requested_at(record: storage_pb2.StoryRecord) -> float:
+    """Returns when the story, its text or its audio was requested last, as `time.time`.
+
+    Where it was retried, that is not known before its first attempt has begun: it is now.
+    """
+    story = record.story
+    if record.run.work_duration.ToNanoseconds():
+        begun = [each.start_time for each in story.attempts if _REQUESTED in each.metadata]
+        moment = begun[-1] if begun else story.create_time
+    else:
+        moment = now() if story.attempts else story.create_time
+    return moment.ToNanoseconds() / 1e9
+
+
 class Ledger:
     """The attempts of one story, and which of them are not stored yet.
 

@@ -108,6 +108,8 @@ class Run:
             audio_bytes=context.live.audio_size,
             reasons=[problem.reason for problem in problems],
         )
+        reason = problems[0].reason if problems else ""
+        context.metrics.ended(context.record.story, state, reason, context.times.seconds)
         usage = context.ledger.usage()
         AUDIT.info(
             "StoryEnded",

@@ -15,6 +15,7 @@ from servicekit.validation import Progress
 from servicekit.waiting import IdleTimeout
 from storage_service.audio.noted import NotedObjects
 from storage_service.errors import check_digest, field_error, segment_lost, segment_not_found, upload_stalled
+from storage_service.metrics import StorageMetrics
 from storage_service.ports import ObjectStore, SegmentStore, Upload
 from storage_service.records import Digest, ObjectKind, Part, SegmentBlob
 from tale.storage.v1 import segment_pb2
@@ -43,7 +44,10 @@ class SegmentLibrary:
         *,
         max_bytes: int,
         idle_seconds: float,
+        metrics: StorageMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or StorageMetrics()
+        self._metrics.max_bytes.set(max_bytes)
         self._segments = segments
         self._files = files
         self._objects = objects
@@ -54,7 +58,9 @@ class SegmentLibrary:
 
     async def find(self, lookups: Sequence[segment_pb2.SegmentLookup]) -> Sequence[segment_pb2.StoredSegment]:
         """Returns the segments that are stored."""
-        return await self._segments.find(lookups)
+        found = await self._segments.find(lookups)
+        self._metrics.looked_up(len(lookups), len(found))
+        return found
 
     async def put(
         self, segment: segment_pb2.StoredSegment, story_id: str, pieces: AsyncIterator[segment_pb2.PutSegmentRequest]
@@ -71,6 +77,8 @@ class SegmentLibrary:
                     await self._receive(upload, timely, announced)
                 await upload.publish(announced)
             added = await self._segments.add(segment, key, story_id)
+        self._metrics.bytes.set(added.stored_bytes)
+        self._metrics.stored.inc(added.created)
         if not added.created:
             await self._objects.drop([key])
         elif added.stored_bytes > self._max_bytes and time.monotonic() >= self._next_eviction:
@@ -112,8 +120,10 @@ class SegmentLibrary:
             # The bound itself first: what is within it stays.
             evicted = await self._segments.evict(self._max_bytes)
             while evicted.dropped:
+                self._metrics.evicted.inc(len(evicted.dropped))
                 await self._objects.drop(evicted.dropped)
                 evicted = await self._segments.evict(int(self._max_bytes * (1 - _ROOM)))
+            self._metrics.bytes.set(evicted.stored_bytes)
             if evicted.stored_bytes > self._max_bytes:
                 self._next_eviction = time.monotonic() + _PAUSE_SECONDS
                 _log.warning(

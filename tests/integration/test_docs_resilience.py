@@ -61,7 +61,7 @@ async def test_the_commands_do_what_is_said(tmp_path: Path) -> None:
         if "circuits" in service
     }
     assert (False, 2, 0, 2) == tuple(
-        report[each] for each in ("healthy", "total_breakers", "healthy_breakers", "open_circuits")
+        report[each] for each in ("healthy", "total_breakers", "healthy_breakers", "open_circuits_count")
     )
     assert [] == [name for name in [*report, *report["metrics"][MODEL]] if not _named(name)]
     assert [] == [name for name in _series(metrics) if not _named(name)]

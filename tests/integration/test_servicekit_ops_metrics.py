@@ -24,7 +24,15 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.server import Server
 from tale.common.v1 import status_pb2, status_pb2_grpc
 
-EMPTY = {"healthy": True, "total_breakers": 0, "healthy_breakers": 0, "open_circuits": 0, "metrics": {}}
+EMPTY = {
+    "healthy": True,
+    "total_breakers": 0,
+    "healthy_breakers": 0,
+    "open_circuits": [],
+    "open_circuits_count": 0,
+    "unreachable_services": [],
+    "metrics": {},
+}
 
 
 class Breaking(RawApp):
@@ -113,11 +121,12 @@ async def test_an_open_circuit_is_shown_everywhere_and_reset() -> None:
         reset = (await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name="models"), timeout=10)).circuit
         after = json.loads((await get(service.server, "/metrics/circuit-breakers"))[2])
 
-    assert (False, 1, 0, 1) == (
+    assert (False, 1, 0, ["models"], 1) == (
         report["healthy"],
         report["total_breakers"],
         report["healthy_breakers"],
         report["open_circuits"],
+        report["open_circuits_count"],
     )
     assert ("open", 3, 3, 0.0, 1) == tuple(
         report["metrics"]["models"][each]

@@ -172,7 +172,7 @@ async def test_status_tells_of_circuits_and_resets_them(tmp_path: Path) -> None:
         (circuit,) = [each for each in (await _status(running)).circuits if each.name == "openrouter:a/first"]
         shown = json.loads(await _get(running, "/metrics/circuit-breakers"))
         assert (status_pb2.CIRCUIT_STATE_OPEN, 5) == (circuit.state, circuit.failed_calls)
-        assert (1, False) == (shown["open_circuits"], shown["healthy"])
+        assert (["openrouter:a/first"], False) == (shown["open_circuits"], shown["healthy"])
 
         stub = status_pb2_grpc.StatusServiceStub(running.service.channel)
         await stub.ResetCircuit(status_pb2.ResetCircuitRequest(name="openrouter:a/first"), timeout=10)

@@ -142,7 +142,12 @@ def test_statuses_are_what_the_contract_says() -> None:
     fail(breakers, "models", 5)
     clock.advance(1)
     expected = status_pb2.CircuitStatus(
-        name="models", state=status_pb2.CIRCUIT_STATE_OPEN, total_calls=5, failed_calls=5, state_changes=1
+        name="models",
+        state=status_pb2.CIRCUIT_STATE_OPEN,
+        total_calls=5,
+        failed_calls=5,
+        state_changes=1,
+        consecutive_failures=5,
     )
     clock.advance(-1)
     expected.last_failure_time.FromDatetime(clock.now())
@@ -169,11 +174,13 @@ def test_the_report_of_no_breaker() -> None:
         "healthy": True,
         "total_breakers": 0,
         "healthy_breakers": 0,
-        "open_circuits": 0,
+        "open_circuits": [],
+        "open_circuits_count": 0,
+        "unreachable_services": [],
         "metrics": {},
     }
 
-    assert expected == report(BreakerManager().snapshots())
+    assert expected == report(map(circuit_status, BreakerManager().snapshots()))
 
 
 def test_the_report_tells_of_each_breaker() -> None:
@@ -185,13 +192,14 @@ def test_the_report_tells_of_each_breaker() -> None:
     for _ in range(3):
         with breakers.get("voices", provider="speech").call():
             pass
-    told = report(breakers.snapshots())
+    told = report(map(circuit_status, breakers.snapshots()))
 
-    assert (False, 2, 1, 1) == (
+    assert (False, 2, 1, ["models"], 1) == (
         told["healthy"],
         told["total_breakers"],
         told["healthy_breakers"],
         told["open_circuits"],
+        told["open_circuits_count"],
     )
     assert {
         "state": "closed",

@@ -250,6 +250,7 @@ class ProviderCalls:
             request_id = record.metadata.get("request_id", "")
             attempt.ids.update(request_id=request_id, model=record.model, voice=request.voice_id)
             self._metrics.characters.labels(record.provider).inc(record.characters)
+            self._metrics.cost.labels(record.provider).inc(record.cost_usd)
 
     def _cost(self, record: common_pb2.Attempt, *, paid: bool) -> float:
         """Returns the cost in US dollars by the price that is set; 0 for a call that failed and was not billed."""

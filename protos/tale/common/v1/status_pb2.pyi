@@ -322,6 +322,12 @@ class CircuitStatus(_message.Message):
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     RETRY_TIME_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    IGNORED_CALLS_FIELD_NUMBER: _builtins.int
+    REJECTED_CALLS_FIELD_NUMBER: _builtins.int
+    SLOW_CALLS_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique within its service."""
     state: Global___CircuitState.ValueType
@@ -336,6 +342,18 @@ class CircuitStatus(_message.Message):
     """Calls answered by a fallback."""
     state_changes: _builtins.int
     """Number of state changes."""
+    provider: _builtins.str
+    """Provider that is called."""
+    ignored_calls: _builtins.int
+    """Calls whose end says nothing about the provider."""
+    rejected_calls: _builtins.int
+    """Calls that did not pass."""
+    slow_calls: _builtins.int
+    """Calls whose first token or byte was late."""
+    consecutive_failures: _builtins.int
+    """Failures since the last success."""
+    success_rate: _builtins.float
+    """Part of the calls that count which succeeded; 1 before the first."""
     @_builtins.property
     def last_failure_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the last failure that counts; unset: none."""
@@ -361,10 +379,16 @@ class CircuitStatus(_message.Message):
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         retry_time: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
+        ignored_calls: _builtins.int = ...,
+        rejected_calls: _builtins.int = ...,
+        slow_calls: _builtins.int = ...,
+        consecutive_failures: _builtins.int = ...,
+        success_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "retry_time", b"retry_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_calls", b"failed_calls", "fallback_calls", b"fallback_calls", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "name", b"name", "retry_time", b"retry_time", "state", b"state", "state_changes", b"state_changes", "successful_calls", b"successful_calls", "total_calls", b"total_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consecutive_failures", b"consecutive_failures", "failed_calls", b"failed_calls", "fallback_calls", b"fallback_calls", "ignored_calls", b"ignored_calls", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "name", b"name", "provider", b"provider", "rejected_calls", b"rejected_calls", "retry_time", b"retry_time", "slow_calls", b"slow_calls", "state", b"state", "state_changes", b"state_changes", "success_rate", b"success_rate", "successful_calls", b"successful_calls", "total_calls", b"total_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

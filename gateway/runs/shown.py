@@ -1,0 +1,62 @@
+"""Shows the runs and watchers of this gateway to Prometheus. They are read at each scrape and cost nothing between."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from gateway.runs.active import Runs
+from gateway.runs.followed_stories import FollowedStories
+from servicekit.metrics import Metrics
+from servicekit.reasons import WAITS
+from tale.common.v1 import common_pb2
+
+
+def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_seconds: float) -> None:
+    """Adds the gauges. Once a process."""
+    providers = metrics.labels(32)
+
+    def states() -> Mapping[tuple[str, ...], float]:
+        counts = Counter({common_pb2.StoryState.Name(state): 0 for state in _IN_PROGRESS})
+        counts.update(common_pb2.StoryState.Name(run.context.live.state) for run in runs)
+        return {(name.removeprefix("STORY_STATE_"),): count for name, count in counts.items()}
+
+    def waiting() -> Mapping[tuple[str, ...], float]:
+        counts = Counter[tuple[str, ...]]({(reason, ""): 0 for reason in WAITS})
+        for run in runs:
+            live = run.context.live
+            stand = [each for each in live.warnings if each.reason in WAITS and live.stands(each)]
+            for reason, provider in {(each.reason, each.metadata.get("provider", "")) for each in stand}:
+                counts[reason, providers.of(provider)] += 1
+        return counts
+
+    def lease() -> Mapping[tuple[str, ...], float]:
+        return {(): min((run.context.lease.remaining for run in runs if not run.ending), default=lease_seconds)}
+
+    metrics.read("tale_runs", "Stories that this gateway is making, by state", ("state",), states)
+    metrics.read("tale_runs_limit", "GATEWAY_MAX_RUNS", (), lambda: {(): runs.limit})
+    metrics.read(
+        "tale_waiting_stories",
+        "Stories being made that wait now, by the reason and, where there is one, the provider",
+        ("reason", "provider"),
+        waiting,
+    )
+    metrics.read(
+        "tale_queue",
+        "1 while stories wait in storage for a place in a run, as far as this gateway knows",
+        (),
+        lambda: {(): runs.stories_wait},
+    )
+    metrics.read(
+        "tale_lease_remaining_seconds",
+        "Seconds until the first lease of a run here expires; below 0 while checkpoints are too late",
+        (),
+        lease,
+    )
+    metrics.read(
+        "tale_listeners",
+        "Streams that follow stories in progress",
+        (),
+        lambda: {(): followed.watchers + sum(run.context.live.watchers for run in runs)},
+    )
+
+
+_IN_PROGRESS = (common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING)
