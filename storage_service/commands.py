@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
 from servicekit.errors import DomainError
 from servicekit.main import BAD_CONFIGURATION
@@ -16,9 +18,10 @@ from servicekit.settings import ConfigurationError, load
 from storage_service.audio.noted import NotedObjects
 from storage_service.backends import Backend, SystemClock, make_backend
 from storage_service.embedded.schema import check as check_file
+from storage_service.exchange.archive import STANDARD
 from storage_service.exchange.exporting import export_to
 from storage_service.exchange.importing import import_from
-from storage_service.exchange.lines import Counts, ExchangeError
+from storage_service.exchange.lines import ExchangeError
 from storage_service.object_store.bucket import Bucket
 from storage_service.object_store.config import BucketConfig, places_of
 from storage_service.object_store.errors import PROVIDER as OBJECT_STORE
@@ -93,16 +96,43 @@ async def _migrate(settings: StorageSettings, given: argparse.Namespace) -> None
 async def _export(settings: StorageSettings, given: argparse.Namespace) -> None:
     # A service may run meanwhile.
     async with _opened(settings, shared=True) as backend:
-        audio = backend.objects[ObjectKind.AUDIO]
-        counts = await export_to(given.file, backend.records, audio, skip_damaged=given.skip_damaged, report=_warn)
-    _print(f"exported {_in_words(counts)} to {given.file}")
+        counts = await export_to(
+            given.file,
+            backend.records,
+            backend.objects[ObjectKind.AUDIO],
+            skip_damaged=given.skip_damaged,
+            report=_warn,
+            scratch=_scratch(settings),
+        )
+    # Standard output may be the archive.
+    (_warn if given.file == STANDARD else _print)(f"exported {counts.in_words()} to {given.file}")
 
 
 async def _import(settings: StorageSettings, given: argparse.Namespace) -> None:
-    async with _opened(settings) as backend:
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(_opened(settings))
         objects = NotedObjects(backend.records.objects, backend.objects)
-        counts = await import_from(given.file, backend.records, backend.objects[ObjectKind.AUDIO], objects)
-    _print(f"imported {_in_words(counts)}; the rest was there or was deleted before")
+        file = given.file
+        if file == STANDARD:
+            # It is read twice: what was deleted during the export is at its end.
+            file = stack.enter_context(_standard_input(_scratch(settings)))
+        counts = await import_from(file, backend.records, backend.objects[ObjectKind.AUDIO], objects)
+    _print(f"imported {counts.in_words()}; the rest was there or was deleted before")
+
+
+@contextmanager
+def _standard_input(scratch: str | None) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        try:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        except OSError as error:
+            raise ExchangeError(f"standard input cannot be stored in TALE_DATA_DIR: {error.strerror}") from error
+        yield file
+
+
+def _scratch(settings: StorageSettings) -> str | None:
+    """Returns a folder with room for large files: in a container, /tmp is memory."""
+    return str(settings.data_dir) if settings.data_dir.is_dir() else None
 
 
 @asynccontextmanager
@@ -113,13 +143,6 @@ async def _opened(settings: StorageSettings, *, shared: bool = False) -> AsyncIt
         yield backend
     finally:
         await backend.close()
-
-
-def _in_words(counts: Counts) -> str:
-    return (
-        f"{counts.stories} stories, {counts.audio} audio files ({counts.audio_bytes} bytes)"
-        f" and {counts.records} other records"
-    )
 
 
 def _warn(line: str) -> None:
@@ -138,9 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="check that the service can use its store: settings, keys, schema version")
     commands.add_parser("migrate", help="bring the database to the schema of this program (Supabase: SUPABASE_DB_URL)")
-    exporting = commands.add_parser("export", help="write everything that is stored into a file")
+    exporting = commands.add_parser(
+        "export", help="write everything that is stored into a file, while a service may run"
+    )
     exporting.add_argument("--skip-damaged", action="store_true", help="leave out audio that is missing or damaged")
     importing = commands.add_parser("import", help="store what an exported file holds")
     for command in (exporting, importing):
-        command.add_argument("file", type=Path, metavar="FILE.tar")
+        command.add_argument("file", type=Path, metavar="FILE.tar", help="- is standard input or output")
     return parser

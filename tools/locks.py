@@ -24,6 +24,9 @@ LOCKS = {
     "story.txt": ("--group=story", _TESTED),
     "voice.txt": ("--group=voice", "--group=offline-voice", _TESTED),
     "storage.txt": ("--group=storage", _TESTED),
+    "client.txt": ("pyproject.toml", _TESTED),
+    "build.txt": ("--group=build", _TESTED),
+    "proxy.txt": ("--group=proxy",),
 }
 
 

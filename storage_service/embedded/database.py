@@ -18,7 +18,7 @@ from servicekit.settings import ConfigurationError
 from storage_service.embedded.damage import check_not_emptied, check_pages, damaged, is_damage
 from storage_service.embedded.lock import FolderLock
 from storage_service.embedded.reserve import Reserve
-from storage_service.embedded.schema import migrate
+from storage_service.embedded.schema import check_version, migrate
 from storage_service.errors import storage_damaged, storage_full, storage_unavailable
 from storage_service.ports import Clock
 from storage_service.private import close_to_others, create_file, make_folder
@@ -77,7 +77,7 @@ class Database:
     medium are UNAVAILABLE / STORAGE_UNAVAILABLE, a full one RESOURCE_EXHAUSTED / STORAGE_FULL; errors of the domain
     pass through. Once damage is found, calls that meet it and all writes get DATA_LOSS / STORAGE_DAMAGED.
 
-    Unless it is `shared`, no other process can open it so at the same time.
+    Unless it is `shared`, no other process can open it so at the same time. A shared one is not migrated.
     """
 
     def __init__(self, path: Path, *, sync: Literal["normal", "full"], readers: int = 4, shared: bool = False) -> None:
@@ -139,7 +139,8 @@ class Database:
         writer = await self._connect()
         await writer.run(_check_modules)
         await writer.run_for(_CHECK_SECONDS, lambda connection: check_pages(connection, self._path))
-        await writer.run(migrate)
+        # Another process may use it, with an older program.
+        await writer.run(migrate if self._lock is not None else check_version)
         for _ in range(self._reader_count):
             reader = await self._connect()
             await reader.run(_forbid_writing)
@@ -293,6 +294,8 @@ class Database:
 
     def _prepare(self) -> None:
         folder = self._path.parent
+        if self._lock is None and not self._path.exists():
+            raise ConfigurationError(f"TALE_DATA_DIR has no store: there is no file {self._path}")
         make_folder(folder)
         if self._lock is not None:
             self._lock.take()

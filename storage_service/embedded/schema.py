@@ -37,6 +37,17 @@ def migrate(connection: sqlite3.Connection) -> None:
             _apply(connection, step)
 
 
+def check_version(connection: sqlite3.Connection) -> int:
+    """Returns the version of a database; ConfigurationError, with the remedy, where it is not this program's."""
+    present = _known_version(connection)
+    if present < (needed := migrations()[-1].version):
+        raise ConfigurationError(
+            f"TALE_DATA_DIR holds a store with schema version {present}, and this program needs version {needed}:"
+            " run `python -m storage_service migrate`, or start the service, which does the same"
+        )
+    return present
+
+
 def check(path: Path) -> int:
     """Returns the version of the database in a file; 0 where there is none yet.
 
@@ -48,17 +59,12 @@ def check(path: Path) -> int:
     check_not_emptied(path)
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            present = _known_version(connection)
+            present = check_version(connection)
             check_pages(connection, path)
     except sqlite3.Error as error:
         if is_damage(error):
             raise damaged(path, str(error)) from error
         raise ConfigurationError(f"TALE_DATA_DIR: {path} cannot be read ({error.sqlite_errorname})") from error
-    if present < (needed := migrations()[-1].version):
-        raise ConfigurationError(
-            f"TALE_DATA_DIR holds a store with schema version {present}, and this program needs version {needed}:"
-            " run `python -m storage_service migrate`, or start the service, which does the same"
-        )
     return present
 
 

@@ -3,9 +3,9 @@
 Everything here blocks: call it on a thread.
 
 tale-export.json        {"format": "tale-export", "version": 2}
-records/000001.jsonl    children, heroes, requests
 stories/000001.jsonl    some stories, each a StoryRecord of tale.storage.v1 as JSON
 audio/<story id>        their audio, in the same order
+records/000008.jsonl    children, heroes, requests
 records/000009.jsonl    removals, tombstones: of whatever was deleted before they were read, also of what stands above
 end.json                how many of each there are: without it the file is cut
 """
@@ -14,7 +14,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
@@ -24,19 +24,24 @@ HEAD: Final = "tale-export.json"
 END: Final = "end.json"
 FORMAT: Final[dict[str, Any]] = {"format": "tale-export", "version": 2}
 
+STDOUT: Final = 1
 _MAX_MEMBER: Final = 64 << 20
 """Bytes of a member that is read as a whole."""
 
 
+STANDARD: Final = Path("-")
+"""Standard input or output in place of a file."""
+
+
 class ArchiveWriter:
-    """Writes an archive. It has its name only once it is whole and on the medium."""
+    """Writes an archive. A file has its name only once it is whole and on the medium."""
 
     def __init__(self, path: Path) -> None:
         """Raises ExchangeError where the file cannot be made."""
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._part = None if path == STANDARD else path.with_name(f"{path.name}.part")
         with self._writing():
-            self._file: IO[bytes] = os.fdopen(os.open(self._part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb")
+            self._file: IO[bytes] = os.fdopen(self._open(), "wb")
         self._left = 0
         self._padding = 0
         self.add(HEAD, json.dumps(FORMAT).encode())
@@ -49,7 +54,7 @@ class ArchiveWriter:
     def begin(self, name: str, size: int) -> None:
         """Begins a member of `size` bytes, which `write` brings."""
         if self._left:
-            raise ExchangeError(f"{self._path}: the member before {name} is not whole")
+            raise ExchangeError(f"{self._name}: the member before {name} is not whole")
         info = tarfile.TarInfo(name)
         info.size, info.mode = size, 0o600
         self._put(info.tobuf(tarfile.PAX_FORMAT))
@@ -59,22 +64,11 @@ class ArchiveWriter:
         """Writes more bytes of the present member."""
         self._left -= len(data)
         if self._left < 0:
-            raise ExchangeError(f"{self._path}: a member is longer than it was said to be")
+            raise ExchangeError(f"{self._name}: a member is longer than it was said to be")
         self._put(data)
         if not self._left:
             self._put(bytes(self._padding))
             self._padding = 0
-
-    def mark(self) -> int:
-        """Returns where the next member begins."""
-        return self._file.tell()
-
-    def rewind(self, mark: int) -> None:
-        """Takes back what came behind `mark`, also a member that is not whole."""
-        with self._writing():
-            self._file.seek(mark)
-            self._file.truncate()
-        self._left = self._padding = 0
 
     def finish(self, counts: dict[str, int]) -> None:
         """Ends the archive and gives it its name."""
@@ -82,14 +76,29 @@ class ArchiveWriter:
         self._put(bytes(2 * tarfile.BLOCKSIZE))
         with self._writing():
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._part is not None:
+                os.fsync(self._file.fileno())
             self._file.close()
-            self._part.replace(self._path)
+            if self._part is not None:
+                self._part.replace(self._path)
 
     def abandon(self) -> None:
-        """Leaves nothing of an archive that was not finished."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        """Leaves nothing of an archive that was not finished, unless it went to standard output."""
+        with suppress(OSError):
+            self._file.close()
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
+
+    def _open(self) -> int:
+        if self._part is not None:
+            return os.open(self._part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        if os.isatty(STDOUT):
+            raise ExchangeError("standard output is a terminal: send it to a file or a pipe")
+        return os.dup(STDOUT)
+
+    @property
+    def _name(self) -> str:
+        return "standard output" if self._part is None else str(self._path)
 
     def _put(self, data: bytes) -> None:
         with self._writing():
@@ -100,7 +109,7 @@ class ArchiveWriter:
         try:
             yield
         except OSError as error:
-            raise ExchangeError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise ExchangeError(f"{self._name} cannot be written: {error.strerror}") from error
 
 
 class Member(NamedTuple):
@@ -113,12 +122,17 @@ class Member(NamedTuple):
 class ArchiveReader:
     """Reads an archive from its start; ExchangeError where it is none, or cut."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, source: Path | IO[bytes]) -> None:
+        """Reads a file by its name, or an open one, which stays open, from its start."""
+        self._name = str(source) if isinstance(source, Path) else "standard input"
         try:
-            self._tar = tarfile.open(path, "r:")  # noqa: SIM115 - see close
+            if isinstance(source, Path):
+                self._tar = tarfile.open(source, "r:")  # noqa: SIM115 - see close
+            else:
+                source.seek(0)
+                self._tar = tarfile.open(fileobj=source, mode="r:")  # noqa: SIM115
         except OSError as error:
-            raise ExchangeError(f"{path} cannot be read: {error.strerror}") from error
+            raise ExchangeError(f"{self._name} cannot be read: {error.strerror}") from error
         except tarfile.TarError as error:
             raise self._damaged("is no export of this service") from error
         self._open: IO[bytes] | None = None
@@ -174,4 +188,4 @@ class ArchiveReader:
             )
 
     def _damaged(self, what: str) -> ExchangeError:
-        return ExchangeError(f"{self._path} {what}")
+        return ExchangeError(f"{self._name} {what}")

@@ -1,11 +1,13 @@
 """Exports all that is stored into a file."""
 
 import asyncio
+import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import grpc
 
@@ -18,6 +20,11 @@ from tale.storage.v1 import storage_pb2
 
 _BATCH_STORIES: Final = 100
 _BATCH_BYTES: Final = 4 << 20
+_BLOCK: Final = 1 << 20
+_SPOOL_BYTES: Final = 8 << 20
+_REPORT_SECONDS: Final = 2.0
+_PROFILES: Final = frozenset({"CreateChild", "CreateHero"})
+"""RPCs whose requests are about no story."""
 
 
 async def export_to(
@@ -27,16 +34,21 @@ async def export_to(
     *,
     skip_damaged: bool = False,
     report: Callable[[str], None] = lambda _: None,
+    scratch: str | None = None,
 ) -> Counts:
-    """Writes all that is stored into `path`; returns what that was.
+    """Writes all that is stored into `path` ("-": standard output); returns what that was.
+
+    A service may run meanwhile. Every story that was there at the beginning is in it, with its audio, its request and
+    its profiles, as it was when it was read; one that is deleted meanwhile is left out, one that is narrated again has
+    the audio of then. Narrations in progress are left out: they start again.
 
     Audio that is damaged ends it with an ExchangeError; with `skip_damaged` its story goes without it, and `report`
-    gets a line. What is deleted or narrated again meanwhile ends nothing. Narrations in progress are left out: they
-    start again. At no time more than a few stories and a few MiB of audio are in memory.
+    gets a line, as it does about the progress. At no time more than a few stories and a few MiB of audio are in memory;
+    larger audio is read into a file without a name in `scratch` before it is written.
     """
     writer = await asyncio.to_thread(ArchiveWriter, path)
     try:
-        counts = await _Export(writer, records, files, skip_damaged, report).run()
+        counts = await _Export(writer, records, files, skip_damaged, report, scratch).run()
         await asyncio.to_thread(writer.finish, counts._asdict())
     except BaseException:
         await asyncio.to_thread(writer.abandon)
@@ -51,23 +63,29 @@ class _Export:
     files: ObjectStore
     skip_damaged: bool
     report: Callable[[str], None]
+    scratch: str | None
     counts: Counts = field(default_factory=Counts)
     members: int = 0
+    last_story: str = ""
+    reported: float = field(default_factory=time.monotonic)
 
     async def run(self) -> Counts:
-        await self._add_profiles()
-        await self._add_requests()
         batch: list[bytes] = []
         async with aclosing(all_stories(self.records.stories)) as stories:
             async for found, blob in stories:
+                self.last_story = found.story.id
                 record = await self._add_with_audio(_without_run(found), blob)
                 if record is not None:
                     batch.append(from_story(record))
                 if len(batch) >= _BATCH_STORIES or sum(map(len, batch)) >= _BATCH_BYTES:
                     await self._flush(batch)
                     batch = []
+                self._report_progress()
         if batch:
             await self._flush(batch)
+        # After the stories: whatever these refer to was stored before them.
+        await self._add_profiles()
+        await self._add_requests()
         # Last: what was deleted while it was read has a tombstone then.
         await self._add_tombstones()
         return self.counts
@@ -81,8 +99,14 @@ class _Export:
     async def _add_requests(self) -> None:
         after: StoredRequest | None = None
         while page := await self.records.history.scan_requests(after):
-            await self._add_entries(page)
+            await self._add_entries([one for one in page if not await self._is_later(one)])
             after = page[-1]
+
+    async def _is_later(self, request: StoredRequest) -> bool:
+        """Returns True for a story that was created after the last one was read: its request stays new, too."""
+        if request.resource_id <= self.last_story or request.rpc in _PROFILES:
+            return False
+        return await _find(self.records.stories, request.owner, request.resource_id) is not None
 
     async def _add_tombstones(self) -> None:
         after: Tombstone | None = None
@@ -103,27 +127,31 @@ class _Export:
     ) -> storage_pb2.StoryRecord | None:
         """Adds a story that has audio, and its audio; what is still to be added: a story that has none."""
         while blob is not None:
-            mark = await asyncio.to_thread(self.writer.mark)
-            try:
-                await self._add("stories", from_story(record))
-                await self._add_audio(record.story.id, blob)
-            except DomainError as error:
-                if error.code is not grpc.StatusCode.DATA_LOSS:
-                    raise
-                await asyncio.to_thread(self.writer.rewind, mark)
-                now = await _find(self.records.stories, record.owner, record.story.id)
-                if now is None:
-                    # It was deleted meanwhile, and its tombstone comes.
+            with tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=self.scratch) as audio:
+                try:
+                    await self._read_audio(blob, audio)
+                except DomainError as error:
+                    if error.code is not grpc.StatusCode.DATA_LOSS:
+                        raise
+                    now = await _find(self.records.stories, record.owner, record.story.id)
+                    if now is None:
+                        # It was deleted meanwhile, and its tombstone comes.
+                        return None
+                    if now[1] == blob:
+                        return self._without_audio(record, error)
+                    # It was narrated again meanwhile.
+                    record, blob = _without_run(now[0]), now[1]
+                else:
+                    await self._add("stories", from_story(record))
+                    await asyncio.to_thread(self._write_audio, record.story.id, blob.size, audio)
+                    self.counts = self.counts.plus(stories=1, audio=1, audio_bytes=blob.size)
                     return None
-                if now[1] == blob:
-                    return self._without_audio(record, error)
-                # It was narrated again meanwhile.
-                record, blob = _without_run(now[0]), now[1]
-            else:
-                size = record.story.audio.size_bytes
-                self.counts = self.counts.plus(stories=1, audio=1, audio_bytes=size)
-                return None
         return record
+
+    def _report_progress(self) -> None:
+        if time.monotonic() - self.reported >= _REPORT_SECONDS:
+            self.reported = time.monotonic()
+            self.report(f"{self.counts.in_words()} so far")
 
     def _without_audio(self, record: storage_pb2.StoryRecord, error: DomainError) -> storage_pb2.StoryRecord:
         """Returns a story whose audio is damaged, without it, where it may be left out."""
@@ -136,11 +164,16 @@ class _Export:
         record.story.ClearField("audio")
         return record
 
-    async def _add_audio(self, story_id: str, blob: Blob) -> None:
-        await asyncio.to_thread(self.writer.begin, f"audio/{story_id}", blob.size)
+    async def _read_audio(self, blob: Blob, audio: IO[bytes]) -> None:
         async with aclosing(self.files.read(blob)) as blocks:
             async for block in blocks:
-                await asyncio.to_thread(self.writer.write, block)
+                await asyncio.to_thread(audio.write, block)
+
+    def _write_audio(self, story_id: str, size: int, audio: IO[bytes]) -> None:
+        self.writer.begin(f"audio/{story_id}", size)
+        audio.seek(0)
+        while block := audio.read(_BLOCK):
+            self.writer.write(block)
 
     async def _add(self, folder: str, data: bytes) -> None:
         self.members += 1

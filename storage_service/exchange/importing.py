@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from servicekit.errors import DomainError
 from storage_service.audio.noted import NotedObjects
@@ -20,24 +20,24 @@ _ERASED: Final = bytes(32)
 """The fingerprint of a request whose content must not be guessed from its hash."""
 
 
-async def import_from(path: Path, records: Records, files: ObjectStore, objects: NotedObjects) -> Counts:
-    """Stores what `path` holds and the store does not; returns what was new.
+async def import_from(source: Path | IO[bytes], records: Records, files: ObjectStore, objects: NotedObjects) -> Counts:
+    """Stores what `source` holds and the store does not; returns what was new.
 
     What is stored or was deleted stays as it is, so an import can be repeated, also one that broke off. Raises
     ExchangeError where the file is cut or its audio is not what its record says; what came before that is stored.
     """
-    deleted = await asyncio.to_thread(_deleted_in, path)
-    reader = await asyncio.to_thread(ArchiveReader, path)
+    deleted = await asyncio.to_thread(_deleted_in, source)
+    reader = await asyncio.to_thread(ArchiveReader, source)
     try:
         return await _Import(reader, records, files, objects, deleted).run()
     finally:
         await asyncio.to_thread(reader.close)
 
 
-def _deleted_in(path: Path) -> frozenset[str]:
+def _deleted_in(source: Path | IO[bytes]) -> frozenset[str]:
     """Returns ids that have a tombstone in the file: what was deleted during the export stands in it as well."""
     found: set[str] = set()
-    reader = ArchiveReader(path)
+    reader = ArchiveReader(source)
     try:
         # Where the file is cut or damaged, that is reported when it is imported.
         with suppress(ExchangeError):

@@ -49,6 +49,13 @@ class Counts(NamedTuple):
         """Returns the counts with these added."""
         return self._replace(**{name: getattr(self, name) + count for name, count in more.items()})
 
+    def in_words(self) -> str:
+        """Returns them as a phrase."""
+        return (
+            f"{self.stories} stories, {self.audio} audio files ({self.audio_bytes} bytes)"
+            f" and {self.records} other records"
+        )
+
 
 def from_entries(entries: Iterable[Entry]) -> bytes:
     """Returns entries as a file."""
