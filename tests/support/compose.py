@@ -21,8 +21,11 @@ from standins.processes import MODULES, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 # What an image is made of, and what the documentation speaks of.
-FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example", "LICENSE", "NOTICE")
-FOLDERS = ("requirements", "protos", "servicekit", "offline_writer", "supabase", *MODULES.values())
+FILES = (
+    *("Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example", "LICENSE", "NOTICE", "pyproject.toml"),
+    *("docs/client.md", "out/.gitignore"),
+)
+FOLDERS = ("requirements", "protos", "servicekit", "offline_writer", "supabase", "deploy/compose", "tale_client")
 PIP_OPTIONS = {"index-url", "extra-index-url", "trusted-host", "proxy", "cert"}
 COMMAND_SECONDS = 600.0
 
@@ -33,7 +36,7 @@ class Compose:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "house"
         self.project = f"tale-test-{uuid.uuid4().hex[:12]}"
-        self.target = f"127.0.0.1:{free_ports(1)[0]}"
+        self.target, self.second, self.proxy = (f"127.0.0.1:{port}" for port in free_ports(3))
         self.environment = {
             **{key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG"} or "DOCKER" in key},
             **({"PYTHON_IMAGE": os.environ["PYTHON_IMAGE"]} if os.environ.get("PYTHON_IMAGE") else {}),
@@ -41,6 +44,8 @@ class Compose:
             "BUILDKIT_PROGRESS": "plain",
             "PIP_CONFIG_FILE": str(folder / "pip.conf"),
             "GATEWAY_PORT": self.target.rpartition(":")[2],
+            "GATEWAY_2_PORT": self.second.rpartition(":")[2],
+            "PROXY_PORT": self.proxy.rpartition(":")[2],
             "GATEWAY_TARGET": self.target,
         }
 
@@ -49,7 +54,7 @@ class Compose:
         await asyncio.to_thread(_copy, self.folder)
         listed = await self.run(sys.executable, "-m", "pip", "config", "list", environment=dict(os.environ))
         await asyncio.to_thread(Path(self.environment["PIP_CONFIG_FILE"]).write_text, _pip_conf(listed))
-        await self("build")
+        await self("--profile", "*", "build")
 
     async def __call__(self, *arguments: str) -> str:
         """What `docker compose …` prints; it must succeed."""
@@ -78,7 +83,7 @@ class Compose:
 
     async def fresh(self, *up: str, **knobs: str) -> None:
         """A cluster with no data and these knobs in its .env, once it is healthy."""
-        await self("down", "--volumes", "--remove-orphans")
+        await self("--profile", "*", "down", "--volumes", "--remove-orphans")
         lines = [f"{name}={value}\n" for name, value in knobs.items()]
         await asyncio.to_thread((self.folder / ".env").write_text, "".join(lines))
         await self("up", "--detach", "--wait", *up)
@@ -93,9 +98,9 @@ class Compose:
         """What a Python program prints in a service's container."""
         return (await self("exec", "--no-TTY", service, "python", "-c", program)).strip()
 
-    def channel(self) -> grpc.aio.Channel:
-        """A channel to the gateway's published port."""
-        return open_channel(self.target)
+    def channel(self, target: str = "") -> grpc.aio.Channel:
+        """A channel to the gateway's published port, or to another one."""
+        return open_channel(target or self.target)
 
 
 @asynccontextmanager
@@ -110,7 +115,7 @@ async def compose(folder: Path) -> AsyncIterator[Compose]:
         await it.prepare()
         yield it
     finally:
-        await it("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "2")
+        await it("--profile", "*", "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "2")
 
 
 async def _probe() -> tuple[int, str]:
@@ -130,8 +135,9 @@ async def _probe() -> tuple[int, str]:
 def _copy(folder: Path) -> None:
     folder.mkdir()
     for name in FILES:
+        (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
-    for name in FOLDERS:
+    for name in (*FOLDERS, *MODULES.values()):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 

@@ -1,0 +1,136 @@
+"""The profile `scale`: two of each stateless service, and a proxy before both gateways."""
+
+import time
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.compose import Compose
+
+from standins.steady_load import steady_load
+from standins.watcher import Watcher, gateway_stub, spec
+from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
+
+pytestmark = pytest.mark.system
+
+# A story of a minute takes twenty seconds: longer than proxies wait by default.
+PACE = {"COMPOSE_PROFILES": "scale", "STORY_OFFLINE_WORDS_PER_SECOND": "7", "LEASE_SECONDS": "5"}
+REPLICAS = ("storage", "voice", "voice-2", "story", "story-2", "gateway", "gateway-2")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def cluster(house: Compose) -> AsyncIterator[Compose]:
+    """As `COMPOSE_PROFILES=scale docker compose up` makes it."""
+    await house.fresh(**PACE)
+    yield house
+
+
+async def cancelled(channel: grpc.aio.Channel, story_id: str) -> None:
+    """Cancels a story."""
+    await gateway_stub(channel).CancelStory(gateway_pb2.CancelStoryRequest(story_id=story_id), timeout=20)
+
+
+async def answered(cluster: Compose, gateway: str, rpc: str, *, before: str = "") -> bool:
+    """Whether a gateway's log has a call of that RPC that its log did not have before."""
+    return rpc in (await cluster("logs", "--no-log-prefix", gateway)).removeprefix(before)
+
+
+async def test_story_told_on_one_gateway_is_followed_and_cancelled_on_the_other(cluster: Compose) -> None:
+    """Each by its own port: the same text, and both callers hear of the end."""
+    told, followed = Watcher(), Watcher()
+    async with cluster.channel() as first, cluster.channel(cluster.second) as second:
+        telling = told.tell(first, spec(1))
+        await told.until(lambda seen: seen.text and seen.segments)
+        followed.story_id = told.story_id
+        following = followed.watch(second)
+        await followed.until(lambda seen: seen.text and seen.audio)
+        assert told.done is None
+        assert told.text.startswith(followed.text) or followed.text.startswith(told.text)
+        began = time.monotonic()
+        await cancelled(second, told.story_id)
+        await telling
+        await following
+    assert time.monotonic() - began < 5
+    for watcher in (told, followed):
+        assert watcher.error is None
+        assert watcher.done is not None
+        assert common_pb2.STORY_STATE_CANCELLED == watcher.done.state
+    assert told.text == followed.text
+
+
+async def test_proxy_passes_streams_on_at_once_and_for_as_long_as_they_last(cluster: Compose) -> None:
+    """Text and audio come while the story is written; told and followed at different gateways, heard alike."""
+    logs = [await cluster("logs", "--no-log-prefix", name) for name in ("gateway", "gateway-2")]
+    told, followed = Watcher(), Watcher()
+    async with cluster.channel(cluster.proxy) as one, cluster.channel(cluster.proxy) as other:
+        began = time.monotonic()
+        telling = told.tell(one, spec(2))
+        await told.until(lambda seen: seen.text and seen.audio)
+        heard = time.monotonic() - began
+        followed.story_id = told.story_id
+        following = followed.watch(other)
+        await telling
+        lasted = time.monotonic() - began
+        await following
+    assert heard < lasted / 2
+    assert lasted > 16
+    for watcher in (told, followed):
+        assert watcher.error is None
+        assert watcher.done is not None
+        assert common_pb2.STORY_STATE_READY == watcher.done.state, watcher.done.problems
+        assert watcher.done.audio.sha256 == watcher.audio_sha256
+    # The one with fewer calls gets the next.
+    served = {
+        rpc: [
+            await answered(cluster, name, rpc, before=log)
+            for name, log in zip(("gateway", "gateway-2"), logs, strict=True)
+        ]
+        for rpc in ("TellStory", "WatchStory")
+    }
+    assert served["TellStory"] != served["WatchStory"], served
+    assert 1 == sum(served["TellStory"]) == sum(served["WatchStory"]), served
+
+
+async def test_proxy_cancels_a_story_through_either_gateway(cluster: Compose) -> None:
+    """Whichever gateway it asks."""
+    told = Watcher()
+    async with cluster.channel(cluster.proxy) as channel:
+        telling = told.tell(channel, spec(3))
+        await told.until(lambda seen: seen.text)
+        await cancelled(channel, told.story_id)
+        await telling
+    assert told.done is not None
+    assert common_pb2.STORY_STATE_CANCELLED == told.done.state
+
+
+async def test_proxy_serves_while_one_gateway_is_dead(cluster: Compose) -> None:
+    """A health check and a story, by the other one."""
+    (victim,) = await cluster.containers("gateway-2")
+    await cluster.run("docker", "kill", victim["Id"])
+    try:
+        async with steady_load(cluster.proxy, tellers=1) as load:
+            await load.more_stories(0)
+        assert [] == load.failures
+        async with cluster.channel(cluster.proxy) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert health_pb2.HealthCheckResponse.SERVING == answer.status
+    finally:
+        await cluster("up", "--detach", "--wait")
+
+
+async def test_rolling_upgrade_fails_no_call(cluster: Compose) -> None:
+    """Every container is made anew, one after the other, under load through the proxy."""
+    before = {name: (await cluster.containers(name))[0]["Id"] for name in REPLICAS}
+    async with steady_load(cluster.proxy) as load:
+        await load.more_stories(0)
+        for name in REPLICAS:
+            await cluster("up", "--detach", "--wait", "--no-deps", "--force-recreate", name)
+        await load.more_stories(0)
+    assert [] == load.failures
+    assert load.calls > 20
+    after = {name: (await cluster.containers(name))[0]["Id"] for name in REPLICAS}
+    assert not set(before.values()) & set(after.values())
