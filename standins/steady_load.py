@@ -26,7 +26,7 @@ class SteadyLoad:
     _told: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def more_stories(self, count: int) -> None:
-        """Returns once so many stories more were begun and told."""
+        """Returns once so many stories more were begun and narrated."""
         async with self._told:
             # One that has begun before is not meant.
             enough = self.stories + 2 + count
