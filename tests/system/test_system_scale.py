@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -16,8 +17,8 @@ from tale.gateway.v1 import gateway_pb2
 
 pytestmark = pytest.mark.system
 
-# A story of a minute takes twenty seconds: longer than proxies wait by default.
-PACE = {"COMPOSE_PROFILES": "scale", "STORY_OFFLINE_WORDS_PER_SECOND": "7", "LEASE_SECONDS": "5"}
+# A story of two minutes takes twenty seconds: longer than proxies wait by default.
+PACE = {"COMPOSE_PROFILES": "scale", "STORY_OFFLINE_WORDS_PER_SECOND": "14", "LEASE_SECONDS": "5"}
 REPLICAS = ("storage", "voice", "voice-2", "story", "story-2", "gateway", "gateway-2")
 
 
@@ -67,7 +68,7 @@ async def test_proxy_passes_streams_on_at_once_and_for_as_long_as_they_last(clus
     told, followed = Watcher(), Watcher()
     async with cluster.channel(cluster.proxy) as one, cluster.channel(cluster.proxy) as other:
         began = time.monotonic()
-        telling = told.tell(one, spec(2))
+        telling = told.tell(one, spec(2, minutes=2))
         await told.until(lambda seen: seen.text and seen.audio)
         heard = time.monotonic() - began
         followed.story_id = told.story_id
@@ -115,7 +116,7 @@ async def test_proxy_serves_while_one_gateway_is_dead(cluster: Compose) -> None:
             await load.more_stories(0)
         assert [] == load.failures
         async with cluster.channel(cluster.proxy) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
         assert health_pb2.HealthCheckResponse.SERVING == answer.status
     finally:
