@@ -13,6 +13,7 @@ from gateway.door.audit import audit_call, note_ids
 from gateway.door.proxy import SERVICES, ForwardingHandler
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
+from gateway.door.web.server import WebServer
 from gateway.runs.active import Runs
 from gateway.watch.audio import AudioBuffer
 from servicekit.app import App, Description
@@ -45,8 +46,10 @@ class GatewayApp(App):
         buffer: AudioBuffer,
         connections: Sequence[Closable],
         *,
-        warnings: Sequence[str],
+        web: WebServer | None,
+        warnings: list[str],
     ) -> None:
+        """`warnings` is what the state of the cluster shows as well; the start may add to it."""
         self._servicer = servicer
         self._proxy = proxy
         self._access = access
@@ -56,12 +59,15 @@ class GatewayApp(App):
         self._background: list[asyncio.Task[None]] = []
         self._buffer = buffer
         self._connections = connections
-        self._warnings = tuple(warnings)
+        self._web = web
+        self._warnings = warnings
 
     def register(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds GatewayService and the forwarded services; returns their names."""
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server(self._servicer, server)
         server.add_generic_rpc_handlers((self._proxy,))
+        if self._web is not None:
+            self._web.register(server)
         return (gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name, *SERVICES)
 
     async def admit(self, method: str, request: Message | bytes | None) -> None:
@@ -75,7 +81,9 @@ class GatewayApp(App):
         audit_call(method, code, reason)
 
     async def start(self) -> None:
-        """Logs the warnings and starts the background loops. Does not wait for other services."""
+        """Serves the page, logs the warnings and starts the background loops. Does not wait for other services."""
+        if self._web is not None and (warning := await self._web.start()):
+            self._warnings.append(warning)
         for warning in self._warnings:
             log.warning(warning)
         self._background = [asyncio.create_task(each()) for each in self._loops]
@@ -94,8 +102,10 @@ class GatewayApp(App):
         await self._runs.hand_over()
 
     async def stop(self) -> None:
-        """Stops the background loops and closes the connections."""
+        """Stops the page and the background loops, and closes the connections."""
         await self._runs.hand_over()
+        if self._web is not None:
+            await self._web.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import grpc
+
 from gateway.app import GatewayApp
 from gateway.door.access import Access
 from gateway.door.authentication import authenticator_for
@@ -10,6 +12,9 @@ from gateway.door.proxy import ForwardingHandler
 from gateway.door.quotas import Quotas, RequestLimit
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
+from gateway.door.web.bridge import Bridge
+from gateway.door.web.server import WebServer
+from gateway.door.web.site import Site
 from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import Peers
 from gateway.runs.active import Runs
@@ -50,8 +55,9 @@ def build(settings: GatewaySettings) -> GatewayApp:
         story_pb2_grpc.StoryServiceStub(story),
         voice_pb2_grpc.VoiceServiceStub(voice),
     )
-    open_to_all = settings.auth == "none" and not is_loopback(settings.listen)
-    warnings = (_OPEN_TO_ALL,) if open_to_all else ()
+    listens = (settings.listen, *([settings.web_listen] if settings.web_listen else []))
+    open_to_all = settings.auth == "none" and not all(map(is_loopback, listens))
+    warnings = [_OPEN_TO_ALL] if open_to_all else []
     metrics, followed = Metrics(), FollowedStories()
     counts = GatewayMetrics(metrics)
     checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds, metrics=counts)
@@ -70,6 +76,10 @@ def build(settings: GatewaySettings) -> GatewayApp:
         Quotas(settings),
         counts,
     )
+
+    def site(channel: grpc.aio.Channel) -> Site:
+        return Site(Bridge(channel), metrics, url=settings.web_url, open_to_all=settings.auth == "none")
+
     limits = [RequestLimit(settings, metrics)] if settings.requests_per_minute else []
     app = GatewayApp(
         servicer,
@@ -80,6 +90,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *status_channels.values(), *limits),
+        web=WebServer(settings, site) if settings.web_listen else None,
         warnings=warnings,
     )
     app.metrics, app.authenticator = metrics, authenticator_for(settings)

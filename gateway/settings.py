@@ -1,12 +1,13 @@
 """Every setting of the gateway."""
 
+import os
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from servicekit.addresses import is_loopback_host
+from servicekit.addresses import check_address, check_base_url, is_loopback, is_loopback_host
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, Listen, ServiceSettings, StoreUrl, variables
 
@@ -15,6 +16,17 @@ ASYMMETRIC: Final = ("ES256", "RS256")
 _SECRET_ALGORITHMS: Final = frozenset({"HS256", "HS384", "HS512"})
 _PUBLIC_ALGORITHMS: Final = frozenset({"ES256", "ES384", "ES512", "EdDSA", "PS256", "RS256", "RS384", "RS512"})
 _SHORTEST_SECRET: Final = 32
+_UNGUARDED: Final = (
+    "{} must be a loopback address while there is no authentication: set GATEWAY_AUTH (or GATEWAY_ALLOW_ANONYMOUS=1)"
+)
+
+
+def _optional_address(value: str) -> str:
+    return check_address(value) if value else ""
+
+
+def _web_url(value: str) -> str:
+    return check_base_url(value, allow_plain_http=True) if value else ""
 
 
 class GatewaySettings(ServiceSettings):
@@ -24,12 +36,17 @@ class GatewaySettings(ServiceSettings):
         "GATEWAY_", "lease_", "peer_", "pickup_", "provider_", "run_", "storage_", "story_", "voice_"
     )
     prefixes = ("GATEWAY_", "SERVICE_", "LEASE_", "PEER_", "PICKUP_", "PROVIDER_", "RUN_")
-    elsewhere = frozenset({"GATEWAY_TARGET", "GATEWAY_PORT"})
+    elsewhere = frozenset({"GATEWAY_TARGET", "GATEWAY_PORT", "GATEWAY_WEB_PORT"})
 
     listen: Listen = "127.0.0.1:50051"
     """gRPC bind address"""
     ops_listen: Listen = "127.0.0.1:9051"
     """HTTP bind address for operators"""
+    web_listen: Annotated[str, AfterValidator(_optional_address)] = "127.0.0.1:8080"
+    """HTTP bind address of the page, and of the RPCs over HTTP; set to nothing: off. Where the default address is in
+    use, the gateway starts without it"""
+    web_url: Annotated[str, AfterValidator(_web_url)] = ""
+    """URL at which browsers and players reach that address, such as https://tales.example; unset: the address itself"""
     story_target: str = "dns:///127.0.0.1:50052"
     """Address of the story service"""
     voice_target: str = "dns:///127.0.0.1:50053"
@@ -89,12 +106,23 @@ class GatewaySettings(ServiceSettings):
     provider_wait_seconds: float = Field(600.0, ge=0, le=86_400)
     """Seconds for which a story waits for a provider that is down or asked for a pause; 0: it fails at once"""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _switch_off(cls, given: Any) -> Any:
+        """Takes an empty GATEWAY_WEB_LISTEN for what it says; elsewhere it would count as unset."""
+        if isinstance(given, dict) and os.environ.get("GATEWAY_WEB_LISTEN") == "":
+            return {"web_listen": "", **given}
+        return given
+
     @model_validator(mode="after")
     def _check_authentication(self) -> Self:
         if self.auth == "jwt":
             self._check_tokens()
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE must both be set, or none of them")
+        open_to_all = self.auth == "none" and not self.allow_anonymous
+        if open_to_all and self.web_listen and not is_loopback(self.web_listen):
+            raise ValueError(_UNGUARDED.format("GATEWAY_WEB_LISTEN"))
         return self
 
     def _check_tokens(self) -> None:
@@ -117,10 +145,7 @@ class GatewaySettings(ServiceSettings):
         del guarded
         if self.auth != "none" or self.allow_anonymous:
             return None
-        return (
-            "GATEWAY_LISTEN must be a loopback address while there is no authentication: set GATEWAY_AUTH"
-            " (or GATEWAY_ALLOW_ANONYMOUS=1)"
-        )
+        return _UNGUARDED.format("GATEWAY_LISTEN")
 
 
 def _is_safe(url: str) -> bool:

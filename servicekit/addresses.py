@@ -32,6 +32,13 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def reached(listen: str) -> str:
+    """Returns the address at which this machine reaches what listens on `listen` ("host:port")."""
+    host, port = split_address(listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the address is compared
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def check_address(address: str) -> str:
     """Returns `address` if it is "host:port"; ValueError otherwise."""
     split_address(address)

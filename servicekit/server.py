@@ -205,7 +205,7 @@ class Server:
             secret = self._app.credentials
             port = self._grpc.add_secure_port(listen, secret) if secret else self._grpc.add_insecure_port(listen)
         except (OSError, RuntimeError) as error:
-            raise self._unbindable("listen", listen, error) from None
+            raise unbindable(self._settings, "listen", listen, error) from None
         self._bound = f"{listen.rpartition(':')[0]}:{port}"
 
     async def _bind_ops(self) -> None:
@@ -213,19 +213,7 @@ class Server:
         try:
             await self._ops.start(listen)
         except OSError as error:
-            raise self._unbindable("ops_listen", listen, error) from None
-
-    def _unbindable(self, field: str, listen: str, error: OSError | RuntimeError) -> ConfigurationError:
-        variable = env_name(type(self._settings), field)
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.EADDRINUSE:
-            return ConfigurationError(
-                f"{variable}: {listen} is in use; end the program that listens there or set {variable} to another port"
-            )
-        why = os.strerror(number) if number and number > 0 else "no such address"
-        return ConfigurationError(
-            f"{variable}: cannot listen on {listen} ({why}); set {variable} to a host:port of this machine"
-        )
+            raise unbindable(self._settings, "ops_listen", listen, error) from None
 
     async def _begin_drain(self, deadline: float) -> None:
         try:
@@ -250,6 +238,20 @@ class Server:
         async with asyncio.timeout(_CLOSE_SECONDS):
             # What is left are health watches, which never end by themselves.
             await self._grpc.stop(_LAST_SECONDS)
+
+
+def unbindable(settings: ServiceSettings, field: str, listen: str, error: OSError | RuntimeError) -> ConfigurationError:
+    """Returns what is wrong with the address `listen` of a field of the settings, and the remedy."""
+    variable = env_name(type(settings), field)
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return ConfigurationError(
+            f"{variable}: {listen} is in use; end the program that listens there or set {variable} to another port"
+        )
+    why = os.strerror(number) if number and number > 0 else "no such address"
+    return ConfigurationError(
+        f"{variable}: cannot listen on {listen} ({why}); set {variable} to a host:port of this machine"
+    )
 
 
 def _shared(settings: ServiceSettings, circuits: BreakerManager, service: str) -> SharedCircuits | None:

@@ -59,7 +59,8 @@ def up_command(*, wait: float) -> None:
     """Run the gateway, story, voice and storage services in this terminal until Ctrl-C.
 
     The services read their settings from the environment. GATEWAY_LISTEN, STORY_LISTEN, VOICE_LISTEN and
-    STORAGE_LISTEN are their addresses (127.0.0.1:50051 to 50054). TALE_DATA_DIR is the folder where stories are stored
+    STORAGE_LISTEN are their addresses (127.0.0.1:50051 to 50054), and GATEWAY_WEB_LISTEN is that of the page
+    (127.0.0.1:8080). TALE_DATA_DIR is the folder where stories are stored
     (./data). With OPENROUTER_API_KEY or CHAT_BASE_URL a language model replaces the embedded writer, with
     ELEVENLABS_API_KEY or SPEECH_BASE_URL another voice the embedded one.
 
@@ -100,6 +101,8 @@ async def _announce(layout: Layout, certificate: str | None) -> None:
     for service in SERVICES:
         place = layout[service]
         _report(f"  {service.name:8} {place.address:22} health and metrics: http://{place.ops_listen}")
+    if layout.page:
+        _report(f"The page: {layout.page}")
     target = layout[GATEWAY].address
     try:
         async with _client_of(target, certificate) as client:

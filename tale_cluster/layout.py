@@ -47,6 +47,8 @@ STOP_ORDER: Final = ((GATEWAY,), (STORY, VOICE), (STORAGE,))
 CERTIFICATE_VARIABLE: Final = "GATEWAY_TLS_CERT_FILE"
 """Environment variable with the certificate file of the gateway; unset or empty: no TLS."""
 _KEY_VARIABLE: Final = "GATEWAY_TLS_KEY_FILE"
+_PAGE_VARIABLE: Final = "GATEWAY_WEB_LISTEN"
+_DEFAULT_PAGE: Final = "127.0.0.1:8080"
 
 
 def _reached(listen: str) -> str:
@@ -75,9 +77,11 @@ class Place:
 class Layout:
     """The addresses of every service."""
 
-    def __init__(self, places: Mapping[Service, Place], *, private: bool) -> None:
+    def __init__(self, places: Mapping[Service, Place], *, private: bool, page: str = "") -> None:
+        """`page` is the URL of the gateway's page; empty: there is none."""
         self._places = dict(places)
         self._private = private
+        self.page = page
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -91,6 +95,7 @@ class Layout:
                 for service in SERVICES
             },
             private=False,
+            page=_page(environ),
         )
 
     @classmethod
@@ -116,6 +121,7 @@ class Layout:
         if self._private:
             for name in (CERTIFICATE_VARIABLE, _KEY_VARIABLE):
                 made.pop(name, None)
+            made[_PAGE_VARIABLE] = ""
         for service, place in self._places.items():
             made[service.listen_variable] = place.listen
             made[service.ops_variable] = place.ops_listen
@@ -135,6 +141,15 @@ class Layout:
             )
             if _in_use(address)
         ]
+
+
+def _page(environ: Mapping[str, str]) -> str:
+    """Returns the URL of the page; empty where it is off, or another program has its default address."""
+    listen = environ.get(_PAGE_VARIABLE)
+    if listen == "" or (listen is None and _in_use(_DEFAULT_PAGE)):
+        return ""
+    scheme = "https" if environ.get(CERTIFICATE_VARIABLE) else "http"
+    return environ.get("GATEWAY_WEB_URL") or f"{scheme}://{_reached(listen or _DEFAULT_PAGE)}"
 
 
 def _in_use(address: str) -> bool:

@@ -1,5 +1,6 @@
 """Fixtures that tests of several folders share, and what `sampled` means."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -15,6 +16,10 @@ __all__ = ["database", "moto_s3", "postgres", "supabase_lite"]
 settings.register_profile("random", deadline=None)
 settings.register_profile("tale", deadline=None, derandomize=True, database=None)
 settings.load_profile("tale")
+
+
+# Gateways in tests have the page where the test asks for it: all would have the same port.
+os.environ["GATEWAY_WEB_LISTEN"] = ""
 
 
 @pytest.hookimpl(tryfirst=True)

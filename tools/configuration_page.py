@@ -106,6 +106,7 @@ COMPOSE: Final = (
     Setting("PYTHON_IMAGE", "text", "python:3.12-slim", "Base image: Python 3.11 or newer with pip and venv"),
     Setting("PIP_CONFIG_FILE", "path", "", "pip's configuration for the build, where packages come through a mirror"),
     Setting("GATEWAY_PORT", "integer", "50051", "Port of the gateway on this machine's loopback address"),
+    Setting("GATEWAY_WEB_PORT", "integer", "8080", "Port of the page on this machine's loopback address"),
     Setting("COMPOSE_PROFILES", "list", "", "Profiles that are on: `local`, `supabase`, `scale`"),
     Setting("GATEWAY_2_PORT", "integer", "50061", "Port of the second gateway (profile `scale`)"),
     Setting("PROXY_PORT", "integer", "50050", "Port of the proxy before both gateways (profile `scale`)"),

@@ -14,7 +14,7 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class Certificate:
-    """A certificate chain and its private key, in two files that are read again when they change.
+    """A certificate chain and its private key for one port, in two files that are read again when they change.
 
     While they cannot be read, or one does not belong to the other, the last good ones stay.
     """
@@ -36,6 +36,18 @@ class Certificate:
         changed: Any = self._changed  # the stubs do not know None, which leaves the present one
         return grpc.dynamic_ssl_server_credentials(self._present, changed, require_client_authentication=False)
 
+    def context(self) -> ssl.SSLContext:
+        """Returns the settings of a server that is not gRPC's, with the present certificate at each handshake."""
+        context = _loaded(self._chain, self._key)
+
+        def renew(connection: ssl.SSLObject, *_: object) -> None:
+            if self._changed() is not None:
+                context.load_cert_chain(self._chain, self._key)
+                connection.context = _loaded(self._chain, self._key)
+
+        context.sni_callback = renew
+        return context
+
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Returns the certificate if it is another one; gRPC calls it in a thread of its own."""
         changed = self._files.changed()
@@ -56,6 +68,12 @@ def _log_failure(error: Exception) -> None:
 def _check(chain: Path, key: Path) -> None:
     """Raises ValueError unless the key belongs to the certificate: gRPC would serve no one, without a word."""
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+        _loaded(chain, key)
     except ssl.SSLError as error:
         raise ValueError(error.reason) from None
+
+
+def _loaded(chain: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context

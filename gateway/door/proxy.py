@@ -1,7 +1,7 @@
 """Forwards the allowed RPCs of peer services; the bytes of messages pass unchanged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from gateway.door.access import LIST_CHILDREN, own_children
+from gateway.door.access import LIST_CHILDREN, own_children, paths
 from gateway.door.audit import note_ids
 from servicekit.channel import remaining
 from servicekit.errors import unavailable
@@ -34,6 +34,12 @@ _STORY: Final[ServiceDescriptor] = story_pb2.DESCRIPTOR.services_by_name["StoryS
 _WRITE_FAILED: Final = "Internal error from Core"
 """Status message of grpc.aio, in place of the peer's status, when a message could not be written."""
 
+FORWARDED: Final[Sequence[tuple[str, MethodDescriptor]]] = (
+    *paths(_PROFILE),
+    *paths(_VOICE, "ListProviders", "ListVoices", "Transcribe"),
+    *paths(_STORY, "ListModels"),
+)
+"""The allowed RPCs, by path."""
 SERVICES: Final = (_PROFILE.full_name, _VOICE.full_name, _STORY.full_name)
 """Services with a forwarded RPC."""
 
@@ -42,15 +48,10 @@ class ForwardingHandler(grpc.GenericRpcHandler):
     """Forwards the allowed RPCs, and the errors of the peer services with their details; others are UNIMPLEMENTED."""
 
     def __init__(self, *, storage: grpc.aio.Channel, voice: grpc.aio.Channel, story: grpc.aio.Channel) -> None:
-        allowed: list[tuple[grpc.aio.Channel, MethodDescriptor]] = [
-            *((storage, method) for method in _PROFILE.methods),
-            *((voice, _VOICE.methods_by_name[name]) for name in ("ListProviders", "ListVoices", "Transcribe")),
-            (story, _STORY.methods_by_name["ListModels"]),
-        ]
+        channels = {_PROFILE: storage, _VOICE: voice, _STORY: story}
         self._handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {
-            path: (_upload if method.client_streaming else _unary)(channel, path)
-            for channel, method in allowed
-            for path in [f"/{method.containing_service.full_name}/{method.name}"]
+            path: (_upload if method.client_streaming else _unary)(channels[method.containing_service], path)
+            for path, method in FORWARDED
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":

@@ -48,6 +48,12 @@ class House:
             servers = {**self.servers, "gateway": door}
             yield replace(self, channel=door.channel, stub=gateway_stub(door.channel), servers=servers)
 
+    @property
+    def url(self) -> str:
+        """The gateway's page, with `web_listen` among its settings."""
+        app: Any = self.servers["gateway"].server._app
+        return str(app._web.url)
+
     async def calls(self, code: str) -> dict[str, int]:
         """How many calls of each method have ended with `code`, in all services; health watches do not count."""
         found: Counter[str] = Counter()

@@ -50,3 +50,24 @@ def test_certificate_stays_with_the_addresses_of_the_environment() -> None:
     environ = {"GATEWAY_TLS_CERT_FILE": "chain.pem", "GATEWAY_TLS_KEY_FILE": "key.pem"}
     assert environ.items() <= Layout.from_environment(environ).environment(environ).items()
     assert not environ.keys() & Layout.on_free_ports().environment(environ).keys()
+
+
+@pytest.mark.parametrize(
+    ("environ", "page"),
+    [
+        ({"GATEWAY_WEB_LISTEN": ""}, ""),
+        ({"GATEWAY_WEB_LISTEN": "0.0.0.0:7001"}, "http://127.0.0.1:7001"),
+        ({"GATEWAY_WEB_LISTEN": "127.0.0.1:7001", "GATEWAY_TLS_CERT_FILE": "chain.pem"}, "https://127.0.0.1:7001"),
+        ({"GATEWAY_WEB_LISTEN": "127.0.0.1:7001", "GATEWAY_WEB_URL": "https://tales.example"}, "https://tales.example"),
+    ],
+)
+def test_page_is_where_the_environment_says(environ: dict[str, str], page: str) -> None:
+    """An empty address switches it off."""
+    assert page == Layout.from_environment(environ).page
+
+
+def test_private_cluster_has_no_page() -> None:
+    """`tale demo` ends when its story does."""
+    layout = Layout.on_free_ports()
+    assert "" == layout.page
+    assert "" == layout.environment({})["GATEWAY_WEB_LISTEN"]
