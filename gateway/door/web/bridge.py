@@ -94,10 +94,8 @@ class _JsonCodec(Codec[Message, Any]):
         try:
             return Parse(bytes(data), message_class())
         except (ParseError, ValueError, TypeError, RecursionError) as error:
-            what = FieldViolation(
-                "request",
-                f"must be a {message_class.DESCRIPTOR.full_name} in JSON ({str(error).partition(chr(10))[0]})",
-            )
+            why = str(error).partition("\n")[0]
+            what = FieldViolation("request", f"must be a {message_class.DESCRIPTOR.full_name} in JSON ({why})")
             raise connect_error(to_status(validation_failed([what]))) from None
 
 
