@@ -50,6 +50,8 @@ class Watcher:
     segments: list[common_pb2.Segment] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
     warnings: list[common_pb2.Problem] = field(default_factory=list)
+    waiting: list[common_pb2.Waiting | None] = field(default_factory=list)
+    """What it waited for, one after the other; None where it continued."""
     done: common_pb2.Story | None = None
     error: grpc.aio.AioRpcError | None = None
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -61,6 +63,10 @@ class Watcher:
             case "state":
                 if not self.states or self.states[-1] != event.state.state:
                     self.states.append(event.state.state)
+                progress = event.state.progress
+                waiting = progress.waiting if progress.HasField("waiting") else None
+                if waiting != (self.waiting[-1] if self.waiting else None):
+                    self.waiting.append(waiting)
             case "title":
                 assert self.title in {"", event.title.title}
                 self.title = event.title.title

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from gateway.door.access import without_details
 from gateway.door.audit import note
 from gateway.door.quotas import Quotas
-from gateway.door.system import System
+from gateway.door.system import System, grouped
 from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -232,7 +232,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.GetSystemStatusResponse:
         """Returns the state of all services; names and health alone to a caller that is no operator."""
         del request, context
-        return without_details(await self._system.status(running_stories=self._runs.count))
+        status = without_details(await self._system.status(running_stories=self._runs.count))
+        status.waiting.extend(grouped(self._runs.waiting(current().caller)))
+        return status
 
     async def ResetCircuit(  # noqa: N802
         self, request: gateway_pb2.ResetCircuitRequest, context: Context

@@ -15,10 +15,12 @@ from servicekit.authentication import ServiceToken
 from servicekit.channel import PeerChannel, open_channel
 from servicekit.errors import FieldViolation, not_found, unavailable, validation_failed
 from servicekit.version import VERSION
-from tale.common.v1 import status_pb2, status_pb2_grpc
+from tale.common.v1 import common_pb2, status_pb2, status_pb2_grpc
 from tale.gateway.v1 import gateway_pb2
 
 STATUS_SECONDS: Final = 5.0
+MAX_WAITING_IDS: Final = 100
+"""Maximum number of ids of stories that wait for the same."""
 
 _SEVERITY: Final = (
     status_pb2.CIRCUIT_STATE_UNSPECIFIED,
@@ -147,6 +149,17 @@ class System:
         )
         status.uptime.FromNanoseconds(int((time.monotonic() - self._started) * 1e9))
         return status
+
+
+def grouped(waiting: Iterable[tuple[str, common_pb2.Waiting]]) -> list[gateway_pb2.WaitingStories]:
+    """Returns stories and what they wait for, those together that wait for the same, the most stories first."""
+    groups: dict[tuple[int, str, bool], gateway_pb2.WaitingStories] = {}
+    for story_id, each in sorted(waiting, key=lambda known: known[1].since.ToNanoseconds()):
+        group = groups.setdefault((each.what, each.name, each.narration), gateway_pb2.WaitingStories(waiting=each))
+        group.story_count += 1
+        if len(group.story_ids) < MAX_WAITING_IDS:
+            group.story_ids.append(story_id)
+    return sorted(groups.values(), key=lambda group: -group.story_count)
 
 
 def _worst(circuits: Iterable[status_pb2.CircuitStatus]) -> list[status_pb2.CircuitStatus]:

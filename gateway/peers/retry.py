@@ -135,8 +135,11 @@ class AttemptRetry:
         """Notes that an attempt begins now; what the caller waited for before is no absence of the service."""
         self._began = self._clock()
 
-    async def after(self, failure: Failure) -> None:
-        """Returns when the next attempt may start. Raises the error of `failure` when there is none."""
+    async def after(self, failure: Failure, *, waits: Callable[[str, float], None] | None = None) -> None:
+        """Returns when the next attempt may start. Raises the error of `failure` when there is none.
+
+        `waits` is called with the reason and the seconds of the pause.
+        """
         error = failure.error
         if failure.kind is FailureKind.PERMANENT:
             raise error
@@ -158,5 +161,7 @@ class AttemptRetry:
         backoff = min(2.0, 0.1 * 2 ** min(self._away + self._transient, 6)) * random.uniform(0.5, 1.0)
         pause = min(MAX_PAUSE_SECONDS, max(backoff, hint))
         self._away_seconds += pause
+        if waits is not None:
+            waits(failure.reason, pause)
         await asyncio.sleep(pause)
         self.begin()

@@ -193,6 +193,15 @@ class Runs:
         present = self._runs.get(story_id)
         return present.context.live if present is not None and present.context.record.owner == owner else None
 
+    def waiting(self, caller: Caller) -> Iterator[tuple[str, common_pb2.Waiting]]:
+        """Yields the stories with a run here that wait, and what for: all for an operator, else those of `caller`."""
+        for story_id, run in self._runs.items():
+            record, waiting = run.context.record, run.context.live.waits.shown
+            own = record.owner == caller.owner
+            bound_to = caller.children is None or record.story.child_id in caller.children
+            if waiting is not None and (caller.operator or (own and bound_to)):
+                yield story_id, waiting
+
     def positions(self) -> Sequence[storage_pb2.StoryPosition]:
         """Returns the position of each run, by its lease token, except of runs that are storing the end."""
         return [

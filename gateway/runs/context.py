@@ -11,6 +11,7 @@ from gateway.peers.retry import AttemptRetry, ProviderWait
 from gateway.runs.checkpointer import Checkpointer, CheckpointRefusedError, Lease
 from gateway.runs.ledger import Ledger
 from gateway.runs.live_story import LiveStory
+from gateway.runs.waits import NARRATION, STORAGE, TEXT, waiting_of
 from gateway.settings import GatewaySettings
 from servicekit.errors import DomainError
 from servicekit.reasons import REASONS, WAITS, Reason
@@ -78,8 +79,10 @@ class RunContext:
         if problem.reason in WAITS:
             # It stands for no longer than this run.
             problem.metadata["run"] = str(self.lease.token)
-            waiting = self.narrating if "audio_id" in problem.metadata else self.writing
+            narration = "audio_id" in problem.metadata
+            waiting = self.narrating if narration else self.writing
             waiting.waits(for_place=problem.reason == "WAITING_FOR_PLACE")
+            self.live.waits.begin(NARRATION if narration else TEXT, waiting_of(problem))
         identity = _identity(problem)
         if identity in self._known:
             return False
@@ -94,7 +97,8 @@ class RunContext:
         checkpoint.waiting = self.only_waits
         self.ledger.fill(checkpoint)
         try:
-            await self.checkpointer.store(checkpoint, self.lease)
+            with self.live.waits.late(STORAGE):
+                await self.checkpointer.store(checkpoint, self.lease)
         except CheckpointRefusedError as refused:
             self.ledger.give_back(checkpoint)
             problem = refused.problem

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from gateway.runs.live_story import End, LiveStory
+from gateway.runs.waits import NARRATION, PLACE, STORAGE, TEXT, waiting_of
 from servicekit.errors import DomainError
+from servicekit.reasons import WAITS
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -57,6 +59,10 @@ class FollowedStories:
                     retry_after=5.0,
                 )
             live = self._stories[story_id] = LiveStory(record.story, owner=record.owner)
+            if record.story.state == common_pb2.STORY_STATE_PENDING and not record.run.HasField("lease_expire_time"):
+                waiting = common_pb2.Waiting(since=record.story.update_time)
+                waiting.MergeFrom(PLACE)
+                live.waits.begin(PLACE.name, waiting)
             self._fresh.add(story_id)
             self.wanted.set()
         try:
@@ -108,22 +114,43 @@ class FollowedStories:
         text = change.text.text[known:] if known >= 0 else ""
         if title or text:
             live.add_text(title=title, text=text)
+            live.waits.progressed(TEXT)
         if change.narration.audio_id and (live.header is None or live.header.audio_id != change.narration.audio_id):
             live.begin_audio(change.narration)
         if segments := change.segments[len(live.segments) - change.segments[0].index :] if change.segments else ():
             live.add_segments(segments)
-        for problem in change.problems:
-            live.warn(problem)
+            live.waits.progressed(NARRATION)
         if change.content_complete:
             live.complete_text()
+            live.waits.progressed(TEXT)
+        for problem in change.problems:
+            _warn(live, problem)
         if change.state:
             live.set_state(change.state)
+            if change.state != common_pb2.STORY_STATE_PENDING:
+                live.waits.progressed(PLACE.name)
         return live
+
+    def wait_for_storage(self) -> None:
+        """Notes that storage does not say what is new."""
+        for live in self._stories.values():
+            live.waits.begin(STORAGE.name, STORAGE)
+
+    def storage_responded(self) -> None:
+        """Notes that it does again."""
+        for live in self._stories.values():
+            live.waits.progressed(STORAGE.name)
 
     def _drop(self, live: LiveStory) -> None:
         if self._stories.get(live.story_id) is live:
             del self._stories[live.story_id]
             self._fresh.discard(live.story_id)
+
+
+def _warn(live: LiveStory, problem: common_pb2.Problem) -> None:
+    live.warn(problem)
+    if problem.reason in WAITS and live.stands(problem):
+        live.waits.begin(NARRATION if "audio_id" in problem.metadata else TEXT, waiting_of(problem))
 
 
 def _position(live: LiveStory, *, state_known: bool) -> storage_pb2.StoryPosition:

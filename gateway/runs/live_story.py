@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Final
 
+from gateway.runs.waits import Waits
 from servicekit.reasons import WAITS
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
@@ -47,6 +48,7 @@ class LiveStory:
         self.sequel: LiveStory | None = None
         """The story as it ended, if it was left and that is known."""
         self.watchers = 0
+        self.waits = Waits(self._notify)
         self._changed = asyncio.Event()
 
     @classmethod
@@ -157,6 +159,8 @@ class LiveStory:
         progress.words_expected = self.expected_words
         progress.characters_written = len(self.text)
         progress.audio_bytes = self.audio_size
+        if (waiting := self.waits.shown) is not None:
+            progress.waiting.CopyFrom(waiting)
         if self.segments:
             last = self.segments[-1]
             progress.characters_narrated = last.text.end

@@ -17,6 +17,7 @@ from gateway.peers.clients import STREAM_SECONDS, broken, invoke, read_alive
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.checkpointer import LeaseLostError
 from gateway.runs.context import ENOUGH_CHARACTERS, RunContext, placed
+from gateway.runs.waits import NARRATION, STORAGE, VOICE_SERVICE, PeerWait
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
 from tale.common.v1 import common_pb2
@@ -111,6 +112,7 @@ class Narrator:
         self._context = context
         self._live = context.live
         self._retry = context.attempt_retry()
+        self._wait = PeerWait(context.live.waits, VOICE_SERVICE)
         run = context.record.run
         # Storage counts the work from each request of the caller on.
         self._requested = not run.work_duration.ToNanoseconds()
@@ -158,6 +160,7 @@ class Narrator:
             # It waits for a storage that is away: nothing is paid that could not be stored.
             await self._context.store(storage_pb2.StoryCheckpoint())
             self._retry.begin()
+            self._wait.begin()
             try:
                 await self._attempt(attempt_id)
             except PEER_ERRORS as error:
@@ -170,7 +173,7 @@ class Narrator:
                 if failure.reason == "SEGMENT_LOST" or failure.of_provider:
                     # The service has called its providers as often, and waited for them as long, as it may.
                     raise failure.error from error
-                await self._retry.after(failure)
+                await self._retry.after(failure, waits=self._wait.failed)
             else:
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_SUCCEEDED)
 
@@ -193,6 +196,7 @@ class Narrator:
             reader.cancel()
             call.cancel()
             await asyncio.gather(feeder, reader, return_exceptions=True)
+            self._live.waits.end(NARRATION)
         if not self._covers_text() or (summary.segment_count, summary.size_bytes) != (
             len(self._spoken),
             self._spoken[-1].audio.end,
@@ -207,6 +211,7 @@ class Narrator:
         summary: voice_pb2.SpeechSummary | None = None
         try:
             async for response in responses:
+                self._wait.end()
                 match response.WhichOneof("event"):
                     case "header":
                         self._begin(response.header)
@@ -218,6 +223,9 @@ class Narrator:
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
                         intake.note_call(response.attempt)
+                        started = response.attempt.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED
+                        if started and response.attempt.segment_index <= intake.count:
+                            self._live.waits.end(NARRATION)
                     case "warning":
                         await self._warn(response.warning, intake)
                     case "summary":
@@ -293,6 +301,7 @@ class Narrator:
         self._live.add_segments(segments)
         self._retry.progressed()
         self._context.progressed()
+        self._live.waits.progressed(NARRATION)
 
     async def _warn(self, problem: common_pb2.Problem, intake: SegmentIntake) -> None:
         placed(problem, segment_count=intake.count).metadata["audio_id"] = self.audio_id
@@ -314,7 +323,8 @@ class Narrator:
         retry = AttemptRetry(wait_seconds=self._context.settings.run_timeout_seconds)
         while True:
             try:
-                await invoke(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
+                with self._live.waits.late(STORAGE):
+                    await invoke(self._context.peers.storage.FinishAudio, request, timeout=FINISH_SECONDS)
             except PEER_ERRORS as error:
                 failure = classify(error)
                 if failure.reason in _STORY_GONE:

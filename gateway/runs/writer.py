@@ -17,6 +17,7 @@ import structlog
 from gateway.peers.clients import STREAM_SECONDS, broken, read_alive, read_heard, read_story
 from gateway.peers.retry import PEER_ERRORS, AttemptRetry, Failure, FailureKind, classify
 from gateway.runs.context import RunContext, placed
+from gateway.runs.waits import STORAGE, STORY_SERVICE, TEXT, PeerWait
 from servicekit.errors import DomainError
 from servicekit.validation import max_length
 from tale.common.v1 import common_pb2
@@ -63,6 +64,7 @@ class Writer:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._retry = context.attempt_retry()
+        self._wait = PeerWait(context.live.waits, STORY_SERVICE)
         # Storage counts the work from each request of the caller on.
         self._requested = not context.record.run.work_duration.ToNanoseconds()
 
@@ -84,6 +86,7 @@ class Writer:
             await self._context.store(storage_pb2.StoryCheckpoint(state=common_pb2.STORY_STATE_WRITING))
             self._retry.begin()
             live.set_state(common_pb2.STORY_STATE_WRITING)
+            self._wait.begin()
             try:
                 await self._attempt(attempt_id, parent, heard)
             except PEER_ERRORS as error:
@@ -93,7 +96,7 @@ class Writer:
                 if failure.of_provider:
                     # The service has called its providers as often, and waited for them as long, as it may.
                     raise failure.error from error
-                await self._retry.after(failure)
+                await self._retry.after(failure, waits=self._wait.failed)
 
     async def _parent(self) -> common_pb2.Story:
         """Returns the story that this one continues, as it is now; an empty one where there is none any more.
@@ -102,16 +105,17 @@ class Writer:
         """
         parent_id = self._context.record.story.parent_story_id
         retry = AttemptRetry(wait_seconds=self._context.settings.peer_wait_seconds)
-        while parent_id:
-            try:
-                return (await read_story(self._context.peers.storage, parent_id)).story
-            except PEER_ERRORS as error:
-                failure = classify(error)
-                if failure.error.code is grpc.StatusCode.NOT_FOUND:
-                    break
-                log.warning("parent_not_read", story_id=self._context.live.story_id, reason=failure.reason)
-                away = failure.error.retryable
-                await retry.after(Failure(FailureKind.UNREACHABLE, failure.error) if away else failure)
+        with self._context.live.waits.late(STORAGE):
+            while parent_id:
+                try:
+                    return (await read_story(self._context.peers.storage, parent_id)).story
+                except PEER_ERRORS as error:
+                    failure = classify(error)
+                    if failure.error.code is grpc.StatusCode.NOT_FOUND:
+                        break
+                    log.warning("parent_not_read", story_id=self._context.live.story_id, reason=failure.reason)
+                    away = failure.error.retryable
+                    await retry.after(Failure(FailureKind.UNREACHABLE, failure.error) if away else failure)
         return common_pb2.Story()
 
     async def _heard(self) -> Sequence[common_pb2.StoryOutline]:
@@ -159,6 +163,7 @@ class Writer:
             reader.cancel()
             call.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+            live.waits.end(TEXT)
         if not live.text_complete:
             raise broken("The story service ended its stream before the story was complete.")
 
@@ -168,6 +173,7 @@ class Writer:
         started = story_pb2.GenerationStarted()
         try:
             async for response in read_alive(call):
+                self._wait.end()
                 match response.WhichOneof("event"):
                     case "started":
                         started = response.started
@@ -182,6 +188,8 @@ class Writer:
                         inbox.model, inbox.embedded = started.model, inbox.embedded or started.embedded
                     case "attempt":
                         self._context.ledger.add(attempt_id, response.attempt)
+                        if response.attempt.outcome == common_pb2.ATTEMPT_OUTCOME_STARTED:
+                            live.waits.end(TEXT)
                         # Also of a call that has begun: after a kill it counts as made.
                         inbox.calls = True
                         inbox.urgent.set()
@@ -243,6 +251,7 @@ class Writer:
             live.add_text(title=title, text=text)
             self._retry.progressed()
             self._context.progressed()
+            live.waits.progressed(TEXT)
         for problem in problems:
             live.warn(problem)
         if complete is not None:

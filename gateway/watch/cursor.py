@@ -35,10 +35,11 @@ class Cursor(Generic[R]):
         self._from_byte = position.audio_offset
         self._warnings: list[common_pb2.Problem] = []
         self._state: common_pb2.StoryState.ValueType | None = None
+        self._waiting: common_pb2.Waiting | None = None
 
     def released(self, live: LiveStory, *, beat: bool) -> Iterator[R]:
         """Yields what is new in `live`, without audio; the state also when a heartbeat is due."""
-        if beat or live.state != self._state:
+        if beat or (live.state, live.waits.shown) != (self._state, self._waiting):
             yield self._stands(live)
         yield from self._warned(live)
         if live.title and not self._title:
@@ -70,7 +71,7 @@ class Cursor(Generic[R]):
         return response
 
     def _stands(self, live: LiveStory) -> R:
-        self._state = live.state
+        self._state, self._waiting = live.state, live.waits.shown
         response, event = self._next()
         event.state.state = live.state
         live.fill_progress(event.state.progress)

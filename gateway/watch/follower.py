@@ -13,6 +13,7 @@ from gateway.runs.active import Runs
 from gateway.runs.claimer import Claimer
 from gateway.runs.followed_stories import ENDED, FollowedStories
 from gateway.runs.live_story import LiveStory
+from gateway.runs.waits import LATE_SECONDS
 from servicekit.context import Caller, RequestContext, bound
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
@@ -76,14 +77,19 @@ class Follower:
         for first in range(0, len(positions), MAX_POSITIONS):
             batch = positions[first : first + MAX_POSITIONS]
             request = storage_pb2.FollowStoriesRequest(positions=batch)
+            late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._followed.wait_for_storage)
             try:
                 response = await invoke(self._storage.FollowStories, request, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:
                 if not self._away:
                     log.warning("stories_not_followed", reason=classify(error).reason)
                 self._away = True
+                self._followed.wait_for_storage()
                 return False
+            finally:
+                late.cancel()
             self._away = False
+            self._followed.storage_responded()
             await self._apply(response.changes, {each.story_id: each.lease_token for each in batch})
             more = more or response.truncated
         return more

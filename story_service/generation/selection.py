@@ -114,7 +114,7 @@ def waiting_notice(model: str, *, provider: str, seconds: float, why: str) -> No
     """The story waits for `model`, which failed for `why` and is called again in `seconds`; over with the text."""
     soon = f"in {math.ceil(seconds)} s" if seconds else "as soon as there is a place"
     message = f"The story waits for {provider}: {why}. {model} is called again {soon}."
-    return _waiting(message, provider=provider, model=model)
+    return _waiting(message, provider=provider, model=model, retry_after=str(math.ceil(seconds)))
 
 
 def loading_notice(model: str, *, provider: str) -> Notice:

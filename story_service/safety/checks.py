@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -147,5 +148,10 @@ def _waiting(error: ProviderError, seconds: float) -> Notice:
     return Notice(
         reason="WAITING_FOR_PROVIDER",
         message=f"The story waits for the safety check: {error.message}. It is made again in {seconds:.0f} s.",
-        metadata={"provider": error.provider, "ended": "text"},
+        metadata={
+            "provider": error.provider,
+            "purpose": "safety",
+            "retry_after": str(math.ceil(seconds)),
+            "ended": "text",
+        },
     )

@@ -110,6 +110,8 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
                 asyncio.timeout_at(deadline),
                 aclosing(gathered(generating)) as items,
             ):
+                # The caller sees that the service is there, however long a model takes.
+                await context.write(_HEARTBEAT)
                 async for item in items:
                     await context.write(_HEARTBEAT if item is None else story_response(item, self._now))
         except TimeoutError:

@@ -113,7 +113,7 @@ def test_a_waiting_story_says_so_at_once_and_every_twenty_seconds() -> None:
 
     assert pytest.approx([0.1, 20.1, 40.1]) == told.waits
     assert "The story waits for fake: it refused the call. fake/one is called again in 50 s." == notice.message
-    assert {"provider": "fake", "model": MODEL, "ended": "text"} == notice.metadata
+    assert {"provider": "fake", "model": MODEL, "retry_after": "50", "ended": "text"} == notice.metadata
     assert TEXT == told.text
 
 

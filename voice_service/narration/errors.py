@@ -45,11 +45,12 @@ def handed_over(error: ProviderError, following: str, segment_index: int) -> com
 
 def waiting_for_provider(provider: str, seconds: float | None) -> common_pb2.Problem:
     """Returns the warning WAITING_FOR_PROVIDER: a provider may be called again in `seconds`; None: it is called now."""
-    soon = "has not answered yet"
+    soon, hint = "has not answered yet", {}
     if seconds is not None:
+        hint = {"retry_after": str(math.ceil(seconds))}
         soon = f"is tried again {f'in {math.ceil(seconds)} s' if seconds > 0 else 'shortly'}"
     said = f"The narration waits for the voice provider {provider}, which {soon}."
-    return warned("WAITING_FOR_PROVIDER", said, provider=provider)
+    return warned("WAITING_FOR_PROVIDER", said, provider=provider, **hint)
 
 
 def waiting_for_place(provider: str) -> common_pb2.Problem:

@@ -210,6 +210,46 @@ ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome.ValueType  # 4
 """Cancelled."""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
+class _WaitFor:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitForEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitFor.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_FOR_UNSPECIFIED: _WaitFor.ValueType  # 0
+    """Not set."""
+    WAIT_FOR_STORY_SERVICE: _WaitFor.ValueType  # 1
+    """The story service, which does not respond."""
+    WAIT_FOR_VOICE_SERVICE: _WaitFor.ValueType  # 2
+    """The voice service, which does not respond."""
+    WAIT_FOR_STORAGE: _WaitFor.ValueType  # 3
+    """The storage service, which does not respond: nothing continues that could not be stored."""
+    WAIT_FOR_PROVIDER: _WaitFor.ValueType  # 4
+    """A provider of texts or voices that is down, or asked for a pause."""
+    WAIT_FOR_PLACE: _WaitFor.ValueType  # 5
+    """A place: among the runs of a gateway (state PENDING), or among the narrations of a provider."""
+    WAIT_FOR_SAFETY_CHECK: _WaitFor.ValueType  # 6
+    """The safety check of its text."""
+
+class WaitFor(_WaitFor, metaclass=_WaitForEnumTypeWrapper):
+    """What a story waits for."""
+
+WAIT_FOR_UNSPECIFIED: WaitFor.ValueType  # 0
+"""Not set."""
+WAIT_FOR_STORY_SERVICE: WaitFor.ValueType  # 1
+"""The story service, which does not respond."""
+WAIT_FOR_VOICE_SERVICE: WaitFor.ValueType  # 2
+"""The voice service, which does not respond."""
+WAIT_FOR_STORAGE: WaitFor.ValueType  # 3
+"""The storage service, which does not respond: nothing continues that could not be stored."""
+WAIT_FOR_PROVIDER: WaitFor.ValueType  # 4
+"""A provider of texts or voices that is down, or asked for a pause."""
+WAIT_FOR_PLACE: WaitFor.ValueType  # 5
+"""A place: among the runs of a gateway (state PENDING), or among the narrations of a provider."""
+WAIT_FOR_SAFETY_CHECK: WaitFor.ValueType  # 6
+"""The safety check of its text."""
+Global___WaitFor: _TypeAlias = WaitFor  # noqa: Y015
+
 class _StoryView:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1259,6 +1299,52 @@ class StoryAudio(_message.Message):
 Global___StoryAudio: _TypeAlias = StoryAudio  # noqa: Y015
 
 @_typing.final
+class Waiting(_message.Message):
+    """What a story waits for, and since when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    NEXT_TRY_TIME_FIELD_NUMBER: _builtins.int
+    NARRATION_FIELD_NUMBER: _builtins.int
+    what: Global___WaitFor.ValueType
+    """What."""
+    name: _builtins.str
+    """Name of it for people: "story service", "elevenlabs", "a place"."""
+    reason: _builtins.str
+    """Why: a reason as in ErrorInfo, such as "UPSTREAM_UNAVAILABLE"; docs/errors.md lists all."""
+    narration: _builtins.bool
+    """True when the narration alone waits: the text is complete, or continues."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when it waits without having come further."""
+
+    @_builtins.property
+    def next_try_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried again; unset: as soon as it responds."""
+
+    def __init__(
+        self,
+        *,
+        what: Global___WaitFor.ValueType = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        next_try_time: _timestamp_pb2.Timestamp | None = ...,
+        narration: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_try_time", b"next_try_time", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "narration", b"narration", "next_try_time", b"next_try_time", "reason", b"reason", "since", b"since", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Waiting: _TypeAlias = Waiting  # noqa: Y015
+
+@_typing.final
 class StoryProgress(_message.Message):
     """Progress of a story."""
 
@@ -1270,6 +1356,7 @@ class StoryProgress(_message.Message):
     CHARACTERS_WRITTEN_FIELD_NUMBER: _builtins.int
     AUDIO_BYTES_FIELD_NUMBER: _builtins.int
     AUDIO_DURATION_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     words_written: _builtins.int
     """Words written."""
     words_expected: _builtins.int
@@ -1284,6 +1371,10 @@ class StoryProgress(_message.Message):
     def audio_duration(self) -> _duration_pb2.Duration:
         """Duration of the audio."""
 
+    @_builtins.property
+    def waiting(self) -> Global___Waiting:
+        """What the story waits for; unset: it continues."""
+
     def __init__(
         self,
         *,
@@ -1293,10 +1384,11 @@ class StoryProgress(_message.Message):
         characters_written: _builtins.int = ...,
         audio_bytes: _builtins.int = ...,
         audio_duration: _duration_pb2.Duration | None = ...,
+        waiting: Global___Waiting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_duration", b"audio_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio_duration", b"audio_duration", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_bytes", b"audio_bytes", "audio_duration", b"audio_duration", "characters_narrated", b"characters_narrated", "characters_written", b"characters_written", "words_expected", b"words_expected", "words_written", b"words_written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_bytes", b"audio_bytes", "audio_duration", b"audio_duration", "characters_narrated", b"characters_narrated", "characters_written", b"characters_written", "waiting", b"waiting", "words_expected", b"words_expected", "words_written", b"words_written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

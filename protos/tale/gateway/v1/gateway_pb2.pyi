@@ -223,7 +223,9 @@ class StoryEvent(_message.Message):
     """Id of the story."""
     @_builtins.property
     def state(self) -> Global___StateEvent:
-        """The state. Also sent as a heartbeat every 5 seconds."""
+        """The state. Also sent as a heartbeat every 5 seconds, and at once when the story begins to wait or continues. Without
+        `story_id`: the story of TellStory is not stored yet, since storage does not respond.
+        """
 
     @_builtins.property
     def title(self) -> Global___TitleEvent:
@@ -1007,10 +1009,17 @@ class GetSystemStatusResponse(_message.Message):
     SERVICES_FIELD_NUMBER: _builtins.int
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     RUNNING_STORIES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    RUNNING_IN_CLUSTER_FIELD_NUMBER: _builtins.int
+    PENDING_IN_CLUSTER_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
     """True when every service accepts calls."""
     running_stories: _builtins.int
     """Stories that this gateway is making."""
+    running_in_cluster: _builtins.int
+    """Stories that all gateways are making; unset: storage does not respond."""
+    pending_in_cluster: _builtins.int
+    """Stories that wait for a place at a gateway, 10,000 at most; unset: storage does not respond."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ServiceStatus]:
         """All services, the gateway first."""
@@ -1019,6 +1028,10 @@ class GetSystemStatusResponse(_message.Message):
     def embedded_parts(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.EmbeddedPart]:
         """Embedded parts in use, and how to replace them."""
 
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingStories]:
+        """What stories wait for, the most stories first: those that this gateway makes, and those that wait for a place."""
+
     def __init__(
         self,
         *,
@@ -1026,14 +1039,60 @@ class GetSystemStatusResponse(_message.Message):
         services: _abc.Iterable[_status_pb2.ServiceStatus] | None = ...,
         embedded_parts: _abc.Iterable[_status_pb2.EmbeddedPart] | None = ...,
         running_stories: _builtins.int = ...,
+        waiting: _abc.Iterable[Global___WaitingStories] | None = ...,
+        running_in_cluster: _builtins.int | None = ...,
+        pending_in_cluster: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster", "_running_in_cluster", b"_running_in_cluster", "pending_in_cluster", b"pending_in_cluster", "running_in_cluster", b"running_in_cluster"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedded_parts", b"embedded_parts", "healthy", b"healthy", "running_stories", b"running_stories", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster", "_running_in_cluster", b"_running_in_cluster", "embedded_parts", b"embedded_parts", "healthy", b"healthy", "pending_in_cluster", b"pending_in_cluster", "running_in_cluster", b"running_in_cluster", "running_stories", b"running_stories", "services", b"services", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__pending_in_cluster: _TypeAlias = _typing.Literal["pending_in_cluster"]  # noqa: Y015
+    _WhichOneofArgType__pending_in_cluster: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster"]  # noqa: Y015
+    _WhichOneofReturnType__running_in_cluster: _TypeAlias = _typing.Literal["running_in_cluster"]  # noqa: Y015
+    _WhichOneofArgType__running_in_cluster: _TypeAlias = _typing.Literal["_running_in_cluster", b"_running_in_cluster"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_in_cluster) -> _WhichOneofReturnType__pending_in_cluster | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__running_in_cluster) -> _WhichOneofReturnType__running_in_cluster | None: ...
+
+Global___GetSystemStatusResponse: _TypeAlias = GetSystemStatusResponse  # noqa: Y015
+
+@_typing.final
+class WaitingStories(_message.Message):
+    """Stories that wait for the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: _builtins.int
+    STORY_COUNT_FIELD_NUMBER: _builtins.int
+    STORY_IDS_FIELD_NUMBER: _builtins.int
+    story_count: _builtins.int
+    """Number of stories."""
+    @_builtins.property
+    def waiting(self) -> _common_pb2.Waiting:
+        """What they wait for, and why; `since` is that of the story that has waited longest."""
+
+    @_builtins.property
+    def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids, the longest wait first, 100 at most. A caller who is no operator gets its own; of stories that wait for a place at
+        a gateway there are none.
+        """
+
+    def __init__(
+        self,
+        *,
+        waiting: _common_pb2.Waiting | None = ...,
+        story_count: _builtins.int = ...,
+        story_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["story_count", b"story_count", "story_ids", b"story_ids", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetSystemStatusResponse: _TypeAlias = GetSystemStatusResponse  # noqa: Y015
+Global___WaitingStories: _TypeAlias = WaitingStories  # noqa: Y015
 
 @_typing.final
 class ResetCircuitRequest(_message.Message):

@@ -107,8 +107,9 @@ class GenerateStoryRequest(_message.Message):
 
     @_builtins.property
     def unsettled(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Attempt]:
-        """Calls of earlier attempts of which no end is known, such as those of a process that was killed. The provider is asked
-        what they cost by the `generation_id` of their metadata, and they are sent again with what it says.
+        """Calls of earlier attempts of which no end is known, such as those of a process that was killed, and that began within
+        the last hour: later no provider says what they cost. The provider is asked by the `generation_id` of their metadata,
+        and they are sent again with what it says.
         """
 
     def __init__(
@@ -178,7 +179,9 @@ class GenerateStoryResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """The work continues without new text. Sent when nothing else was sent for some seconds."""
+        """The work continues without new text. Sent first, and when nothing else was
+        sent for some seconds.
+        """
 
     @_builtins.property
     def outline(self) -> _common_pb2.StoryOutline:
