@@ -112,7 +112,7 @@ class Watching(Generic[R]):
                 cursor.check_audio(live.audio_size)
             piece = self._next_piece(live) if self._include_audio and ending in {None, End.DONE} else None
             if piece is not None:
-                for response in cursor.audio(await self._fetched(piece, live)):
+                for response in cursor.audio(await self._fetched(piece, live, change)):
                     yield response
             elif ending is not None:
                 return
@@ -131,11 +131,13 @@ class Watching(Generic[R]):
         start = span[0] + (offset - span[0]) // MAX_PIECE * MAX_PIECE
         return Piece(live.story_id, live.header.audio_id, start, min(span[1], start + MAX_PIECE))
 
-    async def _fetched(self, piece: Piece, live: LiveStory) -> bytes:
-        """Returns the rest of `piece` after the position; nothing if a heartbeat is due before it is read."""
+    async def _fetched(self, piece: Piece, live: LiveStory, change: asyncio.Event) -> bytes:
+        """Returns the rest of `piece` after the position; nothing if there is something to show before it is read."""
         task = self._sources.buffer.fetch(piece)
         if not task.done():
-            await asyncio.wait([task], timeout=self._until_beat())
+            changed = asyncio.create_task(change.wait())
+            await asyncio.wait([task, changed], timeout=self._until_beat(), return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
             if not task.done():
                 return b""
         try:

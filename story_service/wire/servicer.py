@@ -22,6 +22,8 @@ from tale.story.v1 import story_pb2, story_pb2_grpc
 GATHER_SECONDS: Final = 0.02
 """A message costs both services about 0.1 ms, whatever its size; a shorter delay is not noticed."""
 HEARTBEAT_SECONDS: Final = 15.0
+FIRST_SECONDS: Final = 0.5
+"""Seconds until the first heartbeat: the caller learns soon that the service is there, however long a model takes."""
 _HEARTBEAT: Final = story_pb2.GenerateStoryResponse(heartbeat=story_pb2.Heartbeat())
 
 
@@ -30,8 +32,8 @@ async def gathered(
 ) -> AsyncGenerator[StoryItem | None, None]:
     """Yields `items` in order, deltas joined that come within `seconds` of the last one that was passed on.
 
-    What comes after a longer pause is passed on at once, and None whenever nothing came for `HEARTBEAT_SECONDS`. Raises
-    what `items` raises, after all that came before.
+    What comes after a longer pause is passed on at once, and None whenever nothing came for `HEARTBEAT_SECONDS`, before
+    the first item for `FIRST_SECONDS`. Raises what `items` raises, after all that came before.
     """
     waiting: list[StoryItem] = []
     arrived, ended = asyncio.Event(), asyncio.Event()
@@ -50,12 +52,13 @@ async def gathered(
             ended.set()
             arrived.set()
 
-    reading = asyncio.create_task(read(), name="story items")
+    reading, beat = asyncio.create_task(read(), name="story items"), FIRST_SECONDS
     try:
         while waiting or not ended.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                async with asyncio.timeout(beat):
                     await arrived.wait()
+            beat = HEARTBEAT_SECONDS
             if not arrived.is_set():
                 yield None
                 continue
@@ -110,8 +113,6 @@ class StoryServicer(story_pb2_grpc.StoryServiceServicer):
                 asyncio.timeout_at(deadline),
                 aclosing(gathered(generating)) as items,
             ):
-                # The caller sees that the service is there, however long a model takes.
-                await context.write(_HEARTBEAT)
                 async for item in items:
                     await context.write(_HEARTBEAT if item is None else story_response(item, self._now))
         except TimeoutError:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from support.elevenlabs_fake import Fault
@@ -17,7 +17,7 @@ from tale.common.v1 import common_pb2
 
 SOON = 2.0
 """Seconds after which a wait is shown, at most."""
-What = common_pb2.WaitFor.ValueType
+What: TypeAlias = common_pb2.WaitFor.ValueType
 
 
 def waits_for(what: What) -> Any:

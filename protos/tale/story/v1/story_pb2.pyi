@@ -179,8 +179,8 @@ class GenerateStoryResponse(_message.Message):
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """The work continues without new text. Sent first, and when nothing else was
-        sent for some seconds.
+        """The work continues without new text. Sent when nothing else was sent for some seconds, and before
+        the first message after half a second.
         """
 
     @_builtins.property
