@@ -16,7 +16,8 @@ from grpc import ssl_channel_credentials
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.cli.cluster import embedded
-from tale_client.cli.options import CONNECT_SECONDS, GENDERS, check_folder, json_option, split_commas
+from tale_client.cli.connection import CONNECT_SECONDS
+from tale_client.cli.options import GENDERS, Choice, check_folder, json_option, split_commas
 from tale_client.cli.runner import CommandError, run
 from tale_client.cli.story_view import StoryView
 from tale_client.cli.terminal import printable
@@ -156,7 +157,7 @@ def _prefix(name: str, colour: str) -> str:
 @click.command("demo", context_settings={"auto_envvar_prefix": "TALE_DEMO"})
 @_option("--name", default=_MIA, help="The child's first name.")
 @_option("--age", type=click.IntRange(1, 18), default=6, help="The child's age in years, 1 to 18.")
-@_option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in the story.")
+@_option("--gender", type=Choice(list(GENDERS)), help="The child's gender in the story.")
 @_option("--interests", default="dragons, the sea", help="What the child likes, separated by commas.")
 @click.option("--interest", "more", multiple=True, metavar="TEXT", help="Instead of --interests. Repeatable.")
 @_option("--moral", default="kindness", help="What the story teaches.")

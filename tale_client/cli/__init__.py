@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "retry": ("tale_client.cli.tell", "Continue a FAILED story."),
     "cancel": ("tale_client.cli.stories", "Stop a story that is being made."),
     "rate": ("tale_client.cli.stories", "Rate a story, 1 to 10."),
-    "delete": ("tale_client.cli.stories", "Delete a story and its audio."),
+    "delete": ("tale_client.cli.removing", "Delete stories and their audio."),
     "children": ("tale_client.cli.profiles", "Save children for stories."),
     "heroes": ("tale_client.cli.profiles", "Save heroes for stories."),
     "voices": ("tale_client.cli.cluster", "Show voice providers and voices."),
@@ -39,6 +39,9 @@ COMMANDS: Final = {
 _CLUSTER: Final = "tale_cluster"
 """The package that starts the services. It is not part of this distribution."""
 _SHELLS: Final = ("bash", "zsh", "fish")
+_ONE_WORD: Final = (
+    """[[ ${COMP_WORDS[COMP_CWORD]} == [\\"\\']* ]] || printf -v value %q "$value"; COMPREPLY+=("$value")"""
+)
 
 
 def _without_cluster(name: str) -> click.Command:
@@ -74,6 +77,15 @@ class _Commands(click.Group):
             return _without_cluster(cmd_name)
         command = getattr(module, f"{cmd_name}_command")
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click, which knows no name of a command that is not imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["CompletionItem"]:
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - only when a shell asks
@@ -124,7 +136,9 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"{shell} is not supported. Use one of {', '.join(_SHELLS)}.")
-    click.echo(kind(ctx.find_root().command, {}, "tale", "_TALE_COMPLETE").source())
+    source = kind(ctx.find_root().command, {}, "tale", "_TALE_COMPLETE").source()
+    # click's script for bash takes a title or name with blanks for several words.
+    click.echo(source.replace("COMPREPLY+=($value)", _ONE_WORD))
 
 
 def main() -> None:

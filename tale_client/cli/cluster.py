@@ -13,11 +13,13 @@ from tale.common.v1 import common_pb2, status_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
-from tale_client.cli.options import GENDERS, json_option, target_option
+from tale_client.cli import completing
+from tale_client.cli.connection import target_option
+from tale_client.cli.options import GENDERS, json_option
 from tale_client.cli.runner import FAILED, request
 from tale_client.cli.terminal import one_line, print_table, printable
 from tale_client.cli.wording import as_json as json_of
-from tale_client.cli.wording import typed
+from tale_client.cli.wording import counted, duration, local_time, typed
 from tale_client.client import AsyncTaleClient
 
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
@@ -128,7 +130,7 @@ def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
     lines = []
     for service in status.services:
         state = status_pb2.ServiceHealth.Name(service.health).removeprefix("SERVICE_HEALTH_")
-        uptime = f"up {service.uptime.seconds} s" if service.HasField("uptime") else ""
+        uptime = f"up {duration(service.uptime.seconds)}" if service.HasField("uptime") else ""
         version = f"version {service.version}" if service.version else ""
         lines.append(f"{service.service:9}{state:13}{version:16}{uptime}".rstrip())
         lines += [f"         provider {_provider(provider)}" for provider in service.providers]
@@ -197,7 +199,7 @@ def circuits_command(ctx: click.Context, *, as_json: bool, target: str) -> None:
 
 
 @circuits_command.command("reset")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=completing.circuits)
 @click.option(
     "--service", default="", metavar="NAME", help="Service of the circuit, if several services have one with this name."
 )
@@ -232,7 +234,8 @@ def usage_command(*, days: int, all_owners: bool, as_json: bool, target: str) ->
     owners = ("OWNER",) if all_owners else ()
     print_table(owners + _USAGE_HEADER, [_usage(each, all_owners=all_owners) for each in usage.entries])
     total = sum(each.cost_usd for each in usage.entries)
-    click.echo(f"{sum(each.stories for each in usage.entries)} stories, {total:.2f} US dollars in {days} days.")
+    stories = counted(sum(each.stories for each in usage.entries), "story", "stories")
+    click.echo(f"{stories}, {total:.2f} US dollars in {counted(days, 'day', 'days')}.")
 
 
 def _usage(entry: common_pb2.UsageEntry, *, all_owners: bool) -> tuple[str, ...]:
@@ -258,7 +261,7 @@ def _rows(status: gateway_pb2.GetSystemStatusResponse) -> Iterator[tuple[str, ..
     for service in status.services:
         for circuit in service.circuits:
             counts = (circuit.total_calls, circuit.successful_calls, circuit.failed_calls, circuit.fallback_calls)
-            retry = circuit.retry_time.ToJsonString() if circuit.HasField("retry_time") else ""
+            retry = local_time(circuit.retry_time, seconds=True) if circuit.HasField("retry_time") else ""
             yield service.service, circuit.name, _state(circuit), *map(str, counts), retry
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import click
 from google.protobuf.message import Message
-from grpc import ssl_channel_credentials
 
 from tale.common.v1 import common_pb2
+from tale_client.cli import completing
 from tale_client.cli.player import check_player
 from tale_client.cli.terminal import one_line
-from tale_client.cli.wording import typed
+from tale_client.cli.wording import state_name, suggested
 from tale_client.client import AsyncTaleClient
 from tale_client.services import CONTENT_TYPES
 
@@ -32,49 +32,12 @@ KINDS: Final = {
     "hero": common_pb2.STORY_KIND_HERO,
     "combined": common_pb2.STORY_KIND_COMBINED,
 }
+STATES: Final = {
+    state_name(state).lower().replace("_", "-"): state
+    for state in common_pb2.StoryState.values()
+    if state != common_pb2.STORY_STATE_UNSPECIFIED
+}
 _VALUES: Final[dict[str, Mapping[str, int]]] = {"gender": GENDERS, "audio_format": FORMATS, "kind": KINDS}
-
-CONNECT_SECONDS: Final = 3.0
-"""Seconds to wait for a gateway before the command reports that there is none."""
-
-
-def _remember(ctx: click.Context, param: click.Parameter, given: Any) -> None:
-    ctx.meta[f"{__name__}.{param.name}"] = given
-
-
-_THIS_MACHINE: Final = {"127.0.0.1", "localhost", "[", "unix"}
-_of_gateway: Final = partial(click.option, show_envvar=True)
-_reached_by: Final = (
-    _of_gateway(
-        "--target",
-        envvar="GATEWAY_TARGET",
-        default="127.0.0.1:50051",
-        show_default=True,
-        help="Address of the gateway.",
-    ),
-    _of_gateway(
-        "--token", envvar="TALE_TOKEN", expose_value=False, callback=_remember, help="API key or token of the caller."
-    ),
-    _of_gateway(
-        "--tls", envvar="TALE_TLS", is_flag=True, expose_value=False, callback=_remember, help="The gateway has TLS."
-    ),
-    _of_gateway(
-        "--tls-ca",
-        envvar="TALE_TLS_CA",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        expose_value=False,
-        callback=_remember,
-        help="Certificates (PEM) that sign the gateway's, in place of those that are known; with --tls.",
-    ),
-)
-
-
-def target_option(command: CommandT) -> CommandT:
-    """Adds what says where the gateway is, and who calls."""
-    for option in reversed(_reached_by):
-        command = option(command)
-    return command
-
 
 json_option: Final = click.option(
     "--json",
@@ -96,26 +59,12 @@ yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask for con
 _texts: Final = partial(click.option, multiple=True, metavar="TEXT")
 
 
-def _story_id(ctx: click.Context, param: click.Parameter, given: str) -> str:
-    del ctx, param
-    if not is_id(given):
-        raise click.UsageError(typed(f"{one_line(given)} is not the id of a story. Take an id from `tale list`."))
-    return given
+class Choice(click.Choice[str]):
+    """A choice whose error names the choice that is most like the given one."""
 
-
-story_argument: Final = click.argument("story_id", metavar="ID", callback=_story_id)
-
-
-def client_of(target: str) -> AsyncTaleClient:
-    """Returns a client for one command, of the caller that its options name."""
-    context = click.get_current_context(silent=True)
-    token, tls, authority = (
-        context.meta.get(f"{__name__}.{name}") if context is not None else None for name in ("token", "tls", "tls_ca")
-    )
-    if token and not (tls or authority) and target.partition(":")[0] not in _THIS_MACHINE:
-        click.echo("Warning: the token is sent in plain text. Use --tls if the gateway has a certificate.", err=True)
-    credentials = ssl_channel_credentials(authority and authority.read_bytes()) if tls or authority else None
-    return AsyncTaleClient(target, connect_timeout=CONNECT_SECONDS, credentials=credentials, token=token)
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """See click."""
+        return super().get_invalid_choice_message(value, ctx) + suggested(str(value), self.choices)
 
 
 def is_id(given: str) -> bool:
@@ -137,7 +86,7 @@ def child_options(command: CommandT) -> CommandT:
             callback=lambda _context, _option, given: split_commas(given),
             help="What the child likes, separated by commas. Repeatable.",
         ),
-        click.option("--gender", type=click.Choice(list(GENDERS)), help="The child's gender in stories."),
+        click.option("--gender", type=Choice(list(GENDERS)), help="The child's gender in stories."),
         click.option("--age", type=int, help="Age in years, 1 to 18."),
     ):
         command = option(command)
@@ -157,7 +106,7 @@ def hero_options(command: CommandT, prefix: str = "") -> CommandT:
         _texts(f"--{prefix}strength", f"{place}strengths", help="What the hero is good at. Repeatable."),
         _texts(f"--{prefix}trait", f"{place}personality_traits", help="Character: brave, curious. Repeatable."),
         click.option(f"--{prefix}appearance", default="", metavar="TEXT", help="What the hero looks like."),
-        click.option(f"--{prefix}gender", type=click.Choice(list(GENDERS)), help="The hero's gender in stories."),
+        click.option(f"--{prefix}gender", type=Choice(list(GENDERS)), help="The hero's gender in stories."),
     ):
         command = option(command)
     return command
@@ -185,17 +134,21 @@ def take_voice(options: dict[str, Any]) -> common_pb2.VoiceSelection | None:
 def voice_options(command: CommandT) -> CommandT:
     """Adds `--voice-provider`, `--voice` and `--format`, named like the fields of a VoiceSelection."""
     for option in (
+        click.option("--format", "audio_format", type=Choice(list(FORMATS)), help="Audio format.  [default: mp3]"),
         click.option(
-            "--format", "audio_format", type=click.Choice(list(FORMATS)), help="Audio format.  [default: mp3]"
-        ),
-        click.option(
-            "--voice", "voice_id", default="", metavar="ID", help="Voice of the provider.  [default: by language]"
+            "--voice",
+            "voice_id",
+            default="",
+            metavar="ID",
+            shell_complete=completing.voices,
+            help="Voice of the provider.  [default: by language]",
         ),
         click.option(
             "--voice-provider",
             "provider",
             default="",
             metavar="NAME",
+            shell_complete=completing.providers,
             help="Voice provider: any name that `tale voices` shows.  [default: that of the voice service]",
         ),
     ):

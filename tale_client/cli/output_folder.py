@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
-import re
 import unicodedata
 from pathlib import Path
 from typing import Final
+
+from pathvalidate import sanitize_filename
 
 from tale.common.v1 import common_pb2
 from tale_client.aio import in_thread
@@ -19,20 +20,24 @@ SUFFIXES: Final = {
     "audio/x-wav": ".wav",
     "audio/ogg": ".ogg",
 }
-_MAX_SLUG_LENGTH: Final = 60
+_APOSTROPHES: Final = dict.fromkeys(map(ord, "'\u2019\u02bc"))
+_MAX_NAME_BYTES: Final = 100
 _MAX_NAMES: Final = 1000
 _MAX_BYTES_SEARCHED: Final = 1024 * 1024
 
 
 def slug(story: common_pb2.Story) -> str:
-    """Returns a file name of a-z, 0-9 and "-" from the title, or from the id where the title has few of them."""
-    plain = unicodedata.normalize("NFKD", story.title).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")
-    # A few ASCII letters do not name a title in another script.
-    letters = sum(char.isalnum() for char in story.title)
-    if len(words) * 2 <= letters or not words:
-        words = "story-" + re.sub(r"[^a-z0-9]+", "-", story.id.lower())
-    return words[:_MAX_SLUG_LENGTH].strip("-")
+    """Returns a file name from the title, in its own script: letters and digits in lower case, with "-" between words.
+
+    It is in normal form C, is valid on every system and has at most 100 bytes. Without a letter or digit in the title
+    it is made of the id.
+    """
+    title = unicodedata.normalize("NFC", story.title).lower().translate(_APOSTROPHES)
+    # Marks are parts of letters in many scripts.
+    plain = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in title)
+    name = "-".join(plain.split()) or f"story-{story.id.lower()}"
+    # It replaces the names that Windows reserves, and cuts between characters.
+    return sanitize_filename(name, max_len=_MAX_NAME_BYTES, platform="universal").strip("-")
 
 
 def markdown(story: common_pb2.Story) -> str:

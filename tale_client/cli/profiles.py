@@ -11,27 +11,23 @@ from google.protobuf.message import Message
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
-from tale_client.cli.options import (
-    GENDERS,
-    child_options,
-    hero_options,
-    is_id,
-    json_option,
-    take,
-    target_option,
-    yes_option,
-)
-from tale_client.cli.runner import CommandError, request
+from tale_client.cli import completing
+from tale_client.cli.completing import Completion
+from tale_client.cli.connection import target_option
+from tale_client.cli.finding import check_no_story, only_profile
+from tale_client.cli.options import GENDERS, Choice, child_options, hero_options, is_id, json_option, take, yes_option
+from tale_client.cli.runner import request
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import as_json as json_of
+from tale_client.cli.wording import short_ids
 from tale_client.client import AsyncTaleClient
+from tale_client.errors import TaleError
 
 ProfileT = TypeVar("ProfileT", common_pb2.Child, common_pb2.Hero)
 
 _NOT_CLEARABLE: Final = frozenset({"id", "name", "create_time", "update_time", "revision"})
 _UPDATE: Final = "Options that are left out change nothing. A new list replaces the earlier one."
 _Command: TypeAlias = Callable[..., Any]
-_profile_argument: Final = click.argument("given", metavar="NAME|ID")
 
 
 class Update(Protocol[ProfileT]):
@@ -62,6 +58,13 @@ class ProfileCommands(Generic[ProfileT]):
     message: type[ProfileT]
     options: Callable[[_Command], _Command]
     """Adds the options that describe a profile."""
+    known: Completion
+    """Completes the names of saved ones."""
+
+    @property
+    def argument(self) -> Callable[[_Command], _Command]:
+        """Adds the argument that names a profile."""
+        return click.argument("given", metavar="NAME|ID", shell_complete=self.known)
 
     def confirmed_id(self, given: str, question: str, target: str) -> str:
         """Looks up the profile, asks for confirmation, and returns its id."""
@@ -70,16 +73,21 @@ class ProfileCommands(Generic[ProfileT]):
         return found
 
     async def id_of(self, client: AsyncTaleClient, given: str) -> str:
-        """Returns the id of the profile with the id or name `given`; CommandError unless there is exactly one."""
-        if is_id(given):
-            return given
-        found = [each.id for each in await self._all(client) if each.name.casefold() == given.casefold()]
-        name = one_line(given)
-        if not found:
-            raise CommandError([f"No saved {self.what} is named {name}. `tale {self.command} list` shows all."])
-        if len(found) > 1:
-            raise CommandError([f"{len(found)} saved {self.command} are named {name}. Use an id: {', '.join(found)}."])
-        return found[0]
+        """Returns the id of the profile that `given` means; see `find`."""
+        return (await self.find(client, given)).id
+
+    async def find(self, client: AsyncTaleClient, given: str) -> ProfileT:
+        """Returns the profile with the name, id or digits `given`; CommandError unless it is exactly one."""
+        if not is_id(given):
+            saved = {each.id: each for each in await self._all(client)}
+            return saved[
+                only_profile(self.what, self.command, given, [(each.id, each.name) for each in saved.values()])
+            ]
+        try:
+            return await self.get(client, given)
+        except TaleError:
+            await check_no_story(client, given, self.what)
+            raise
 
     def group(self, about: str) -> click.Group:
         """Returns the command with `list`, `show`, `add`, `update` and `remove`."""
@@ -98,19 +106,17 @@ class ProfileCommands(Generic[ProfileT]):
                 click.echo(json_of(self.page(found)))
             elif not found:
                 click.echo(f"No {self.command} saved. Add one: {self.example}", err=True)
+            short = short_ids(each.id for each in found)
             for profile in () if as_json else found:
-                click.echo(_line(profile))
+                click.echo(f"{short[profile.id]}  {_line(profile)}")
 
         @group.command("show", help=f"Show a saved {self.what}.")
-        @_profile_argument
+        @self.argument
         @json_option
         @target_option
         def show_command(given: str, *, as_json: bool, target: str) -> None:
-            async def call(client: AsyncTaleClient) -> ProfileT:
-                return await self.get(client, await self.id_of(client, given))
-
-            profile = request(target, call)
-            click.echo(json_of(profile) if as_json else _line(profile))
+            profile = request(target, lambda client: self.find(client, given))
+            click.echo(json_of(profile) if as_json else f"{profile.id}  {_line(profile)}")
 
     def _add_writers(self, group: click.Group) -> None:
         clearable = [field.name for field in self.message.DESCRIPTOR.fields if field.name not in _NOT_CLEARABLE]
@@ -122,21 +128,21 @@ class ProfileCommands(Generic[ProfileT]):
         @target_option
         def add_command(*, as_json: bool, target: str, **described: Any) -> None:
             saved = request(target, lambda client: self.create(client, take(self.message, described)))
-            click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
+            click.echo(json_of(saved) if as_json else f"Saved: {saved.id[-8:]}  {_line(saved)}")
 
         @group.command("update", help=f"Change a saved {self.what}. {_UPDATE}")
-        @_profile_argument
+        @self.argument
         @click.option("--name", default="", help="Name in stories.")
         @self.options
-        @click.option("--clear", multiple=True, type=click.Choice(clearable), help="Clear this field. Repeatable.")
+        @click.option("--clear", multiple=True, type=Choice(clearable), help="Clear this field. Repeatable.")
         @json_option
         @target_option
         def update_command(given: str, *, clear: tuple[str, ...], as_json: bool, target: str, **described: Any) -> None:
             saved = request(target, self._change(given, take(self.message, described), clear))
-            click.echo(json_of(saved) if as_json else f"Saved: {_line(saved)}")
+            click.echo(json_of(saved) if as_json else f"Saved: {saved.id[-8:]}  {_line(saved)}")
 
         @group.command("remove", help=f"Delete a saved {self.what}, but no stories.")
-        @_profile_argument
+        @self.argument
         @yes_option
         @json_option
         @target_option
@@ -180,7 +186,7 @@ def _line(profile: common_pb2.Child | common_pb2.Hero) -> str:
             parts.append(genders.get(value, ""))
         elif field.name == "name" or field.name not in _NOT_CLEARABLE:
             parts.append(", ".join(value) if field.is_repeated else str(value))
-    return f"{profile.id}  {one_line('; '.join(part for part in parts if part))}"
+    return one_line("; ".join(part for part in parts if part))
 
 
 CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
@@ -196,13 +202,14 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
     deleted=profile_pb2.DeleteChildResponse(),
     message=common_pb2.Child,
     options=child_options,
+    known=completing.children,
 )
 
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
 
 
 @children_command.command("erase", short_help="Delete a saved child and all its stories.")
-@_profile_argument
+@CHILDREN.argument
 @yes_option
 @json_option
 @target_option
@@ -243,6 +250,7 @@ HEROES: Final[ProfileCommands[common_pb2.Hero]] = ProfileCommands(
     deleted=profile_pb2.DeleteHeroResponse(),
     message=common_pb2.Hero,
     options=_saved_hero_options,
+    known=completing.heroes,
 )
 
 heroes_command: Final = HEROES.group("Save heroes for `tale tell --hero NAME`.")

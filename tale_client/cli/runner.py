@@ -1,18 +1,16 @@
 """Runs the asyncio part of a command and reports its errors."""
 
 import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from typing import IO, Any, Final, NoReturn, TypeVar
 
 import click
 
-from tale_client.cli.options import client_of
+from tale_client.cli.connection import client_of
 from tale_client.cli.terminal import one_line, printable
-from tale_client.cli.wording import typed, with_commands
+from tale_client.cli.wording import duration, suggested, typed, with_commands
 from tale_client.client import AsyncTaleClient
 from tale_client.errors import TaleError, Violation
 
@@ -44,6 +42,14 @@ _OPTIONS: Final = {
     "strengths": "strength",
     "voice_id": "voice",
 }
+# Reason -> the parameter whose value it refuses.
+_REFUSED_VALUES: Final = {
+    "CIRCUIT_NOT_FOUND": "name",
+    "LANGUAGE_UNSUPPORTED": "language_code",
+    "MODEL_NOT_FOUND": "model",
+    "PROVIDER_NOT_FOUND": "provider",
+    "VOICE_NOT_FOUND": "voice_id",
+}
 _ARGUMENTS: Final = {
     "child_id": "the child's ID",
     "hero_id": "the hero's ID",
@@ -70,7 +76,9 @@ class CommandError(click.ClickException):
             click.echo(f"  {printable(line)}", err=file is None, file=file)
 
 
-class _RefusedError(CommandError):
+class RefusedError(CommandError):
+    """Ends a command for a value that it was given."""
+
     exit_code = WRONG_USAGE
 
 
@@ -96,14 +104,16 @@ def perform(
     """
     signals: list[signal.Signals] = []
     try:
-        with _warnings_shown():
-            return asyncio.run(_cancellable(work, signals))
+        return asyncio.run(_cancellable(work, signals))
     except asyncio.CancelledError:
         for line in interrupted():
             click.echo(typed(line), err=True)
         sys.exit(128 + signals[0])
     except TaleError as error:
-        raise (_RefusedError if error.violations else CommandError)(explain(error, followed())) from None
+        kind = RefusedError if error.violations else CommandError
+        # Services log a refused field under no other id; what is wrong with it is said in full.
+        evidence = [f"request id {error.request_id}"] if error.request_id and not error.violations else []
+        raise kind([*explain(error, followed()), *_hints(error)], evidence) from None
     except BrokenPipeError:
         raise  # click ends without a message
     except OSError as error:
@@ -138,22 +148,6 @@ async def _cancellable(work: Coroutine[Any, Any, T], signals: list[signal.Signal
     return await work
 
 
-class _Warnings(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"\n{record.getMessage()}", err=True)
-
-
-@contextmanager
-def _warnings_shown() -> Iterator[None]:
-    """Prints the warnings of the client library, so that a reconnect does not look like a hang."""
-    handler, log = _Warnings(logging.WARNING), logging.getLogger("tale_client")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-
-
 def explain(error: TaleError, story_id: str = "") -> list[str]:
     """Returns lines that say what is wrong and what to do; one for each refused field.
 
@@ -175,8 +169,21 @@ def explain(error: TaleError, story_id: str = "") -> list[str]:
     if story_id and error.connection_lost:
         return [said, stored]
     if error.retryable and error.retry_after:
-        return [f"{said} Try again in {error.retry_after:.0f} s."]
+        return [f"{said} Try again in {duration(error.retry_after)}."]
     return [f"{said} {with_commands(error.remedy, story_id)}".rstrip()]
+
+
+def _hints(error: TaleError) -> list[str]:
+    """Returns a question with the known values that are most like the refused one, if the gateway lists any."""
+    context = click.get_current_context(silent=True)
+    fields = {_REFUSED_VALUES.get(error.reason, ""), *(each.field.rpartition(".")[2] for each in error.violations)}
+    hints = set[str]()
+    for param in context.command.params if context is not None else ():
+        given = context.params.get(param.name or "") if context is not None else None
+        if param.name in fields and context is not None and isinstance(given, str) and given:
+            known = (item.value for start in (given[0], "") for item in param.shell_complete(context, start))
+            hints.add(suggested(given, known).strip())
+    return sorted(hints - {""})
 
 
 def _refused(violation: Violation) -> str:

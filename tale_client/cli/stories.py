@@ -1,4 +1,4 @@
-"""Commands for stored stories: `tale list`, `show`, `audio`, `cancel`, `rate`, `delete`."""
+"""Commands for stored stories: `tale list`, `show`, `audio`, `cancel`, `rate`."""
 
 import asyncio
 import sys
@@ -10,32 +10,20 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.cli.options import (
-    KINDS,
-    check_folder,
-    client_of,
-    is_id,
-    json_option,
-    play_option,
-    story_argument,
-    target_option,
-    yes_option,
-)
-from tale_client.cli.output_folder import audio_suffix, slug
+from tale_client.cli import completing
+from tale_client.cli.connection import client_of, target_option
+from tale_client.cli.finding import check_no_story, find_story, on_story, set_child, story_argument
+from tale_client.cli.options import KINDS, STATES, Choice, check_folder, is_id, json_option, play_option
+from tale_client.cli.output_folder import OutputFolder, audio_suffix
 from tale_client.cli.player import Player
 from tale_client.cli.profiles import HEROES
 from tale_client.cli.runner import CommandError, perform, request
 from tale_client.cli.story_view import cancelled, heading, standing
 from tale_client.cli.terminal import Wrapper, one_line, printable, width
 from tale_client.cli.wording import as_json as json_of
-from tale_client.cli.wording import audio_seconds, clock, facts, state_name, typed
+from tale_client.cli.wording import audio_seconds, clock, facts, local_time, short_ids, state_name, typed
 from tale_client.client import AsyncTaleClient
 
-STATES: Final = {
-    state_name(state).lower().replace("_", "-"): state
-    for state in common_pb2.StoryState.values()
-    if state != common_pb2.STORY_STATE_UNSPECIFIED
-}
 _FOLDER: Final = Path("out")
 _STANDARD_OUTPUT: Final = Path("-")
 
@@ -44,13 +32,31 @@ _STANDARD_OUTPUT: Final = Path("-")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of stories."
 )
-@click.option("--child", default="", metavar="NAME|ID", help="Only stories for the child with this name or id.")
-@click.option("--hero", default="", metavar="NAME|ID", help="Only stories about this saved hero.")
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice(list(STATES)), help="Only in this state. Repeatable: any of."
+    "--child",
+    default="",
+    metavar="NAME|ID",
+    shell_complete=completing.children,
+    help="Only stories for the child with this name or id.",
 )
-@click.option("--kind", type=click.Choice(list(KINDS)), help="Only stories of this kind.")
-@click.option("--language", default="", metavar="CODE", help="Only in this language, such as en or ru.")
+@click.option(
+    "--hero",
+    default="",
+    metavar="NAME|ID",
+    shell_complete=completing.heroes,
+    help="Only stories about this saved hero.",
+)
+@click.option(
+    "--state", "states", multiple=True, type=Choice(list(STATES)), help="Only in this state. Repeatable: any of."
+)
+@click.option("--kind", type=Choice(list(KINDS)), help="Only stories of this kind.")
+@click.option(
+    "--language",
+    default="",
+    metavar="CODE",
+    shell_complete=completing.languages,
+    help="Only in this language, such as en or ru.",
+)
 @click.option("--min-rating", type=int, metavar="1-10", help="Only stories with this rating or a higher one.")
 @click.option("--search", "query", default="", metavar="WORDS", help="Only stories with these words in title or text.")
 @json_option
@@ -70,8 +76,6 @@ def list_command(
 ) -> None:
     """List stored stories, newest first. A story is listed if it matches every filter."""
     wanted = common_pb2.StoryFilter(
-        child_id=child if is_id(child) else "",
-        child_name="" if is_id(child) else child,
         states=[STATES[state] for state in states],
         kind=KINDS.get(kind or "", common_pb2.STORY_KIND_UNSPECIFIED),
         language_code=language,
@@ -80,6 +84,7 @@ def list_command(
     )
 
     async def call(client: AsyncTaleClient) -> list[common_pb2.StorySummary]:
+        await set_child(client, wanted, child)
         if hero:
             wanted.hero_id = await HEROES.id_of(client, hero)
         found: list[common_pb2.StorySummary] = []
@@ -91,6 +96,9 @@ def list_command(
         return found
 
     found = request(target, call)
+    if not found and is_id(child):
+        request(target, lambda client: check_no_story(client, child, "child"))
+    short = short_ids(summary.id for summary in found)
     if as_json:
         click.echo(json_of(gateway_pb2.ListStoriesResponse(stories=found)))
     elif not found:
@@ -101,8 +109,8 @@ def list_command(
     for summary in () if as_json else found:
         seconds = summary.audio_duration.ToNanoseconds() / 1e9
         columns = [
-            summary.id,
-            summary.create_time.ToJsonString()[:16].replace("T", " "),
+            short[summary.id],
+            local_time(summary.create_time),
             f"{state_name(summary.state):19}",
             f"{clock(seconds) if summary.HasField('audio_duration') else '-':>5}",
             f"{one_line(summary.child_name)}: {one_line(summary.title) or '(no title yet)'}",
@@ -116,9 +124,9 @@ def list_command(
 @click.option("--full", is_flag=True, help="With --json: include the attempts, segments and answers of providers.")
 @json_option
 @target_option
-def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> None:
-    """Show the title, the text and the facts of the stored story ID."""
-    story = request(target, lambda client: client.get_story(story_id, full=full))
+def show_command(given: str, *, full: bool, as_json: bool, target: str) -> None:
+    """Show the stored story STORY: its id or the last digits of it, its title, or `last`."""
+    story = on_story(target, given, lambda client, story_id: client.get_story(story_id, full=full))
     if as_json:
         click.echo(json_of(story))
         return
@@ -141,20 +149,23 @@ def show_command(story_id: str, *, full: bool, as_json: bool, target: str) -> No
 @play_option
 @json_option
 @target_option
-def audio_command(story_id: str, *, out: Path | None, play: bool, as_json: bool, target: str) -> None:
-    """Write the audio of the stored story ID to a file and verify its checksum.
+def audio_command(given: str, *, out: Path | None, play: bool, as_json: bool, target: str) -> None:
+    """Write the audio of the stored story STORY to a file and verify its checksum; without --out also its text.
 
     With --play it is played; a file is then written only if --out names one.
     """
     if out == _STANDARD_OUTPUT:
         if as_json:
             raise click.UsageError("--json and --out - both use standard output. Use one of them.")
-        request(target, lambda client: _write_to_output(client, story_id))
+        on_story(target, given, _write_to_output)
     elif out is not None or not play:
         check_folder(_FOLDER if out is None else out.parent)
-        perform(_write_to_file(story_id, out=out, as_json=as_json, target=target), followed=lambda: story_id)
+        written = list[str]()
+        audio, place = perform(_write_to_file(target, given, out, written), followed=lambda: "".join(written))
+        said = f"Wrote {place} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
+        click.echo(json_of(audio) if as_json else said)
     if play:
-        request(target, lambda client: _play(client, story_id))
+        on_story(target, given, _play)
 
 
 async def _play(client: AsyncTaleClient, story_id: str) -> None:
@@ -178,23 +189,27 @@ async def _write_to_output(client: AsyncTaleClient, story_id: str) -> None:
         await asyncio.to_thread(output.flush)
 
 
-async def _write_to_file(story_id: str, *, out: Path | None, as_json: bool, target: str) -> None:
+async def _write_to_file(
+    target: str, given: str, out: Path | None, known: list[str]
+) -> tuple[common_pb2.StoryAudio, Path]:
+    """Writes the audio to `out`, or beside the text of its story; `known` gets the id of the story."""
     async with client_of(target) as client:
+        story_id = await find_story(client, given)
+        known.append(story_id)
         if out is None:
             story = await client.get_story(story_id)
-            out = _FOLDER / (slug(story) + audio_suffix(story.audio))
-        audio = await client.save_audio(story_id, out)
-    said = f"Wrote {out} ({clock(audio_seconds(audio))} minutes, {audio.size_bytes:,} bytes)."
-    click.echo(json_of(audio) if as_json else said)
+            document = await OutputFolder(_FOLDER).write_text(story)
+            out = document.with_suffix(audio_suffix(story.audio))
+        return await client.save_audio(story_id, out), out
 
 
 @click.command("cancel")
 @story_argument
 @json_option
 @target_option
-def cancel_command(story_id: str, *, as_json: bool, target: str) -> None:
-    """Stop the story ID, which is being made. What was written so far is stored."""
-    story = request(target, lambda client: client.cancel_story(story_id))
+def cancel_command(given: str, *, as_json: bool, target: str) -> None:
+    """Stop the story STORY, which is being made. What was written so far is stored."""
+    story = on_story(target, given, lambda client, story_id: client.cancel_story(story_id))
     click.echo(json_of(story) if as_json else typed(standing(story)))
 
 
@@ -203,24 +218,7 @@ def cancel_command(story_id: str, *, as_json: bool, target: str) -> None:
 @click.argument("rating", type=int)
 @json_option
 @target_option
-def rate_command(story_id: str, rating: int, *, as_json: bool, target: str) -> None:
-    """Rate the story ID: RATING is 1 (worst) to 10 (best)."""
-    story = request(target, lambda client: client.rate_story(story_id, rating))
+def rate_command(given: str, rating: int, *, as_json: bool, target: str) -> None:
+    """Rate the story STORY: RATING is 1 (worst) to 10 (best)."""
+    story = on_story(target, given, lambda client, story_id: client.rate_story(story_id, rating))
     click.echo(json_of(story) if as_json else f"The story is rated {story.rating} of 10.")
-
-
-@click.command("delete")
-@story_argument
-@yes_option
-@json_option
-@target_option
-def delete_command(story_id: str, *, yes: bool, as_json: bool, target: str) -> None:
-    """Delete the story ID and its audio. This cannot be undone."""
-    if not yes:
-        story = request(target, lambda client: client.get_story(story_id))
-        title = one_line(story.title) or "no title yet"
-        click.confirm(
-            f"Delete the story {story_id} ({title}) and its audio? This cannot be undone.", abort=True, err=True
-        )
-    request(target, lambda client: client.delete_story(story_id))
-    click.echo(json_of(gateway_pb2.DeleteStoryResponse()) if as_json else "The story is deleted.")

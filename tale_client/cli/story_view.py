@@ -1,7 +1,7 @@
 """Shows a story while it is being made, writes its files, and reports how it ended."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, aclosing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.aio import in_thread
+from tale_client.cli.connection import WaitingLine
 from tale_client.cli.output_folder import AudioDraft, OutputFolder, audio_suffix
 from tale_client.cli.player import Player
 from tale_client.cli.runner import FAILED, WITHOUT_AUDIO
@@ -33,9 +34,12 @@ class StoryView:
     audio is played while it arrives.
     """
 
-    def __init__(self, folder: Path, *, json: bool, story_id: str = "", play: bool = False) -> None:
-        self.story_id = story_id
-        """Id of the story; empty until the first event if it was not given."""
+    def __init__(self, folder: Path, *, json: bool, play: bool = False) -> None:
+        self.story_id = ""
+        """Id of the story; empty until it is known."""
+        self.line = WaitingLine()
+        """Says what is waited for."""
+        self.line.lead = self._line_break
         self.files: list[Path] = []
         """Files that were written."""
         self.is_over = False
@@ -85,6 +89,7 @@ class StoryView:
                         await audio.begin(event.audio_header.audio_id)
                     elif event.HasField("audio"):
                         await audio.add(event.audio.chunk)
+                    self.line.clear()
                     self._show(event, stack)
                     if player is not None:
                         await player.take(event)
@@ -178,8 +183,7 @@ class StoryView:
     def _note(self, warning: common_pb2.Problem) -> None:
         if warning.reason.startswith("WAITING_FOR_"):
             # Shown while it lasts, on a line of its own.
-            begin = "" if self._wrapper.at_line_start else "\n"
-            click.echo(f"{begin}{one_line(warning.message)}", err=True)
+            click.echo(f"{self._line_break()}{one_line(warning.message)}", err=True)
             return
         self._remark(f"Note: {typed(problem(warning, self.story_id))}")
 
@@ -190,11 +194,14 @@ class StoryView:
         else:
             click.echo(note, err=True)
 
+    def _line_break(self) -> str:
+        return "" if self._mute or self._wrapper.at_line_start else "\n"
+
     def _show_writing(self, stack: ExitStack) -> None:
         if not self._json or not self._words_expected or self._narration is not None:
             return
         if self._writing is None:
-            self._writing = stack.enter_context(progress("Written"))
+            self._writing = stack.enter_context(self._bar("Written"))
         self._writing(self._words, self._words_expected)
 
     def _show_narration(self) -> None:
@@ -212,7 +219,12 @@ class StoryView:
             if self._writing is not None:
                 self._writing(1, 1)
                 stack.close()
-            self._narration = stack.enter_context(progress("Narrated"))
+            self._narration = stack.enter_context(self._bar("Narrated"))
+
+    def _bar(self, what: str) -> AbstractContextManager[Progress]:
+        # The bar has the last line of the terminal.
+        self.line.in_place = False
+        return progress(what)
 
     def _finish_line(self) -> None:
         rest = self._wrapper.flush()

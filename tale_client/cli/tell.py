@@ -1,35 +1,57 @@
 """Commands that follow a story: `tale tell`, `tale watch`, `tale narrate`, `tale retry`."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from tale.common.v1 import common_pb2
 from tale_client.calls import new_request_id
+from tale_client.cli import completing
+from tale_client.cli.connection import PATIENT_SECONDS, client_of, target_option
+from tale_client.cli.finding import find_story, story_argument
 from tale_client.cli.options import (
     KINDS,
+    Choice,
     add_spoken_wish,
     check_characters,
     check_folder,
     check_recording,
     child_options,
-    client_of,
     hero_options,
     json_option,
     out_option,
     play_option,
-    story_argument,
     take,
     take_voice,
-    target_option,
     voice_options,
 )
 from tale_client.cli.profiles import CHILDREN, HEROES
 from tale_client.cli.runner import run
 from tale_client.cli.story_view import StoryView, interrupted
+from tale_client.cli.terminal import one_line
+from tale_client.cli.wording import suggested
+from tale_client.client import AsyncTaleClient
+
+MORALS: Final = (
+    "kindness",
+    "honesty",
+    "bravery",
+    "friendship",
+    "perseverance",
+    "empathy",
+    "respect",
+    "responsibility",
+)
+
+
+def _check_moral(ctx: click.Context, param: click.Parameter, given: str) -> str:
+    del ctx, param
+    if given not in MORALS and (hint := suggested(given, MORALS, cutoff=0.8)):
+        click.echo(f"Note: --moral {one_line(given)}.{hint}", err=True)
+    return given
 
 
 @click.command("tell")
@@ -37,13 +59,21 @@ from tale_client.cli.story_view import StoryView, interrupted
     "--name", default="", help="First name of a child who is described here. Either --name or --child is required."
 )
 @child_options
-@click.option("--child", default="", metavar="NAME|ID", help="A saved child instead of --name; see `tale children`.")
-@click.option("--hero", default="", metavar="NAME|ID", help="A saved hero; see `tale heroes`.")
+@click.option(
+    "--child",
+    default="",
+    metavar="NAME|ID",
+    shell_complete=completing.children,
+    help="A saved child instead of --name; see `tale children`.",
+)
+@click.option(
+    "--hero", default="", metavar="NAME|ID", shell_complete=completing.heroes, help="A saved hero; see `tale heroes`."
+)
 @click.option("--hero-name", default="", metavar="NAME", help="Name of a hero who is described here.")
 @partial(hero_options, prefix="hero-")
 @click.option(
     "--kind",
-    type=click.Choice(list(KINDS)),
+    type=Choice(list(KINDS)),
     help="Main character; combined: the child meets the hero.  [default: combined with a hero, else child]",
 )
 @click.option("--wish", default="", help='What happens in the story: "a dragon who cannot sleep".')
@@ -58,8 +88,9 @@ from tale_client.cli.story_view import StoryView, interrupted
 @click.option(
     "--moral",
     default="",
-    help="What the story teaches: kindness, honesty, bravery, friendship, perseverance, empathy, respect,"
-    " responsibility, or other words.",
+    callback=_check_moral,
+    shell_complete=lambda _context, _option, begun: [each for each in MORALS if each.startswith(begun)],
+    help=f"What the story teaches: {', '.join(MORALS)}, or other words.",
 )
 @click.option(
     "--theme", default="", help='The setting or subject of the story: "the moon"; --wish says what happens in it.'
@@ -71,18 +102,35 @@ from tale_client.cli.story_view import StoryView, interrupted
     default="",
     help='Facts about the child for the writer alone, never quoted: "her dog died last week".',
 )
-@click.option("--parent", "parent_story_id", default="", metavar="ID", help="Stored story that this one continues.")
+@click.option(
+    "--parent",
+    "parent_story_id",
+    default="",
+    metavar="STORY",
+    shell_complete=completing.stories,
+    help="Stored story that this one continues.",
+)
 @click.option("--minutes", "length_minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
 @click.option(
     "--language",
     "language_code",
     default="",
     metavar="CODE",
+    shell_complete=completing.languages,
     help="Language of the story, such as en or ru.  [default: en]",
 )
-@click.option("--model", default="", help='Model, as `tale models` shows it; "offline" is the embedded writer.')
 @click.option(
-    "--fallback-model", "fallback_models", multiple=True, help="Model to use when the first one fails. Repeatable."
+    "--model",
+    default="",
+    shell_complete=completing.models,
+    help='Model, as `tale models` shows it; "offline" is the embedded writer.',
+)
+@click.option(
+    "--fallback-model",
+    "fallback_models",
+    multiple=True,
+    shell_complete=completing.models,
+    help="Model to use when the first one fails. Repeatable.",
 )
 @click.option("--temperature", type=float, help="Sampling temperature, 0 to 2.")
 @click.option("--seed", type=int, help="Seed for repeatable stories, where the model supports it.")
@@ -138,7 +186,6 @@ def tell_command(
     check_characters(described_child, described_hero, saved_child=child, saved_hero=hero, kind=asked["kind"])
     if ask and asked["wish"]:
         raise click.UsageError("Give the wish once: --wish TEXT, or --ask FILE for a recording.")
-    check_folder(out)
     if play and (asked["audio_format"] == "ogg" or no_narrate):
         raise click.UsageError("--play plays a narration, mp3 or wav. Leave --no-narrate and --format ogg out.")
     request_id = request_id or new_request_id()
@@ -147,10 +194,12 @@ def tell_command(
     asked |= {"child": described_child, "hero": described_hero if described_hero.name else None}
     asked |= {"voice": take_voice(asked), "narrate": False if no_narrate else None}
     spec = take(common_pb2.StorySpec, asked)
-    view = StoryView(out, json=as_json, play=play)
+    view = _view(out, as_json=as_json, play=play)
 
     async def work() -> int:
-        async with client_of(target) as client:
+        async with client_of(target, patience=PATIENT_SECONDS, line=view.line) as client:
+            if spec.parent_story_id:
+                spec.parent_story_id = await find_story(client, spec.parent_story_id)
             if child:
                 spec.child_id = await CHILDREN.id_of(client, child)
             if hero:
@@ -168,16 +217,14 @@ def tell_command(
 @out_option
 @json_option
 @target_option
-def watch_command(story_id: str, *, play: bool, out: Path, as_json: bool, target: str) -> None:
-    """Follow the story ID from its beginning to its end, and write its files as `tale tell` does."""
-    check_folder(out)
-    view = StoryView(out, json=as_json, story_id=story_id, play=play)
+def watch_command(given: str, *, play: bool, out: Path, as_json: bool, target: str) -> None:
+    """Follow the story STORY from its beginning to its end, and write its files as `tale tell` does."""
+    view = _view(out, as_json=as_json, play=play)
 
-    async def work() -> int:
-        async with client_of(target) as client:
-            return await view.follow(client, client.watch(story_id, include_audio=True))
+    async def follow(client: AsyncTaleClient, story_id: str) -> int:
+        return await view.follow(client, client.watch(story_id, include_audio=True))
 
-    _run(view, work())
+    _run(view, _of_story(view, target, given, follow))
 
 
 @click.command("narrate")
@@ -186,14 +233,27 @@ def watch_command(story_id: str, *, play: bool, out: Path, as_json: bool, target
 @out_option
 @json_option
 @target_option
-def narrate_command(story_id: str, *, out: Path, as_json: bool, target: str, **asked: Any) -> None:
-    """Narrate the stored story ID again, for example in another voice, and write its files.
+def narrate_command(given: str, *, out: Path, as_json: bool, target: str, **asked: Any) -> None:
+    """Narrate the stored story STORY again, for example in another voice, and write its files.
 
     The earlier audio stays until the new audio is complete. If the narration fails, the exit code is 3.
     """
-    check_folder(out)
-    view = StoryView(out, json=as_json, story_id=story_id)
-    _run(view, _narrate(view, take_voice(asked), target))
+    view, voice = _view(out, as_json=as_json), take_voice(asked)
+
+    async def narrate(client: AsyncTaleClient, story_id: str) -> int:
+        before = await client.narrate_story(story_id, voice)
+        shown = len(before.content)
+        # The text is complete and known: only the narration is new.
+        events = client.watch(
+            story_id,
+            include_audio=True,
+            text_offset=shown,
+            audio_id=before.audio.audio_id,
+            audio_offset=before.audio.size_bytes,
+        )
+        return await view.follow(client, events, before=before, shown=shown)
+
+    _run(view, _of_story(view, target, given, narrate))
 
 
 @click.command("retry")
@@ -201,32 +261,29 @@ def narrate_command(story_id: str, *, out: Path, as_json: bool, target: str, **a
 @out_option
 @json_option
 @target_option
-def retry_command(story_id: str, *, out: Path, as_json: bool, target: str) -> None:
-    """Continue the FAILED story ID from what is stored, and follow it."""
+def retry_command(given: str, *, out: Path, as_json: bool, target: str) -> None:
+    """Continue the FAILED story STORY from what is stored, and follow it."""
+    view = _view(out, as_json=as_json)
+
+    async def retry(client: AsyncTaleClient, story_id: str) -> int:
+        before = await client.retry_story(story_id)
+        return await view.follow(client, client.watch(story_id, include_audio=True), before=before)
+
+    _run(view, _of_story(view, target, given, retry))
+
+
+def _view(out: Path, *, as_json: bool, play: bool = False) -> StoryView:
     check_folder(out)
-    view = StoryView(out, json=as_json, story_id=story_id)
-
-    async def work() -> int:
-        async with client_of(target) as client:
-            before = await client.retry_story(story_id)
-            return await view.follow(client, client.watch(story_id, include_audio=True), before=before)
-
-    _run(view, work())
+    return StoryView(out, json=as_json, play=play)
 
 
-async def _narrate(view: StoryView, voice: common_pb2.VoiceSelection | None, target: str) -> int:
-    async with client_of(target) as client:
-        before = await client.narrate_story(view.story_id, voice)
-        shown = len(before.content)
-        # The text is complete and known: only the narration is new.
-        events = client.watch(
-            view.story_id,
-            include_audio=True,
-            text_offset=shown,
-            audio_id=before.audio.audio_id,
-            audio_offset=before.audio.size_bytes,
-        )
-        return await view.follow(client, events, before=before, shown=shown)
+async def _of_story(
+    view: StoryView, target: str, given: str, follow: Callable[[AsyncTaleClient, str], Coroutine[Any, Any, int]]
+) -> int:
+    """Runs `follow` for the story that `given` means."""
+    async with client_of(target, patience=PATIENT_SECONDS, line=view.line) as client:
+        view.story_id = await find_story(client, given)
+        return await follow(client, view.story_id)
 
 
 def _run(view: StoryView, work: Coroutine[Any, Any, int], request_id: str = "") -> NoReturn:

@@ -1,13 +1,19 @@
 """Puts stories, problems and hints into words."""
 
+import math
 import re
 import shutil
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from tale.common.v1 import common_pb2
 from tale_client.cli import COMMANDS
@@ -62,6 +68,44 @@ def state_name(state: common_pb2.StoryState.ValueType) -> str:
         return f"state {state}"
 
 
+def local_time(time: Timestamp, *, seconds: bool = False) -> str:
+    """Returns a time in the zone of this machine, with the zone: "2026-12-01 19:30 CET"."""
+    return time.ToDatetime(UTC).astimezone().strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} %Z")
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """Returns a number with its noun: "1 story", "2 stories"."""
+    return f"{number:,} {one if number == 1 else more}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in words, to the second below an hour: "12 s", "1 min 5 s", "1 h 4 min"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return " ".join(
+        part for part in (f"{minutes} min" if minutes else "", f"{rest} s" if rest or not minutes else "") if part
+    )
+
+
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Returns the last 8 digits of each id, or more where two of the ids share them.
+
+    The first digits of a UUIDv7 are its time: stories of the same minute share them. The last ones are random.
+    """
+    forms = [(each, (each[-8:], each[-12:], each)) for each in dict.fromkeys(ids)]
+    count = Counter(form for _, all_forms in forms for form in set(all_forms))
+    return {each: next(form for form in all_forms if count[form] == 1) for each, all_forms in forms}
+
+
+def suggested(given: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Returns a question with the known words that are most like `given`, after a space; "" if none is."""
+    plain = {each.casefold(): each for each in known}
+    close = [f'"{one_line(plain[each])}"' for each in get_close_matches(given.casefold(), plain, cutoff=cutoff)]
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
 def clock(seconds: float) -> str:
     """Returns a duration as minutes and seconds: "3:07" for 187 seconds."""
     minutes, rest = divmod(round(seconds), 60)
@@ -91,7 +135,7 @@ def facts(story: common_pb2.Story) -> list[tuple[str, str]]:
         ("Audio", spoken if story.HasField("audio") else ""),
         ("Voice", " / ".join(part for part in (audio.provider, audio.voice_id, audio.model_id) if part)),
         ("Rating", str(story.rating) if story.HasField("rating") else ""),
-        ("Created", story.create_time.ToJsonString() if story.HasField("create_time") else ""),
+        ("Created", local_time(story.create_time) if story.HasField("create_time") else ""),
         ("Embedded", ", ".join(story.embedded_parts)),
         *(("Problem", problem(each, story.id)) for each in story.problems),
     ]

@@ -17,6 +17,7 @@ from support.tale_command import tale as run
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale.profile.v1 import profile_pb2
 
 ID = "0197a5a0-0000-7000-8000-000000000001"
 OTHER_ID = "0197a5a0-0000-7000-8000-000000000002"
@@ -258,9 +259,8 @@ async def test_status_without_a_gateway_prints_one_line(tmp_path: Path) -> None:
     out, err = await process.communicate()
     assert 1 == process.returncode
     assert b"" == out
-    assert (
+    assert err.endswith(
         b"Error: No gateway answers at 127.0.0.1:1. Start one with `tale up`, or set GATEWAY_TARGET or --target.\n"
-        == err
     )
 
 
@@ -398,6 +398,8 @@ async def test_list_stops_at_its_limit(gateway: ScriptedGateway, tmp_path: Path)
 async def test_list_sends_every_filter(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """Every filter reaches the request; an id is distinguished from a name."""
     gateway.queue("ListStories", gateway_pb2.ListStoriesResponse())
+    gateway.answer("ListChildren", lambda _: [profile_pb2.ListChildrenResponse()])
+    gateway.queue("GetHero", profile_pb2.GetHeroResponse(hero=common_pb2.Hero(id=OTHER_ID)))
     filters = ("--state", "ready", "--state", "ready-without-audio", "--language", "ru", "--min-rating", "7")
     more = ("--kind", "hero", "--hero", OTHER_ID, "--search", "owl")
     code, out, err = await tale(gateway, tmp_path, "list", "--child", ID, *filters, *more)
@@ -456,4 +458,5 @@ async def test_cancel_rate_delete_and_retry_call_their_rpc(gateway: ScriptedGate
     code, out, err = await tale(gateway, tmp_path, "retry", ID)
     assert 1 == code
     assert "" == out
-    assert "Error: It has not failed. [WRONG_STATE]\n" == err
+    assert "Error: It has not failed. [WRONG_STATE]" == err.splitlines()[0]
+    assert gateway.metadata[-1]["x-request-id"] == err.splitlines()[1].removeprefix("  request id ")

@@ -28,8 +28,8 @@ HERO = common_pb2.Hero(
     interests=["stars"],
     language_code="en",
 )
-MIA = f"{ID}  Mia; 6; female; dragons, the sea\n"
-WONDER = f"{OTHER_ID}  Captain Wonder; male; a blue cape; brave; flying; stars; en\n"
+MIA = "00000001  Mia; 6; female; dragons, the sea\n"
+WONDER = "00000002  Captain Wonder; male; a blue cape; brave; flying; stars; en\n"
 DONE = gateway_pb2.TellStoryResponse(
     event=gateway_pb2.StoryEvent(
         story_id=ID,
@@ -67,19 +67,20 @@ async def test_children_are_saved_and_shown(gateway: ScriptedGateway, tmp_path: 
     gateway.answer("ListChildren", lambda _: [children(CHILD, common_pb2.Child(id=OTHER_ID, name="Leo"))])
     code, out, err = await tale(gateway.target, tmp_path, "children", "list")
     assert 0 == code
-    assert f"{MIA}{OTHER_ID}  Leo\n" == out
+    assert f"{MIA}00000002  Leo\n" == out
     assert "" == err
     _, out, _ = await tale(gateway.target, tmp_path, "children", "list", "--json")
     assert [CHILD.id, OTHER_ID] == [child["id"] for child in json.loads(out)["children"]]
     # By name, whatever its case, and by id.
-    for name in ("mia", ID):
-        gateway.queue("GetChild", profile_pb2.GetChildResponse(child=CHILD))
+    gateway.queue("GetChild", profile_pb2.GetChildResponse(child=CHILD))
+    for name in ("mia", "00000001", ID):
         _, out, _ = await tale(gateway.target, tmp_path, "children", "show", name, "--json")
         assert CHILD == Parse(out, common_pb2.Child())
 
 
 async def test_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp_path: Path) -> None:
     """The mask has only the given fields; remove and erase ask first, and no answer means no."""
+    gateway.answer("GetChild", lambda _: [profile_pb2.GetChildResponse(child=CHILD)])
     gateway.queue("UpdateChild", profile_pb2.UpdateChildResponse(child=CHILD))
     updated = await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "interests")
     code, out, err = updated
@@ -171,9 +172,11 @@ async def test_child_name_must_be_unique(gateway: ScriptedGateway, tmp_path: Pat
     assert "" == out
     assert "Error: No saved child is named Leo. `tale children list` shows all.\n" == err
     code, out, err = await tale(gateway.target, tmp_path, "tell", "--child", "Mia")
-    assert 1 == code
+    assert 2 == code
     assert "" == out
-    assert f"Error: 2 saved children are named Mia. Use an id: {ID}, {OTHER_ID}.\n" == err
+    assert (
+        "Error: 2 saved children are named Mia. Use the digits of one of them:\n  00000001  Mia\n  00000002  MIA\n"
+    ) == err
     assert [] == gateway.requests("TellStory")
 
 
@@ -225,4 +228,7 @@ async def test_refused_profile_fields_are_named_by_their_options(gateway: Script
         "GetChild", Failure(grpc.StatusCode.NOT_FOUND, "CHILD_NOT_FOUND", "There is no such child.", metadata=remedy)
     )
     _, _, err = await tale(gateway.target, tmp_path, "children", "show", ID)
-    assert "Error: There is no such child. [CHILD_NOT_FOUND] Choose a child that `tale children list` lists.\n" == err
+    assert (
+        "Error: There is no such child. [CHILD_NOT_FOUND] Choose a child that `tale children list` lists."
+        == err.splitlines()[0]
+    )

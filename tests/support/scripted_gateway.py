@@ -181,12 +181,12 @@ def _serialized(message: Message) -> bytes:
 
 
 @asynccontextmanager
-async def scripted_gateway() -> AsyncIterator[ScriptedGateway]:
-    """Runs a scripted gateway on a free port; an unused script fails the test."""
+async def scripted_gateway(port: int = 0) -> AsyncIterator[ScriptedGateway]:
+    """Runs a scripted gateway on `port` (0: a free one); an unused script fails the test."""
     gateway = ScriptedGateway()
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((gateway,))
-    gateway.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    gateway.target = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     await server.start()
     try:
         yield gateway

@@ -87,7 +87,6 @@ def test_contradicting_characters_are_wrong_usage(options: tuple[str, ...], said
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("show", "owl"), "Take an id from `tale list`"),
         (("tell", "--name", " "), "Give the child's first name"),
         (("tell", "--name", "Mia", "--out", "FILE/out"), "--out FILE/out is not usable"),
         (("narrate", ID, "--out", "FILE/out"), "--out FILE/out is not usable"),
