@@ -59,11 +59,15 @@ def _create(keys: KeyFile, given: argparse.Namespace) -> None:
     sys.stdout.write(f"{key}\n")
 
 
+def _local(time: datetime) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
 def _list(keys: KeyFile) -> None:
     rows = [("ID", "OWNER", "ROLE", "CHILDREN", "CREATED", "EXPIRES")]
     for key in keys.list():
-        expiry = key.expire_time.isoformat() if key.expire_time else "never"
-        created = key.create_time.isoformat() if key.create_time else "unknown"
+        expiry = _local(key.expire_time) if key.expire_time else "never"
+        created = _local(key.create_time) if key.create_time else "unknown"
         rows.append((key.id, key.owner, key.role, ",".join(key.children) or "all", created, expiry))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 import click
 from grpc import ssl_channel_credentials
@@ -37,19 +37,56 @@ _MIA: Final = "Mia"
 _option: Final = partial(click.option, show_default=True, show_envvar=True)
 
 
-@click.command("keys", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def keys_command(arguments: tuple[str, ...]) -> None:
+_file_option: Final = click.option(
+    "--file", type=click.Path(dir_okay=False), help="File of the keys.  [default: GATEWAY_API_KEYS_FILE]"
+)
+
+
+@click.group("keys")
+@_file_option
+def keys_command(*, file: str | None) -> None:
     """Make, list and revoke API keys of the gateway.
 
-    \b
-    tale keys create OWNER [--operator] [--child ID]... [--days N]
-    tale keys list
-    tale keys revoke ID
+    They are in the file GATEWAY_API_KEYS_FILE (./data/api-keys.json), or in that of --file.
+    """
+    del file
 
-    They are in the file GATEWAY_API_KEYS_FILE (./data/api-keys.json), or in that of `tale keys --file FILE …`.
-    """  # noqa: D301 - click wants the control character itself
-    sys.exit(subprocess.call([sys.executable, "-m", "gateway.keys", *arguments]))  # noqa: S603 - its own program
+
+@keys_command.command("create")
+@click.argument("owner")
+@click.option("--operator", is_flag=True, help="Also for the state of the cluster.")
+@click.option("--child", multiple=True, metavar="ID", help="Only for this child. Repeatable.")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Days for which it is valid.  [default: always]")
+@_file_option
+def create_key_command(
+    owner: str, *, operator: bool, child: tuple[str, ...], days: int | None, file: str | None
+) -> None:
+    """Make a key for OWNER, and print it once."""
+    options = ["--operator"] * operator + [f"--child={each}" for each in child] + [f"--days={days}"] * bool(days)
+    _keys(file, "create", *options, "--", owner)
+
+
+@keys_command.command("list")
+@_file_option
+def list_keys_command(*, file: str | None) -> None:
+    """List the keys, which cannot be read from the file."""
+    _keys(file, "list")
+
+
+@keys_command.command("revoke")
+@click.argument("identity", metavar="ID")
+@_file_option
+def revoke_key_command(identity: str, *, file: str | None) -> None:
+    """Remove the key with the id ID of the list."""
+    _keys(file, "revoke", "--", identity)
+
+
+def _keys(file: str | None, *arguments: str) -> NoReturn:
+    """Runs the gateway's own program with `--file`, which may stand before or after the command."""
+    parent = click.get_current_context().parent
+    named = file or (parent.params.get("file") if parent is not None else None)
+    before = [f"--file={named}"] if named else []
+    sys.exit(subprocess.call([sys.executable, "-m", "gateway.keys", *before, *arguments]))  # noqa: S603 - its own program
 
 
 @click.command("up")

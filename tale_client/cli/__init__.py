@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "cancel": ("tale_client.cli.stories", "Stop a story that is being made."),
     "rate": ("tale_client.cli.stories", "Rate a story, 1 to 10."),
     "delete": ("tale_client.cli.removing", "Delete stories and their audio."),
-    "children": ("tale_client.cli.profiles", "Save children for stories."),
+    "children": ("tale_client.cli.erasing", "Save children for stories."),
     "heroes": ("tale_client.cli.profiles", "Save heroes for stories."),
     "voices": ("tale_client.cli.cluster", "Show voice providers and voices."),
     "models": ("tale_client.cli.cluster", "Show models that can write stories."),

@@ -1,6 +1,7 @@
 """Commands that show the cluster: `tale voices`, `tale models`, `tale status`, `tale circuits`."""
 
 import json
+import locale
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -18,30 +19,44 @@ from tale_client.cli.connection import target_option
 from tale_client.cli.options import GENDERS, json_option
 from tale_client.cli.runner import FAILED, request
 from tale_client.cli.terminal import one_line, print_table, printable
+from tale_client.cli.waiting import waited, waited_for
 from tale_client.cli.wording import as_json as json_of
 from tale_client.cli.wording import counted, duration, local_time, typed
 from tale_client.client import AsyncTaleClient
 
+_STORIES_SHOWN: Final = 5
 _CIRCUITS_HEADER: Final = ("SERVICE", "CIRCUIT", "STATE", "CALLS", "SUCCEEDED", "FAILED", "FALLBACK", "RETRY AT")
 _MODELS_HEADER: Final = ("MODEL", "STATUS", "LANGUAGES", "US DOLLARS PER MILLION TOKENS (INPUT / OUTPUT)")
 _PROVIDERS_HEADER: Final = ("PROVIDER", "STATUS", "LANGUAGES")
 _USAGE_HEADER: Final = ("DAY", "PROVIDER", "MODEL", "STORIES", "CALLS", "CHARACTERS", "TOKENS IN / OUT", "US DOLLARS")
-_VOICES_HEADER: Final = ("VOICE", "PROVIDER", "LANGUAGES", "GENDER", "NAME", "ABOUT")
+_VOICES_HEADER: Final = ("LANGUAGES", "GENDER", "NAME", "ABOUT")
+_VOICES_SHOWN: Final = 8
 
 
 @click.command("voices")
-@click.option("--language", default="", metavar="CODE", help="Only voices for this language, such as en or ru.")
-@click.option("--provider", default="", metavar="NAME", help="Only voices of this provider.")
+@click.option(
+    "--language",
+    "language_code",
+    default="",
+    metavar="CODE",
+    shell_complete=completing.languages,
+    help="Only voices for this language, such as en or ru.",
+)
+@click.option(
+    "--provider", default="", metavar="NAME", shell_complete=completing.providers, help="Only voices of this provider."
+)
 @json_option
 @target_option
-def voices_command(*, language: str, provider: str, as_json: bool, target: str) -> None:
-    """Show the voice providers in their order of use, and their voices, by provider and language.
+def voices_command(*, language_code: str, provider: str, as_json: bool, target: str) -> None:
+    """Show the voice providers in their order of use, and their voices by provider and language.
+
+    The voices of one language are described: that of --language, or of this system. Those of others are one line each.
 
     With --json: one object with the fields of ListProvidersResponse and ListVoicesResponse.
     """
 
     async def call(client: AsyncTaleClient) -> tuple[voice_pb2.ListProvidersResponse, voice_pb2.ListVoicesResponse]:
-        return await client.list_providers(), await client.list_voices(provider=provider, language_code=language)
+        return await client.list_providers(), await client.list_voices(provider=provider, language_code=language_code)
 
     providers, voices = request(target, call)
     if as_json:
@@ -50,12 +65,11 @@ def voices_command(*, language: str, provider: str, as_json: bool, target: str) 
         return
     rows = [(each.provider_name, _standing(each), _languages(each.language_codes)) for each in providers.providers]
     print_table(_PROVIDERS_HEADER, rows)
-    click.echo("")
     order = [each.provider_name for each in providers.providers]
-    found = list(voices.voices)
-    if not language:  # for one language the best voice comes first
-        found.sort(key=lambda each: (_place(order, each.provider), list(each.language_codes)))
-    print_table(_VOICES_HEADER, [_voice(each) for each in found])
+    first = (language_code or _system_language()).partition("-")[0].lower()
+    # For one language the gateway lists the best voice first.
+    for name in sorted({each.provider for each in voices.voices}, key=lambda each: _place(order, each)):
+        _print_voices(name, [each for each in voices.voices if each.provider == name], first, asked=bool(language_code))
     _note_stale(stale=voices.stale)
 
 
@@ -90,10 +104,32 @@ def _place(order: Sequence[str], provider: str) -> int:
     return order.index(provider) if provider in order else len(order)
 
 
+def _system_language() -> str:
+    code = (locale.getlocale()[0] or "").partition("_")[0]
+    return code if len(code) > 1 else "en"
+
+
+def _print_voices(provider: str, voices: Sequence[voice_pb2.Voice], first: str, *, asked: bool) -> None:
+    """Prints the voices of the language `first` one by one, and those of each other language in a line."""
+    groups: dict[str, list[voice_pb2.Voice]] = {}
+    for each in voices:
+        codes = {code.partition("-")[0].lower() for code in each.language_codes}
+        main = first if asked or first in codes or not codes else min(codes)
+        groups.setdefault(main, []).append(each)
+    described = groups.pop(first, [])
+    click.echo("")
+    if described:
+        print_table((f"{one_line(provider)}: {first}", *_VOICES_HEADER), [_voice(each) for each in described])
+    for code, more in sorted(groups.items()):
+        ids = ", ".join(one_line(each.voice_id) for each in more[:_VOICES_SHOWN])
+        left = f" and {len(more) - _VOICES_SHOWN} more" if len(more) > _VOICES_SHOWN else ""
+        click.echo(f"{one_line(provider)}: {one_line(code)}  {ids}{left}")
+
+
 def _voice(voice: voice_pb2.Voice) -> tuple[str, ...]:
     gender = next((name for name, value in GENDERS.items() if value == voice.gender), "")
     about = " ".join(part for part in (voice.description, voice.preview_url) if part)
-    return voice.voice_id, voice.provider, _languages(voice.language_codes), gender, voice.display_name, about
+    return voice.voice_id, _languages(voice.language_codes), gender, voice.display_name, about
 
 
 def _languages(codes: Sequence[str], limit: int = 8) -> str:
@@ -140,9 +176,24 @@ def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
             if circuit.state not in {status_pb2.CIRCUIT_STATE_CLOSED, status_pb2.CIRCUIT_STATE_UNSPECIFIED}
         ]
         lines += [f"         warning: {warning}" for warning in service.warnings]
-    lines.append(f"Stories in progress: {status.running_stories}")
+    lines.append(_stories_of(status))
+    lines += [_waiting(each) for each in status.waiting]
     # The indentation stays; line breaks do not.
     return [printable(line).replace("\n", " ") for line in lines]
+
+
+def _stories_of(status: gateway_pb2.GetSystemStatusResponse) -> str:
+    said = f"Stories in progress: {status.running_stories}"
+    if status.HasField("running_in_cluster") and status.running_in_cluster != status.running_stories:
+        said += f" at this gateway, {status.running_in_cluster} in all"
+    return said + (f"; waiting for a place: {status.pending_in_cluster}" if status.pending_in_cluster else "")
+
+
+def _waiting(stories: gateway_pb2.WaitingStories) -> str:
+    what, more = waited_for(stories.waiting)
+    ids = ", ".join(each[-8:] for each in stories.story_ids[:_STORIES_SHOWN])
+    said = f"  {counted(stories.story_count, 'story waits', 'stories wait')} for {what}"
+    return f"{said} {duration(waited(stories.waiting))}{more}{f' ({ids})' if ids else ''}"
 
 
 def _provider(provider: status_pb2.ProviderStatus) -> str:

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import shutil
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,8 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 from grpc import ssl_channel_credentials
 
-from tale_client.cli.terminal import one_line
-from tale_client.cli.wording import duration, typed
+from tale_client.cli.waiting import WaitingLine
 from tale_client.client import AsyncTaleClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -23,9 +20,6 @@ CONNECT_SECONDS: Final = 3.0
 """Seconds to wait for a gateway before the command reports that there is none."""
 PATIENT_SECONDS: Final = 30.0
 """The same for a command that makes a story: services take a moment to start."""
-_QUIET_SECONDS: Final = 1.5
-"""A wait that is shorter is not worth a line."""
-_TICK_SECONDS: Final = 0.5
 _THIS_MACHINE: Final = {"127.0.0.1", "localhost", "[", "unix"}
 
 
@@ -66,53 +60,6 @@ def target_option(command: CommandT) -> CommandT:
     return command
 
 
-class WaitingLine:
-    """Says on standard error what is waited for: one line that changes on a terminal, one for each change in a pipe."""
-
-    def __init__(self) -> None:
-        self.in_place = sys.stderr.isatty()
-        """Whether the line is written over; not beside a progress bar."""
-        self.lead: Callable[[], str] = str
-        """Returns the line break that ends an unfinished line of text, if there is one."""
-        self._shown = ""
-        self._open = False
-
-    def show(self, what: str, seconds: float, more: str = "") -> None:
-        """Shows "Waiting for `what` for `seconds`"; `more` follows."""
-        line = one_line(typed(f"Waiting for {what} {duration(seconds)}{more}"))
-        if self.in_place:
-            begin = "" if self._open else self.lead()
-            line = line[: shutil.get_terminal_size().columns - 1]
-            click.echo(f"{begin}\r\x1b[K{line}", nl=False, err=True)
-            self._open = True
-        elif what != self._shown:
-            click.echo(f"{self.lead()}{line}", err=True)
-        self._shown = what
-
-    def clear(self) -> None:
-        """Removes the line from a terminal; what is waited for next is a change."""
-        if self._open:
-            click.echo("\r\x1b[K", nl=False, err=True)
-        self._open, self._shown = False, ""
-
-    async def follow(self, client: AsyncTaleClient) -> None:
-        """Shows for what the calls of `client` wait, until it is cancelled."""
-        shown = False
-        while True:
-            waiting = client.waiting
-            if waiting is not None and waiting[0] >= _QUIET_SECONDS:
-                seconds, error = waiting
-                what, more = f"the gateway at {client.target}, not reachable for", " (start it with `tale up`)…"
-                if error.reason not in {"", "GATEWAY_UNREACHABLE", "RECONNECT"}:
-                    what, more = f"the gateway, which answers: {error.message.rstrip('.')};", " so far"
-                self.show(what, seconds, more)
-                shown = True
-            elif shown:
-                self.clear()
-                shown = False
-            await asyncio.sleep(_TICK_SECONDS)
-
-
 @asynccontextmanager
 async def client_of(
     target: str, *, patience: float = CONNECT_SECONDS, line: WaitingLine | None = None
@@ -129,7 +76,7 @@ async def client_of(
             yield client
         finally:
             following.cancel()
-            line.clear()
+            line.erase()
 
 
 def quiet_client(target: str, context: click.Context | None, patience: float, *, warn: bool = False) -> AsyncTaleClient:

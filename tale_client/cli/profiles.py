@@ -9,7 +9,6 @@ import click
 from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
-from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale_client.cli import completing
 from tale_client.cli.completing import Completion
@@ -206,28 +205,6 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
 )
 
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
-
-
-@children_command.command("erase", short_help="Delete a saved child and all its stories.")
-@CHILDREN.argument
-@yes_option
-@json_option
-@target_option
-def erase_child_command(given: str, *, yes: bool, as_json: bool, target: str) -> None:
-    """Delete a saved child with all its stories, their audio and their attempts. This cannot be undone."""
-    if not yes:
-        question = f"Erase the child {one_line(given)} with all stories and audio? This cannot be undone."
-        given = CHILDREN.confirmed_id(given, question, target)
-
-    async def call(client: AsyncTaleClient) -> gateway_pb2.EraseChildResponse:
-        return await client.erase_child(await CHILDREN.id_of(client, given))
-
-    erased = request(target, call)
-    said = (
-        f"The child is erased. Deleted stories: {erased.story_count}, audio files: {erased.audio_count},"
-        f" segments: {erased.segment_count}."
-    )
-    click.echo(json_of(erased) if as_json else said)
 
 
 def _saved_hero_options(command: _Command) -> _Command:

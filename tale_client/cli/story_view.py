@@ -10,11 +10,11 @@ import click
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
 from tale_client.aio import in_thread
-from tale_client.cli.connection import WaitingLine
 from tale_client.cli.output_folder import AudioDraft, OutputFolder, audio_suffix
 from tale_client.cli.player import Player
 from tale_client.cli.runner import FAILED, WITHOUT_AUDIO
 from tale_client.cli.terminal import Progress, Wrapper, discard_output, one_line, printable, progress, width
+from tale_client.cli.waiting import WaitingLine
 from tale_client.cli.wording import as_json, audio_seconds, clock, problem, state_name, typed
 from tale_client.client import AsyncTaleClient
 from tale_client.transport import PartialFile
@@ -89,8 +89,9 @@ class StoryView:
                         await audio.begin(event.audio_header.audio_id)
                     elif event.HasField("audio"):
                         await audio.add(event.audio.chunk)
-                    self.line.clear()
+                    self.line.erase()
                     self._show(event, stack)
+                    self.line.update(client)
                     if player is not None:
                         await player.take(event)
                     if event.HasField("done"):
@@ -164,6 +165,7 @@ class StoryView:
             case "state":
                 self._characters_narrated = max(self._characters_narrated, event.state.progress.characters_narrated)
                 self._words_expected = event.state.progress.words_expected
+                self._set_waiting(event.state.progress)
                 self._show_writing(stack)
                 if event.state.state == common_pb2.STORY_STATE_NARRATING:
                     self._characters_written = event.state.progress.characters_written
@@ -172,6 +174,7 @@ class StoryView:
             case "warning":
                 self._note(event.warning)
             case "done":
+                self.line.story = None
                 if event.done.story.state in _TEXT_IS_COMPLETE and self._has_new_audio(event.done.story):
                     self._end_text(stack)
                     self._characters_narrated = self._characters_shown
@@ -181,11 +184,9 @@ class StoryView:
                 pass
 
     def _note(self, warning: common_pb2.Problem) -> None:
-        if warning.reason.startswith("WAITING_FOR_"):
-            # Shown while it lasts, on a line of its own.
-            click.echo(f"{self._line_break()}{one_line(warning.message)}", err=True)
-            return
-        self._remark(f"Note: {typed(problem(warning, self.story_id))}")
+        # The state says for what the story waits, while it lasts.
+        if not warning.reason.startswith("WAITING_FOR_"):
+            self._remark(f"Note: {typed(problem(warning, self.story_id))}")
 
     def _remark(self, note: str) -> None:
         # Inside the text or a progress bar it would break a line, so it waits for the end.
@@ -220,6 +221,11 @@ class StoryView:
                 self._writing(1, 1)
                 stack.close()
             self._narration = stack.enter_context(self._bar("Narrated"))
+
+    def _set_waiting(self, progress: common_pb2.StoryProgress) -> None:
+        # A narration that waits beside a text that is being shown would break its lines.
+        beside = progress.waiting.narration and self._narration is None and not self._mute
+        self.line.story = progress.waiting if progress.HasField("waiting") and not beside else None
 
     def _bar(self, what: str) -> AbstractContextManager[Progress]:
         # The bar has the last line of the terminal.

@@ -79,14 +79,12 @@ def counted(number: int, one: str, more: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration in words, to the second below an hour: "12 s", "1 min 5 s", "1 h 4 min"."""
+    """Returns a duration in words, rounded up, to the minute from an hour on: "12 s", "1 min 5 s", "1 h 4 min"."""
     minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return " ".join(
-        part for part in (f"{minutes} min" if minutes else "", f"{rest} s" if rest or not minutes else "") if part
-    )
+    hours, left = divmod(minutes + (rest > 0), 60)
+    if minutes >= 60:
+        return f"{hours} h {left} min" if left else f"{hours} h"
+    return f"{minutes} min {rest} s" if minutes and rest else f"{minutes} min" if minutes else f"{rest} s"
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:

@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.scripted_gateway import Failure, Hold, ScriptedGateway, scripted_gateway
 from support.tale_command import SECONDS, environment, start
 from support.tale_command import tale as run
@@ -118,17 +120,21 @@ async def test_tell_shows_the_text_and_writes_both_files(gateway: ScriptedGatewa
 
 
 async def test_tell_shows_a_wait_while_it_lasts(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """One line of plain words, not a problem of the story."""
+    """One line in a pipe, however often the gateway says it; not a problem of the story."""
     responses = told(story_of(), SOUND)
-    wait = common_pb2.Problem(reason="WAITING_FOR_PROVIDER", message="Waiting for elevenlabs.", remedy="Do nothing.")
-    responses.insert(2, gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, warning=wait)))
+    service = common_pb2.WAIT_FOR_STORY_SERVICE
+    wait = common_pb2.Waiting(what=service, name="story service", since=Timestamp(seconds=int(time.time()) - 100))
+    progress = common_pb2.StoryProgress(waiting=wait)
+    state = gateway_pb2.StateEvent(state=common_pb2.STORY_STATE_WRITING, progress=progress)
+    for _ in range(2):
+        responses.insert(2, gateway_pb2.TellStoryResponse(event=gateway_pb2.StoryEvent(story_id=ID, state=state)))
     gateway.queue("TellStory", *responses)
     code, out, err = await tale(gateway, tmp_path, "tell", "--name", "Mia")
     assert 0 == code
     assert f"{TITLE}\n{'=' * len(TITLE)}\n\n{CONTENT}\n" == out
-    assert "Waiting for elevenlabs.\n" in err
+    assert "Waiting for the story service, not reachable for 1 min 4" in err
+    assert 1 == err.count("Waiting")
     assert err.index("Waiting") < err.index("Narrated")
-    assert "Do nothing" not in err
 
 
 async def test_tell_sends_every_option(gateway: ScriptedGateway, tmp_path: Path) -> None:

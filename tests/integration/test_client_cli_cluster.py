@@ -91,8 +91,8 @@ async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_p
         "speech not available: its circuit is open; default l0, l1, l2, l3, l4, l5, l6, l7 and 2 more",
         "offline available; fallback 1; embedded",
         "",
-        "VOICE PROVIDER LANGUAGES GENDER NAME ABOUT",
-        "ru+f3 offline ru female Anna Embedded https://voices.example/anna.mp3",
+        "offline: ru LANGUAGES GENDER NAME ABOUT",
+        "ru+f3 ru female Anna Embedded https://voices.example/anna.mp3",
     ] == [" ".join(line.split()) for line in out.splitlines()]
     (request,) = gateway.requests("ListVoices")
     assert isinstance(request, voice_pb2.ListVoicesRequest)
@@ -101,14 +101,14 @@ async def test_voices_lists_providers_and_voices(gateway: ScriptedGateway, tmp_p
 
 
 async def test_voices_are_in_the_order_of_providers_and_languages(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    """The provider that is called first comes first, then the codes of languages."""
+    """The provider that is called first comes first; the language of the system first, the others in a line each."""
     gateway.queue("ListProviders", PROVIDERS)
     voices = [("c", "offline", "ru"), ("b", "offline", "en"), ("a", "elevenlabs", "sv")]
     listed = [voice_pb2.Voice(voice_id=name, provider=by, language_codes=[code]) for name, by, code in voices]
     gateway.queue("ListVoices", voice_pb2.ListVoicesResponse(voices=listed))
-    _, out, _ = await tale(gateway.target, tmp_path, "voices")
-    assert ["a elevenlabs sv", "b offline en", "c offline ru"] == [
-        " ".join(line.split()) for line in out.splitlines()[-3:]
+    _, out, _ = await tale(gateway.target, tmp_path, "voices", LC_ALL="C")
+    assert ["", "elevenlabs: sv a", "", "offline: en LANGUAGES GENDER NAME ABOUT", "b en", "offline: ru c"] == [
+        " ".join(line.split()) for line in out.splitlines()[-6:]
     ]
 
 

@@ -93,10 +93,11 @@ async def test_child_is_changed_removed_and_erased(gateway: ScriptedGateway, tmp
     )
     assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID))[0]
     assert 2 == (await tale(gateway.target, tmp_path, "children", "update", ID, "--age", "6", "--clear", "age"))[0]
+    gateway.answer("ListStories", lambda _: [gateway_pb2.ListStoriesResponse()])
     code, out, err = await tale(gateway.target, tmp_path, "children", "erase", ID)
     assert 1 == code
     assert "" == out
-    assert f"Erase the child {ID} with all stories and audio? This cannot be undone." in err
+    assert "Erase the child Mia with all stories and audio? This cannot be undone." in err
     gateway.queue("DeleteChild", profile_pb2.DeleteChildResponse())
     removed = await tale(gateway.target, tmp_path, "children", "remove", ID, "--yes")
     code, out, err = removed

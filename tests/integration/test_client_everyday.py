@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -191,6 +192,44 @@ async def test_delete_of_many_lists_them_asks_once_and_continues(gateway: Script
     assert [OWL, DRAGON] == [each.story_id for each in gateway.requests("DeleteStory")]  # type: ignore[attr-defined]
 
 
+def _named(request: Message) -> Sequence[Message]:
+    """One story of the child, one that was created with its name, one of another child of this name."""
+    assert isinstance(request, gateway_pb2.ListStoriesRequest)
+    each = common_pb2.StorySummary
+    bound = each(id=DRAGON, child_id=_MIA.id, child_name="Mia")
+    named = [bound, each(id=OWL, child_name="Mia", title="The Owl"), each(id=OTHER_OWL, child_id=OWL, child_name="Mia")]
+    return [gateway_pb2.ListStoriesResponse(stories=[bound] if request.filter.child_id else named)]
+
+
+@pytest.mark.parametrize("options", [(), ("--with-name-stories", "--with-files")])
+async def test_erase_says_what_is_not_bound_to_the_child(
+    gateway: ScriptedGateway, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """And deletes it only where it is told to; what is of another child of this name stays."""
+    (tmp_path / "out").mkdir()
+    deleted = "11111111-0000-7000-8000-000000000005"
+    for name, story_id in {"dragon": DRAGON, "owl": OWL, "other": OTHER_OWL, "deleted": deleted}.items():
+        (tmp_path / "out" / f"{name}.md").write_text(f"# T\n\n---\n\n- Story: {story_id}\n- Child: Mia, 6\n")
+    (tmp_path / "out" / "owl.mp3").touch()
+    (tmp_path / "out" / "mine.md").write_text("Mia and I")
+    gateway.answer("ListStories", _named)
+    gateway.queue("EraseChild", gateway_pb2.EraseChildResponse(story_count=1))
+    if options:
+        gateway.queue("DeleteStory", gateway_pb2.DeleteStoryResponse())
+    code, out, err = await tale(gateway, tmp_path, "children", "erase", "Mia", "--yes", *options)
+    assert 0 == code
+    assert "The child is erased. Deleted stories: 1, audio files: 0, segments: 0.\n" == out
+    left = {each.name for each in (tmp_path / "out").iterdir()}
+    if options:
+        assert "Deleted too: 1 story created with --name Mia.\nDeleted too: 4 files in out.\n" == err
+        assert {"other.md", "mine.md"} == left
+        assert [OWL] == [each.story_id for each in gateway.requests("DeleteStory")]  # type: ignore[attr-defined]
+    else:
+        assert "Not deleted: 1 story created with --name Mia (--with-name-stories deletes them).\n" in err
+        assert "Not deleted: 4 files in out (--with-files deletes them).\n" in err
+        assert 6 == len(left)
+
+
 @pytest.mark.parametrize("arguments", [(), ("last", "--state", "failed"), ("--older-than", "soon")])
 async def test_delete_needs_one_choice(gateway: ScriptedGateway, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Stories or filters, never all by accident."""
@@ -215,6 +254,21 @@ async def test_tell_says_what_it_waits_for_until_the_gateway_is_there(tmp_path: 
             _, err = await process.communicate()
     assert "Waiting" not in err.decode()
     assert 1 == len(gateway.requests("TellStory"))
+
+
+async def test_status_says_what_stories_wait_for(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    """How many, for what and how long."""
+    wait = common_pb2.Waiting(
+        what=common_pb2.WAIT_FOR_PROVIDER,
+        name="elevenlabs",
+        reason="UPSTREAM_UNAVAILABLE",
+        since=Timestamp(seconds=int(time.time()) - 4000),
+    )
+    waiting = gateway_pb2.WaitingStories(waiting=wait, story_count=2, story_ids=[OWL, DRAGON])
+    gateway.queue("GetSystemStatus", gateway_pb2.GetSystemStatusResponse(running_stories=2, waiting=[waiting]))
+    _, out, _ = await tale(gateway, tmp_path, "status")
+    said = "2 stories wait for elevenlabs [UPSTREAM_UNAVAILABLE] for 1 h 7 min (aaaa0002, aaaa0001)"
+    assert f"Stories in progress: 2\n  {said}\n" in f"{out}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

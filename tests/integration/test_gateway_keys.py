@@ -17,7 +17,7 @@ async def test_a_key_works_until_it_is_revoked(tmp_path: Path) -> None:
         create = ("keys", "create", OWNER, "--operator", "--days", "30")
         code, key, said = await tale(target, tmp_path, *create, **variables)
         before = await tale(target, tmp_path, "status", TALE_TOKEN=key.strip())
-        _, listed, _ = await tale(target, tmp_path, "keys", "list", **variables)
+        _, listed, _ = await tale(target, tmp_path, "keys", "list", "--file", str(file))
         identity = listed.splitlines()[1].split()[0]
         revoked = await tale(target, tmp_path, "keys", "revoke", identity, **variables)
         after = await tale(target, tmp_path, "status", TALE_TOKEN=key.strip())

@@ -12,7 +12,7 @@ from tale_client.cli.options import check_folder, split_commas
 from tale_client.cli.runner import explain
 from tale_client.cli.stories import list_command
 from tale_client.cli.story_view import StoryView
-from tale_client.cli.wording import typed, with_commands
+from tale_client.cli.wording import duration, typed, with_commands
 from tale_client.errors import TaleError, Violation
 from tale_client.transport import unreachable
 
@@ -107,6 +107,15 @@ def test_error_is_explained_with_the_remedy_that_the_server_sent() -> None:
     busy = TaleError(grpc.StatusCode.UNAVAILABLE, "BUSY", "No.", metadata={"retryable": "true"}, retry_after=5)
     assert ["No. [STORY_NOT_FOUND] Choose a story that `tale list` lists."] == explain(final)
     assert ["No. [BUSY] Try again in 5 s."] == explain(busy)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "1 s"), (60, "1 min"), (64.5, "1 min 5 s"), (3600, "1 h"), (3819, "1 h 4 min"), (7190, "2 h")],
+)
+def test_duration_is_in_words(seconds: float, said: str) -> None:
+    """Rounded up, so that a wait that is announced is long enough."""
+    assert said == duration(seconds)
 
 
 def test_refused_fields_are_named_by_their_options() -> None:
