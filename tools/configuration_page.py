@@ -105,11 +105,16 @@ CLIENT: Final = (
 COMPOSE: Final = (
     Setting("PYTHON_IMAGE", "text", "python:3.12-slim", "Base image: Python 3.11 or newer with pip and venv"),
     Setting("PIP_CONFIG_FILE", "path", "", "pip's configuration for the build, where packages come through a mirror"),
+    Setting("VERSION", "text", "unknown", "Version in the labels of the images that are built"),
+    Setting("REVISION", "text", "unknown", "Revision of the source in those labels; another one makes other images"),
     Setting("GATEWAY_PORT", "integer", "50051", "Port of the gateway on this machine's loopback address"),
     Setting("GATEWAY_WEB_PORT", "integer", "8080", "Port of the page on this machine's loopback address"),
     Setting("COMPOSE_PROFILES", "list", "", "Profiles that are on: `local`, `supabase`, `scale`"),
     Setting("GATEWAY_2_PORT", "integer", "50061", "Port of the second gateway (profile `scale`)"),
     Setting("PROXY_PORT", "integer", "50050", "Port of the proxy before both gateways (profile `scale`)"),
+    Setting("PROXY_WEB_PORT", "integer", "8081", "Port of the page behind that proxy (profile `scale`)"),
+    Setting("OLLAMA_MODEL", "text", "llama3.2:3b", "Model that is downloaded (profile `local`)"),
+    Setting("OLLAMA_CONTEXT_LENGTH", "integer", "8192", "Tokens of a prompt and its answer (profile `local`)"),
     Setting(
         "STOP_GRACE_PERIOD",
         "duration",
