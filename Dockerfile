@@ -20,6 +20,17 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python -m pip --python /venv/bin/python install \
     --quiet --no-cache-dir --require-hashes --only-binary=:all: --requirement "/requirements/${lock#tale_}.txt"
 
+# The packages of an image, as CycloneDX: docker build --build-arg SERVICE=… --target sbom --output .
+FROM packages AS inventory
+RUN --mount=type=bind,source=requirements,target=/requirements \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python -m venv --without-pip /tools && python -m pip --python /tools/bin/python install \
+    --quiet --no-cache-dir --require-hashes --only-binary=:all: --requirement /requirements/sbom.txt && \
+    /tools/bin/cyclonedx-py environment --output-reproducible --output-file /sbom.cdx.json /venv/bin/python
+
+FROM scratch AS sbom
+COPY --from=inventory /sbom.cdx.json /
+
 FROM packages AS code
 ARG SERVICE
 WORKDIR /app

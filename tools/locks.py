@@ -27,6 +27,7 @@ LOCKS = {
     "client.txt": ("pyproject.toml", _TESTED),
     "build.txt": ("--group=build", _TESTED),
     "proxy.txt": ("--group=proxy",),
+    "sbom.txt": ("--group=sbom", _TESTED),
 }
 
 

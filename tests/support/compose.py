@@ -36,7 +36,9 @@ class Compose:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "house"
         self.project = f"tale-test-{uuid.uuid4().hex[:12]}"
-        self.target, self.second, self.proxy = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.target, self.second, self.proxy, self.page, self.proxied_page = (
+            f"127.0.0.1:{port}" for port in free_ports(5)
+        )
         self.environment = {
             **{key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG"} or "DOCKER" in key},
             **({"PYTHON_IMAGE": os.environ["PYTHON_IMAGE"]} if os.environ.get("PYTHON_IMAGE") else {}),
@@ -46,6 +48,8 @@ class Compose:
             "GATEWAY_PORT": self.target.rpartition(":")[2],
             "GATEWAY_2_PORT": self.second.rpartition(":")[2],
             "PROXY_PORT": self.proxy.rpartition(":")[2],
+            "GATEWAY_WEB_PORT": self.page.rpartition(":")[2],
+            "PROXY_WEB_PORT": self.proxied_page.rpartition(":")[2],
             "GATEWAY_TARGET": self.target,
         }
 

@@ -1,24 +1,29 @@
 """The profile `scale`: two of each stateless service, and a proxy before both gateways."""
 
+import hashlib
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.compose import Compose
+from support.compose import ROOT, Compose
 
 from standins.steady_load import steady_load
 from standins.watcher import Watcher, gateway_stub, spec
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
+from tale_client import AsyncTaleClient
 
 pytestmark = pytest.mark.system
 
 # A story of two minutes takes twenty seconds: longer than proxies wait by default.
 PACE = {"COMPOSE_PROFILES": "scale", "STORY_OFFLINE_WORDS_PER_SECOND": "14", "LEASE_SECONDS": "5"}
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "upgrading.md").read_text(), re.MULTILINE | re.DOTALL)
 REPLICAS = ("storage", "voice", "voice-2", "story", "story-2", "gateway", "gateway-2")
 
 
@@ -123,15 +128,36 @@ async def test_proxy_serves_while_one_gateway_is_dead(cluster: Compose) -> None:
         await cluster("up", "--detach", "--wait")
 
 
-async def test_rolling_upgrade_fails_no_call(cluster: Compose) -> None:
-    """Every container is made anew, one after the other, under load through the proxy."""
+async def test_page_comes_through_the_proxy(cluster: Compose) -> None:
+    """What is no gRPC goes to the gateways' other port."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{cluster.proxied_page}/") as answer:
+        assert 200 == answer.status
+        assert "text/html" in answer.headers["content-type"]
+
+
+async def test_upgrade_as_documented_fails_no_call(cluster: Compose) -> None:
+    """docs/upgrading.md: every container is replaced under load through the proxy, and the backup brings all back."""
+    backup, build, replace, restore = BLOCKS
+    cluster.environment["REVISION"] = "the-next-one"
+    async with cluster.channel() as channel:
+        told = Watcher()
+        await told.tell(channel, spec(4))
+        assert told.done is not None
     before = {name: (await cluster.containers(name))[0]["Id"] for name in REPLICAS}
     async with steady_load(cluster.proxy) as load:
         await load.more_stories(0)
-        for name in REPLICAS:
-            await cluster("up", "--detach", "--wait", "--no-deps", "--force-recreate", name)
+        await cluster.run("bash", "-euo", "pipefail", "-c", backup)
+        await cluster.run("bash", "-euo", "pipefail", "-c", build)
+        await cluster.run("bash", "-euo", "pipefail", "-c", replace)
         await load.more_stories(0)
     assert [] == load.failures
     assert load.calls > 20
-    after = {name: (await cluster.containers(name))[0]["Id"] for name in REPLICAS}
-    assert not set(before.values()) & set(after.values())
+    for name in REPLICAS:
+        (container,) = await cluster.containers(name)
+        assert before[name] != container["Id"]
+        assert "the-next-one" == container["Config"]["Labels"]["org.opencontainers.image.revision"]
+    await cluster.run("bash", "-euo", "pipefail", "-c", restore)
+    async with AsyncTaleClient(cluster.target) as client:
+        restored = await client.get_story(told.story_id, full=True)
+        sound = b"".join([chunk async for chunk in client.read_audio(told.story_id)])
+    assert (told.text, told.audio_sha256) == (restored.content, hashlib.sha256(sound).digest())
