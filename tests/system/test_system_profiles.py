@@ -93,14 +93,15 @@ async def test_command_writes_as_the_owner_of_the_folder(cluster: Compose) -> No
     assert {(12_345, 54_321)} == {(path.stat().st_uid, path.stat().st_gid) for path in written}
 
 
-async def test_command_has_colours_on_a_terminal_alone(cluster: Compose) -> None:
-    """As outside of a container."""
-    command = "docker compose run --rm tale list"
-    plain = await cluster.run("bash", "-c", f"{command} 2>/dev/null")
+async def test_command_draws_on_a_terminal_alone(cluster: Compose) -> None:
+    """Its progress bar with colours, as outside of a container."""
+    command = "docker compose run --rm tale tell --name Mia --minutes 1"
+    plain = await cluster.run("bash", "-c", f"{command} 2>&1")
     shown = await cluster.run("script", "--quiet", "--return", "--command", f"{command} 2>/dev/null", "/dev/null")
     assert "\x1b[" not in plain
-    assert "Mia" in plain
     assert "\x1b[" in shown
+    assert "Wrote " in plain
+    assert "Wrote " in shown
 
 
 async def test_image_names_its_version_and_licence(cluster: Compose) -> None:
