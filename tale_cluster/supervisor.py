@@ -203,7 +203,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 for service in SERVICES:
                     group.create_task(self._start(service))
-        except* ClusterError as failed:
+        except ExceptionGroup as failed:
             raise _first(failed) from None
 
     async def watch(self) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 for service in SERVICES:
                     group.create_task(self._supervise(service))
-        except* ClusterError as failed:
+        except ExceptionGroup as failed:
             raise _first(failed) from None
 
     async def stop(self) -> None:
@@ -292,10 +292,8 @@ def _seconds(value: str | None, default: float) -> float:
         return default  # the services report what is wrong with it
 
 
-def _first(group: BaseExceptionGroup[ClusterError]) -> ClusterError:
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup):
-        leaf = leaf.exceptions[0]
-    if not isinstance(leaf, ClusterError):
-        raise TypeError("an exception group of cluster errors has one")
-    return leaf
+def _first(group: BaseException) -> BaseException:
+    """Returns the first error of a group. Before Python 3.11.4 what an `except*` raises would be in a group again."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

@@ -152,7 +152,11 @@ class Run:
                         problem = await narrating
                         narrated = problem is None
                 renewing.cancel()
-        except* (LeaseLostError, _OutOfTimeError) as ended:
+        except ExceptionGroup as group:
+            # Not `except*`: before Python 3.11.4 what it raises is in a group again.
+            ended, others = group.split((LeaseLostError, _OutOfTimeError))
+            if ended is None or others is not None:
+                raise
             raise (ended.subgroup(LeaseLostError) or ended).exceptions[0] from None
         return self._end_state(narrated=narrated), [] if problem is None else [problem]
 
