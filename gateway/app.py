@@ -85,7 +85,7 @@ class GatewayApp(App):
         if self._web is not None and (warning := await self._web.start()):
             self._warnings.append(warning)
         for warning in self._warnings:
-            log.warning(warning)
+            log.warning("set-up warning", warning=warning)
         self._background = [asyncio.create_task(each()) for each in self._loops]
 
     async def describe(self) -> Description:

@@ -53,7 +53,7 @@ def run(
         _return_memory()
         configure(service_name, level=settings.log_level, levels=settings.log_levels, log_format=settings.log_format)
         for line in (*unknown_variables(type(settings), os.environ), *proxy_warnings()):
-            _log.warning(line)
+            _log.warning("set-up warning", warning=line)
 
         async def serve() -> int:
             asyncio.get_running_loop().set_exception_handler(_log_stray)
@@ -153,7 +153,7 @@ def _log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
     del loop
     error = context.get("exception")
     _log.error(
-        "error outside of any awaited task",
-        what=context.get("message"),
+        "error outside of awaited tasks",
+        why=context.get("message"),
         errors=described(error) if isinstance(error, BaseException) else [],
     )

@@ -280,7 +280,7 @@ async def _refuse(context: Context, failure: DomainError) -> None:
         await context.abort_with_status(to_grpc_status(failure))
     except (grpc.aio.UsageError, grpc.aio.InternalError):
         # The handler had sent a status before it failed, or the caller is gone.
-        _log.debug("the caller is gone")
+        _log.debug("caller gone")
 
 
 def _request_id(metadata: Metadata) -> str:

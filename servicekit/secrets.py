@@ -124,11 +124,11 @@ class SecretSource:
                     raise OSError("not a regular file")  # noqa: TRY301 - one place reports all that is wrong
                 value = opened.read(_MAX_BYTES).decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
-            _log.warning("key file cannot be read", variable=f"{self._name}_FILE", why=type(error).__name__)
+            _log.warning("key file not read", variable=f"{self._name}_FILE", error=type(error).__name__)
             return
         if not value:
-            _log.warning("key file is empty", variable=f"{self._name}_FILE")
+            _log.warning("key file empty", variable=f"{self._name}_FILE")
             return
         if self._seen is not None:
-            _log.info("key was read again", variable=f"{self._name}_FILE")
+            _log.info("key read again", variable=f"{self._name}_FILE")
         self._seen, self._value = seen, value

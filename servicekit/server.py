@@ -222,11 +222,11 @@ class Server:
         except TimeoutError:
             if not limit.expired():
                 raise
-            _log.warning("the app did not begin to drain in time")
+            _log.warning("drain not begun in time")
 
     async def _cut(self) -> None:
         if self.in_flight:
-            _log.warning("calls are cut", in_flight=self.in_flight)
+            _log.warning("calls cut", in_flight=self.in_flight)
             self._tracker.interrupt()
             await self._tracker.wait_idle(asyncio.get_running_loop().time() + _CUT_SECONDS)
 

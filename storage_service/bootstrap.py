@@ -106,7 +106,7 @@ class StorageApp(App):
         except DomainError as error:
             if error.reason != "STORAGE_FULL":
                 raise
-            _log.warning("the disk is full: remains of uploads stay for now")
+            _log.warning("disk full and uploads not removed yet")
 
     async def describe(self) -> Description:
         """Says what the store is."""

@@ -35,9 +35,9 @@ def close_to_others(paths: Iterable[Path]) -> None:
         except PermissionError:
             refused += 1
     if refused:
-        _log.warning("folders or files of the store are open to other users and belong to another one", count=refused)
+        _log.warning("store files open to other users", count=refused)
     if closed:
-        _log.warning("folders or files of the store were open to other users and are closed now", count=closed)
+        _log.warning("store files closed to other users", count=closed)
 
 
 def create_file(path: Path) -> int:

@@ -66,7 +66,7 @@ class StoryApp(App):
     async def start(self) -> None:
         """Logs the warnings and starts the provider monitor."""
         for warning in self._warnings:
-            _log.warning(warning)
+            _log.warning("set-up warning", warning=warning)
         for monitor in self._monitors.values():
             monitor.start()
         if self._safety_server is not None:

@@ -46,6 +46,8 @@ STOP_ORDER: Final = ((GATEWAY,), (STORY, VOICE), (STORAGE,))
 """The gateway first, while storage can still take its stories."""
 CERTIFICATE_VARIABLE: Final = "GATEWAY_TLS_CERT_FILE"
 """Environment variable with the certificate file of the gateway; unset or empty: no TLS."""
+AUTH_VARIABLE: Final = "GATEWAY_AUTH"
+"""Environment variable with the authentication of the gateway; unset: none."""
 _KEY_VARIABLE: Final = "GATEWAY_TLS_KEY_FILE"
 _PAGE_VARIABLE: Final = "GATEWAY_WEB_LISTEN"
 _DEFAULT_PAGE: Final = "127.0.0.1:8080"

@@ -114,7 +114,7 @@ class VoiceApp(App):
                 provider.warm_up()
         self._account.start()
         for warning in await self._warnings(await self._catalogue.providers(asked_for=True)):
-            _log.warning(warning)
+            _log.warning("set-up warning", warning=warning)
 
     async def _warnings(self, providers: Sequence[voice_pb2.Provider]) -> list[str]:
         speaking = {each.provider_name for each in providers if each.available}

@@ -83,7 +83,7 @@ class KeySet:
             if not keys:
                 raise ValueError("no key has a kid")  # noqa: TRY301 - one place reports all that is wrong
         except Exception as error:  # noqa: BLE001 - whatever the provider answers, the last good keys stay
-            _log.warning("keys of the identity provider cannot be read", why=type(error).__name__)
+            _log.warning("identity provider keys not read", error=type(error).__name__)
             self._next_at = self._clock() + _FAILED_SECONDS
             return
         self._keys = keys

@@ -23,7 +23,7 @@ class Certificate:
         """Raises ConfigurationError if the files cannot be used."""
         self._chain = chain
         self._key = key
-        self._files = WatchedFiles(chain, key, read=self._read, unusable=ValueError, failed=_log_failure)
+        self._files = WatchedFiles(chain, key, read=self._read, unusable=ValueError, failed=self._log_failure)
         try:
             self._present = self._files.first()
         except (OSError, ValueError) as error:
@@ -52,7 +52,7 @@ class Certificate:
         """Returns the certificate if it is another one; gRPC calls it in a thread of its own."""
         changed = self._files.changed()
         if changed is not None:
-            _log.info("certificate was read again")
+            _log.info("certificate read again")
         return changed
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
@@ -60,9 +60,10 @@ class Certificate:
         _check(self._chain, self._key)
         return grpc.ssl_server_certificate_configuration([(key, chain)])
 
-
-def _log_failure(error: Exception) -> None:
-    _log.warning("certificate cannot be read", why=type(error).__name__)
+    def _log_failure(self, error: Exception) -> None:
+        # Texts of these hold a reason of OpenSSL, or a path and the system's word: no secret.
+        why = str(error) or type(error).__name__
+        _log.warning("certificate not read", file=str(self._chain), key_file=str(self._key), why=why)
 
 
 def _check(chain: Path, key: Path) -> None:

@@ -175,7 +175,7 @@ class KeyFile:
 
 
 def _log_failure(error: Exception) -> None:
-    _log.warning("key file cannot be read", why=str(error))
+    _log.warning("key file not read", why=str(error))
 
 
 def _digest(secret: str) -> str:

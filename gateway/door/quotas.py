@@ -78,7 +78,7 @@ class RequestLimit:
                         return 0.0
                     reset, _ = await self._limiter.get_window_stats(self._per_minute, caller)
             except Exception as error:  # noqa: BLE001 - whatever a client library raises, callers are served
-                log.warning("requests are not counted: their store is away", error=type(error).__name__)
+                log.warning("requests not counted", error=type(error).__name__)
                 self._away_until = self._clock() + _AWAY_SECONDS
             else:
                 return max(0.01, reset - time.time())

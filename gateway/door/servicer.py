@@ -137,7 +137,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
             try:
                 record = await read_story(self._storage, story_id, timeout=timeout)
             except PEER_ERRORS as error:
-                log.warning("cancelled_story_not_read", story_id=story_id, reason=classify(error).reason)
+                log.warning("cancelled story not read", story_id=story_id, reason=classify(error).reason)
         return gateway_pb2.CancelStoryResponse(story=basic(record.story))
 
     async def RetryStory(  # noqa: N802

@@ -232,7 +232,7 @@ class Runs:
         """Stops the run with this lease token: its story has ended, is deleted or has another run."""
         run = self._runs.get(change.story_id)
         if run is not None and run.context.lease.token == token and not run.ending:
-            log.info("run_ended_elsewhere", story_id=change.story_id, state=common_pb2.StoryState.Name(change.state))
+            log.info("run ended elsewhere", story_id=change.story_id, state=common_pb2.StoryState.Name(change.state))
             run.story_ended(change.state)
 
     async def hand_over(self) -> None:
@@ -257,8 +257,8 @@ class Runs:
                     await invoke(self._peers.storage.ReleaseStories, request)
             except PEER_ERRORS as error:
                 # The leases expire by themselves; the stories only wait longer.
-                log.warning("hand_over_failed", stories=len(leases), reason=classify(error).reason)
-        log.info("handed_over", stories=len(leases))
+                log.warning("hand over failed", stories=len(leases), reason=classify(error).reason)
+        log.info("handed over", stories=len(leases))
 
     def _ended(self, story_id: str, run: Run) -> None:
         if self._runs.get(story_id) is run:

@@ -209,7 +209,7 @@ class Checkpointer:
                 response = await invoke(self._storage.CheckpointStories, request)
             except PEER_ERRORS as error:
                 failure = classify(error)
-                log.warning("checkpoints_failed", items=len(batch), reason=failure.reason)
+                log.warning("checkpoints failed", items=len(batch), reason=failure.reason)
                 final = failure.kind is FailureKind.PERMANENT
                 if final or failure.error.code is grpc.StatusCode.INTERNAL:
                     if len(batch) > 1 or len(batch[0].parts) > 1:

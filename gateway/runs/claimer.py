@@ -45,7 +45,7 @@ class Claimer:
                     with bound(RequestContext(new_id())):
                         await self._claim_next()
             except PEER_ERRORS as error:
-                log.warning("claim_failed", reason=classify(error).reason)
+                log.warning("claim failed", reason=classify(error).reason)
                 self._runs.place_free.clear()
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the poller
                 log_defect(error)
@@ -66,7 +66,7 @@ class Claimer:
                     await self._claim(request)
                 except PEER_ERRORS as error:
                     # The poller finds them.
-                    log.warning("claim_failed", reason=classify(error).reason)
+                    log.warning("claim failed", reason=classify(error).reason)
 
     async def _claim_next(self) -> None:
         """Claims the stories that have waited longest; notes whether there may be more."""
@@ -97,11 +97,11 @@ class Claimer:
                 await self._start(claimed, since)
             except PEER_ERRORS as error:
                 # The story was deleted meanwhile, or storage is away: one story must not delay the others.
-                log.warning("claimed_story_not_started", story_id=claimed.story_id, reason=classify(error).reason)
+                log.warning("claimed story not started", story_id=claimed.story_id, reason=classify(error).reason)
 
     async def _start(self, claimed: storage_pb2.ClaimedStory, since: float) -> None:
         record = await read_story(self._storage, claimed.story_id, full=True)
         if record.run.lease_token == claimed.lease_token:
-            log.info("story_claimed", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
+            log.info("story claimed", story_id=claimed.story_id, pickup_count=claimed.pickup_count)
             self._metrics.claimed(claimed.pickup_count)
             self._runs.start(record, since=since, pickup_count=claimed.pickup_count)

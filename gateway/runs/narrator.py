@@ -138,7 +138,7 @@ class Narrator:
             except DomainError as error:
                 if error.reason != "SEGMENT_LOST" or restarts == MAX_RESTARTS:
                     raise
-                log.warning("narration_restarted", story_id=self._live.story_id, audio_id=self.audio_id)
+                log.warning("narration restarted", story_id=self._live.story_id, audio_id=self.audio_id)
                 restarts += 1
                 # What was heard cannot be read again: a new narration starts at byte 0, with a new header.
                 self._header, self._header_stored, self._spoken = None, False, []
@@ -169,7 +169,7 @@ class Narrator:
                     # A segment is not in the segment store: the voice service stores it again.
                     failure = Failure(FailureKind.TRANSIENT, failure.error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
-                log.warning("narration_attempt_failed", story_id=self._live.story_id, reason=failure.reason)
+                log.warning("narration attempt failed", story_id=self._live.story_id, reason=failure.reason)
                 if failure.reason == "SEGMENT_LOST" or failure.of_provider:
                     # The service has called its providers as often, and waited for them as long, as it may.
                     raise failure.error from error
@@ -329,7 +329,7 @@ class Narrator:
                 failure = classify(error)
                 if failure.reason in _STORY_GONE:
                     raise LeaseLostError(failure.reason) from error
-                log.warning("audio_not_finished", story_id=self._live.story_id, reason=failure.reason)
+                log.warning("audio not finished", story_id=self._live.story_id, reason=failure.reason)
                 if failure.kind is FailureKind.TRANSIENT and failure.error.code is not grpc.StatusCode.INTERNAL:
                     # The segments are paid and stored: only time bounds the wait for a store that is away or full.
                     failure = Failure(FailureKind.UNREACHABLE, failure.error)

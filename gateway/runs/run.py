@@ -80,7 +80,7 @@ class Run:
             await self._store_ledger()
             raise
         except Exception as error:  # noqa: BLE001 - a defect: the story is claimed again, a bounded number of times
-            log.warning("run_broke", story_id=self.context.live.story_id)
+            log.warning("run broke", story_id=self.context.live.story_id)
             log_defect(error)
             self.context.live.finish(End.LEFT)
             await self._shorten_lease()
@@ -94,14 +94,14 @@ class Run:
             state, problems = await self._make()
             done = await self._conclude(state, problems)
         except LeaseLostError as lost:
-            log.warning("lease_lost", story_id=context.live.story_id, why=str(lost))
+            log.warning("lease lost", story_id=context.live.story_id, why=str(lost))
             await self._check_state()
             await self._store_ledger()
             return
         if done is not None:
             context.live.finish(End.DONE, done)
         log.info(
-            "story_ended",
+            "story ended",
             story_id=context.live.story_id,
             state=common_pb2.StoryState.Name(state),
             characters=len(context.live.text),
@@ -199,7 +199,7 @@ class Run:
                 try:
                     await self.context.store(storage_pb2.StoryCheckpoint())
                 except DomainError as error:
-                    log.warning("lease_not_renewed", story_id=self.context.live.story_id, reason=error.reason)
+                    log.warning("lease not renewed", story_id=self.context.live.story_id, reason=error.reason)
                     if lease.remaining <= 0:
                         raise LeaseLostError("storage did not renew the lease") from error
         raise _OutOfTimeError
@@ -225,7 +225,7 @@ class Run:
             record = await read_story(context.peers.storage, context.live.story_id)
         except PEER_ERRORS as error:
             # The end is stored; its watchers read it from storage.
-            log.warning("ended_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
+            log.warning("ended story not read", story_id=context.live.story_id, reason=classify(error).reason)
             return None
         return record.story
 
@@ -236,7 +236,7 @@ class Run:
         try:
             record = await read_story(context.peers.storage, context.live.story_id, timeout=FINAL_SECONDS)
         except PEER_ERRORS as error:
-            log.warning("lost_story_not_read", story_id=context.live.story_id, reason=classify(error).reason)
+            log.warning("lost story not read", story_id=context.live.story_id, reason=classify(error).reason)
             return
         if record.run.lease_token == context.lease.token:
             self._note_end(record.story.state)
@@ -260,7 +260,7 @@ class Run:
         try:
             await invoke(self.context.peers.storage.CheckpointStories, request)
         except PEER_ERRORS as error:
-            log.warning("lease_not_shortened", story_id=lease.story_id, reason=classify(error).reason)
+            log.warning("lease not shortened", story_id=lease.story_id, reason=classify(error).reason)
 
 
 def problem_of(error: DomainError, *, audio_id: str = "") -> common_pb2.Problem:

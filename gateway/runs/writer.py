@@ -92,7 +92,7 @@ class Writer:
             except PEER_ERRORS as error:
                 failure = classify(error)
                 ledger.end_attempt(attempt_id, common_pb2.ATTEMPT_OUTCOME_FAILED, failure.reason)
-                log.warning("writing_attempt_failed", story_id=live.story_id, reason=failure.reason)
+                log.warning("writing attempt failed", story_id=live.story_id, reason=failure.reason)
                 if failure.of_provider:
                     # The service has called its providers as often, and waited for them as long, as it may.
                     raise failure.error from error
@@ -113,7 +113,7 @@ class Writer:
                     failure = classify(error)
                     if failure.error.code is grpc.StatusCode.NOT_FOUND:
                         break
-                    log.warning("parent_not_read", story_id=self._context.live.story_id, reason=failure.reason)
+                    log.warning("parent not read", story_id=self._context.live.story_id, reason=failure.reason)
                     away = failure.error.retryable
                     await retry.after(Failure(FailureKind.UNREACHABLE, failure.error) if away else failure)
         return common_pb2.Story()
@@ -126,7 +126,7 @@ class Writer:
         try:
             return await read_heard(self._context.peers.storage, self._context.record.story)
         except PEER_ERRORS as error:
-            log.warning("heard_not_read", story_id=live.story_id, reason=classify(error).reason)
+            log.warning("heard not read", story_id=live.story_id, reason=classify(error).reason)
             return ()
 
     async def _attempt(

@@ -82,7 +82,7 @@ class Follower:
                 response = await invoke(self._storage.FollowStories, request, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:
                 if not self._away:
-                    log.warning("stories_not_followed", reason=classify(error).reason)
+                    log.warning("stories not followed", reason=classify(error).reason)
                 self._away = True
                 self._followed.wait_for_storage()
                 return False
@@ -121,7 +121,7 @@ class Follower:
                 record = await read_story(self._storage, live.story_id, full=True, timeout=CALL_SECONDS)
             except PEER_ERRORS as error:
                 # Each watcher reads it, and waits for storage if necessary.
-                log.warning("ended_story_not_read", story_id=live.story_id, reason=classify(error).reason)
+                log.warning("ended story not read", story_id=live.story_id, reason=classify(error).reason)
             else:
                 sequel = LiveStory.ended(record) if record.story.state in ENDED else None
         self._followed.release(live.story_id, sequel)

@@ -225,7 +225,7 @@ class WaitBudget:
         end = began + self.left
         with waiting_for(circuits, probes=probes) as waiter:
             if circuits and not waiter.in_line:
-                _log.warning("too many streams wait for a circuit: one more fails", circuits=len(circuits))
+                _log.warning("too many streams wait for a circuit", circuits=len(circuits))
             while self.ready is None and waiter.in_line:
                 first = min(circuits, key=lambda each: each.retry_after)
                 if clock() + first.retry_after >= end:

@@ -16,6 +16,7 @@ Read-only calls are protected, so that they may be repeated, or answered by what
 
 from __future__ import annotations
 
+import logging
 import random as randomness
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -169,8 +170,8 @@ class BreakerManager:
 
 
 def _log_change(breaker: CircuitBreaker, before: State, after: State) -> None:
-    log = _log.warning if after == "open" else _log.info
-    log(
+    _log.log(
+        logging.WARNING if after == "open" else logging.INFO,
         "circuit changed",
         circuit=breaker.name,
         provider=breaker.config.provider,

@@ -126,7 +126,7 @@ class Protected:
             _log.error("all attempts failed", circuit=breaker.name, kind=_kind(error))
             raise error
         breaker.count_fallback()
-        _log.warning("answered by a fallback", circuit=breaker.name, kind=_kind(error), age=answer.age)
+        _log.warning("fallback answered", circuit=breaker.name, kind=_kind(error), age=answer.age)
         return answer
 
 

@@ -24,7 +24,7 @@ _log: Final = structlog.stdlib.get_logger("servicekit.retry")
 def log_retry(error: ProviderError, attempt: int, wait: float) -> None:
     """Warns that a call is made again, after `wait` seconds."""
     _log.warning(
-        "call is retried", provider=error.provider, kind=error.kind.value, attempt=attempt, wait_seconds=round(wait, 3)
+        "call retried", provider=error.provider, kind=error.kind.value, attempt=attempt, wait_seconds=round(wait, 3)
     )
 
 

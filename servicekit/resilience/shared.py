@@ -122,11 +122,11 @@ class SharedCircuits:
             await self._release_unused()
         except Exception as error:  # noqa: BLE001 - whatever a client library raises, each replica continues alone
             if not self._away:
-                _log.warning("circuits are not shared: their store is away", error=type(error).__name__)
+                _log.warning("circuits not shared", error=type(error).__name__)
             self._away = True
         else:
             if self._away:
-                _log.info("circuits are shared again")
+                _log.info("circuits shared again")
             self._away = False
 
     def probe_wait(self, breaker: CircuitBreaker) -> float:

@@ -66,7 +66,7 @@ class AudioLibrary:
                 now = await self._stories.find_audio(owner, story_id, found.audio.audio_id)
                 if not isinstance(now, StoredAudio) or now.blob != found.blob:
                     raise audio_not_found(story_id) from error
-                _log.error("stored audio is missing or damaged", story_id=story_id)
+                _log.error("stored audio missing or damaged", story_id=story_id)
             raise
 
     async def _read_parts(

@@ -71,7 +71,7 @@ class NotedObjects:
         try:
             await self.remove(keys)
         except DomainError as error:
-            _log.warning("bytes of deleted objects stay for now", objects=len(keys), reason=error.reason)
+            _log.warning("deleted objects not removed yet", objects=len(keys), reason=error.reason)
 
     async def remove(self, keys: Collection[ObjectKey]) -> None:
         """Removes the bytes of objects that are DELETED; raises what the stores raise for those that stay."""
@@ -105,7 +105,7 @@ class NotedObjects:
         try:
             return await self._notes.mark_deleted(keys)
         except DomainError as error:
-            _log.warning("an object that was given up stays for now", reason=error.reason)
+            _log.warning("abandoned object not removed yet", reason=error.reason)
             return ()
 
     async def _give_up_later(self, key: ObjectKey) -> None:

@@ -86,7 +86,7 @@ class SegmentLibrary:
                 await self.make_room()
             except DomainError as error:
                 # The segment is stored all the same; the next one tries again.
-                _log.warning("no segment could be evicted", reason=error.reason)
+                _log.warning("segments not evicted", reason=error.reason)
         return added.segment, added.created
 
     async def get(self, segment_key: str) -> SegmentBlob:
@@ -109,7 +109,7 @@ class SegmentLibrary:
                 raise
             # Otherwise it was evicted or deleted a moment ago.
             if await self._segments.drop(part.segment_key, part.blob.key):
-                _log.error("the bytes of a segment are missing or damaged", key=part.segment_key)
+                _log.error("segment missing or damaged", segment_key=part.segment_key)
             raise segment_lost(part.segment_key) from error
 
     async def make_room(self) -> None:
@@ -127,7 +127,8 @@ class SegmentLibrary:
             if evicted.stored_bytes > self._max_bytes:
                 self._next_eviction = time.monotonic() + _PAUSE_SECONDS
                 _log.warning(
-                    "unfinished stories use more segments than SEGMENT_STORE_MAX_BYTES; the bound is exceeded",
+                    "segment store bound exceeded",
+                    variable="SEGMENT_STORE_MAX_BYTES",
                     stored_bytes=evicted.stored_bytes,
                     max_bytes=self._max_bytes,
                 )

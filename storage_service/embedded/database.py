@@ -245,7 +245,7 @@ class Database:
         given = self._reserve is not None and await asyncio.to_thread(self._reserve.give_up)
         if given:
             self._full_until = time.monotonic()
-            _log.warning("the disk is full: its reserve is used", folder=str(self._path.parent))
+            _log.warning("disk full and reserve used", folder=str(self._path.parent))
         return given
 
     async def _hold_reserve(self) -> None:
@@ -254,7 +254,7 @@ class Database:
         if await asyncio.to_thread(self._reserve.hold):
             self._full_until = 0.0
         else:
-            _log.warning("the disk is full: nothing can be held in reserve", folder=str(self._path.parent))
+            _log.warning("disk full and no reserve", folder=str(self._path.parent))
 
     async def _look_for_room(self) -> None:
         """Raises STORAGE_FULL unless the reserve can be held again, which is tried now and then."""
@@ -284,12 +284,13 @@ class Database:
             # That of the full-text index says nothing about the stories.
             self.sound = self.sound and name == "SQLITE_CORRUPT_VTAB"
             _log.error(
-                "the database is damaged; stop the service and restore a backup",
+                "database damaged",
+                remedy="stop the service and restore a backup",
                 sqlite_error=name,
                 file=str(self._path),
             )
             return storage_damaged()
-        _log.error("the database fails", sqlite_error=name)
+        _log.error("database failed", sqlite_error=name)
         return storage_full() if name in _FULL else storage_unavailable()
 
     def _prepare(self) -> None:

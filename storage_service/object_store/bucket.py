@@ -174,7 +174,7 @@ class BucketObjects:
         try:
             await self._bucket.check()
         except ProviderError as error:
-            _log.warning("the object store does not answer yet", kind=error.kind.value, status=error.status)
+            _log.warning("object store not reachable yet", kind=error.kind.value, status=error.status)
 
     async def close(self) -> None:
         """Waits for what is under way."""

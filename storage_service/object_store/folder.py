@@ -236,7 +236,7 @@ class FolderObjects:
         try:
             return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
         except OSError as error:
-            _log.error("a file of the store fails", errno=error.errno, error=error.strerror)
+            _log.error("store file failed", why=error.strerror)
             raise (storage_full() if error.errno in _FULL else storage_unavailable()) from error
 
 

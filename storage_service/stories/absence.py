@@ -57,7 +57,7 @@ class Absence:
             raise
         if result:
             if self._failed is not None and self._clock.steady() - self._written >= _SHORTEST_GAP:
-                _log.info("the store is back; expired leases are held back for a moment")
+                _log.info("store back and expired leases held")
                 self.end()
             self._failed, self._written = None, self._clock.steady()
         return result
@@ -65,6 +65,6 @@ class Absence:
     def _check_clock(self) -> None:
         offset = self._clock.now() - self._clock.steady()
         if abs(offset - self._offset) >= _SHORTEST_GAP:
-            _log.warning("the clock was set", seconds=round((offset - self._offset) / _SECOND, 3))
+            _log.warning("clock set", seconds=round((offset - self._offset) / _SECOND, 3))
             self.end()
         self._offset = offset

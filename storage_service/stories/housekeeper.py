@@ -64,7 +64,8 @@ class Housekeeper:
             await self._expire(self._clock.now() - self._retention // timedelta(microseconds=1))
         objects = await self._objects.remove_deleted()
         if objects:
-            _log.info("unreferenced audio was deleted", objects=objects)
+            # Most are places that were reserved for bytes that never came; after each restart there are some.
+            _log.debug("unreferenced audio deleted", objects=objects)
         await self._segments.make_room()
 
     async def scrub(self) -> None:
@@ -74,13 +75,13 @@ class Housekeeper:
     async def _expire(self, before: int) -> None:
         while (removed := await self._removals.expire(before, most=_STORIES_AT_ONCE)).story_count:
             await self._objects.drop(removed.dropped)
-            _log.info("old stories were removed", stories=removed.story_count)
+            _log.info("old stories removed", stories=removed.story_count)
 
 
 def _put_off(error: Exception) -> None:
     """Logs why housekeeping could not be done this time; the next round tries again."""
     if isinstance(error, DomainError):
-        _log.warning("housekeeping waits", reason=error.reason)
+        _log.warning("housekeeping deferred", reason=error.reason)
     else:
         log_defect(error)
 

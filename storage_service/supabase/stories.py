@@ -229,9 +229,7 @@ class SupabaseStoryStore(SupabaseStore):
         try:
             await check(await self._connection.client())
         except SupabaseError as error:
-            _log.warning(
-                "Supabase does not answer yet", kind=error.kind.value, status=error.status, detail=error.message
-            )
+            _log.warning("supabase not reachable yet", kind=error.kind.value, status=error.status, why=error.message)
 
     async def close(self) -> None:
         """Closes the client."""

@@ -86,7 +86,7 @@ class Generations:
             )
             info = answer.value
         except ProviderError as error:
-            _log.info("no report of a generation", model=call.model, kind=error.kind.value)
+            _log.info("generation cost not reported", model=call.model, kind=error.kind.value)
         except Exception as error:  # noqa: BLE001 - a story does not fail for a missing report
             log_defect(error)
         known = completed(call, info)

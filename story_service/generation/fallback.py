@@ -347,7 +347,7 @@ class ModelFallback:
         if self._budget is not None and model != OFFLINE and not self._budget.spend():
             return None
         self._retries += 1
-        _log.warning("model is retried", model=model, kind=error.kind.value, wait=round(pause, 3))
+        _log.warning("model retried", model=model, kind=error.kind.value, wait_seconds=round(pause, 3))
         return pause
 
     def _is_retried(self, model: str, error: ProviderError) -> bool:

@@ -182,7 +182,7 @@ class ProviderMonitor:
         self._checked_at = asyncio.get_running_loop().time()
         for warning in self.warnings:
             if warning not in before:
-                _log.warning(warning, provider=self.server.provider)
+                _log.warning("set-up warning", provider=self.server.provider, warning=warning)
         return not errors and not self.catalogue.stale and bool(self.only_model or not self._chooses)
 
     async def _check_key(self) -> ProviderError | None:
@@ -192,7 +192,7 @@ class ProviderMonitor:
             await self._protected["key"].run(lambda: self._provider.check_key(timeout=_TIMEOUT))
         except ProviderError as error:
             if error.kind is not ProviderErrorKind.AUTH:
-                _log.warning("the key could not be checked", provider=self.server.provider, kind=error.kind.value)
+                _log.warning("key not checked", provider=self.server.provider, kind=error.kind.value)
             return error
         return None
 
@@ -200,9 +200,7 @@ class ProviderMonitor:
         try:
             answer = await self._protected["models"].run(lambda: self._provider.models(timeout=_TIMEOUT))
         except ProviderError as error:
-            _log.warning(
-                "the list of models could not be fetched", provider=self.server.provider, kind=error.kind.value
-            )
+            _log.warning("models not listed", provider=self.server.provider, kind=error.kind.value)
             self.catalogue.refresh_failed()
             return error
         if answer.stale:

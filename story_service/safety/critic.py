@@ -101,7 +101,7 @@ class CriticWriter:
             async with asyncio.timeout(CRITIC_SECONDS):
                 scores = await self._judge.ask("\n\n".join(_brief(assignment, text)), _scores, note=note)
         except (ProviderError, TimeoutError) as error:
-            _log.warning("a scene was not judged", kind=getattr(error, "kind", ProviderErrorKind.TIMEOUT).value)
+            _log.warning("scene not judged", kind=getattr(error, "kind", ProviderErrorKind.TIMEOUT).value)
             self._metrics.criticised("failed")
             return ()
         weak = tuple(aspect for aspect in ASPECTS if scores[aspect] < self._threshold)
@@ -125,7 +125,7 @@ class CriticWriter:
                     if isinstance(item, ModelCall):
                         yield item
         except (ProviderError, DomainError) as error:
-            _log.warning("a scene was not rewritten", reason=why(error))
+            _log.warning("scene not rewritten", reason=why(error))
 
 
 async def _held(

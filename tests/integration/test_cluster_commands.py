@@ -151,3 +151,17 @@ async def test_up_with_a_certificate_announces_itself(tmp_path: Path, name: str)
     assert 0 == process.returncode
     assert f"--tls-ca {chain} --name Mia" in announced
     assert ("Could not read the status" in announced) == (name == "tale.example")
+
+
+async def test_up_with_authentication_leaves_no_refusal_in_the_audit_log(tmp_path: Path) -> None:
+    """The supervisor has no key, and makes no call that needs one."""
+    environ = {**Layout.on_free_ports().environment(environment()), "GATEWAY_AUTH": "api_key", "LOG_LEVEL": "INFO"}
+    async with asyncio.timeout(SECONDS):
+        process = await start(tmp_path, environ, "up")
+        assert process.stdout is not None
+        announced = (await process.stdout.readuntil(b"Stop: Ctrl-C\n")).decode()
+        process.send_signal(signal.SIGTERM)
+        out, _ = await process.communicate()
+    assert 0 == process.returncode
+    assert "tale keys create NAME" in announced
+    assert "UNAUTHENTICATED" not in announced + out.decode()

@@ -244,5 +244,5 @@ async def test_a_gateway_that_is_open_to_everyone_says_so(tmp_path: Path) -> Non
             quiet = (await it.status()).services[0].warnings
 
     assert [True] == ["there is no authentication" in warning for warning in warned]
-    assert [warned[0]] == [line["event"] for line in lines if "no authentication" in line["event"]]
+    assert [warned[0]] == [line["warning"] for line in lines if "no authentication" in line.get("warning", "")]
     assert [] == list(quiet)

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from support.house import House, house
 from support.tale_command import tale
 
@@ -46,6 +47,19 @@ def test_a_certificate_that_cannot_be_read_for_a_moment_is_used_afterwards(
         assert present._changed() is None
     assert present._changed() is not None
     assert present._changed() is None
+
+
+def test_a_certificate_that_is_damaged_is_logged_with_its_files(tmp_path: Path) -> None:
+    """The line says which files, and what is wrong with them."""
+    present = Certificate(*issue(tmp_path, trustme.CA()))
+    (tmp_path / "key.pem").write_bytes(trustme.CA().issue_cert("localhost").private_key_pem.bytes())
+    with capture_logs() as lines:
+        assert present._changed() is None
+
+    (line,) = lines
+    assert "certificate not read" == line["event"]
+    assert [str(tmp_path / "chain.pem"), str(tmp_path / "key.pem")] == [line["file"], line["key_file"]]
+    assert "KEY_VALUES_MISMATCH" == line["why"]
 
 
 async def test_a_certificate_is_exchanged_while_the_gateway_runs(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ async def test_logs_are_json_and_carry_the_request_id_and_no_text_of_errors() ->
     assert ("INTERNAL", "/test.Raw/UnaryUnary") == (of_call["call"]["code"], of_call["call"]["method"])
     assert all({"service", "timestamp", "level", "logger"} <= set(line) for line in service.lines)
     assert ["builtins.ValueError"] == [
-        line["errors"][0]["type"] for line in service.lines if line["event"] == "error outside of any awaited task"
+        line["errors"][0]["type"] for line in service.lines if line["event"] == "error outside of awaited tasks"
     ]
     assert not any(text in json.dumps(service.lines) for text in (SECRET, "not asked for"))
 
@@ -126,8 +126,9 @@ async def test_either_signal_ends_an_idle_service_well(number: signal.Signals) -
 async def test_variable_that_looks_like_a_setting_and_is_none_is_a_warning() -> None:
     """Without its value; the service starts."""
     async with started("wait", RAW_LIMIT="sk-secret") as service:
-        warning = await service.line("RAW_LIMIT is not a setting")
+        warning = await service.line("set-up warning")
         await service.line("serving")
+    assert "RAW_LIMIT is not a setting" == warning["warning"]
     assert "warning" == warning["level"]
     assert "sk-secret" not in json.dumps(warning)
 

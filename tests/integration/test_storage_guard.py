@@ -71,7 +71,7 @@ async def test_folder_of_a_copy_is_closed_at_the_start_with_one_line(tmp_path: P
             folders = [path for path in (store, *store.rglob("*")) if path.is_dir()]
             assert {0o700} == {stat.S_IMODE(path.stat().st_mode) for path in folders}
             assert [] == [name for name in modes(store) if name.startswith("tale.")]
-    assert 1 == len([line for line in lines if "open to other users" in line["event"]])
+    assert 1 == len([line for line in lines if line["event"] == "store files closed to other users"])
 
 
 @pytest.mark.usefixtures("usual_umask")

@@ -246,7 +246,7 @@ async def test_calls_to_the_bucket_are_counted_and_audited(entry: Door, place: B
             await read(store, stored)
     audited = [(line["endpoint"], line["status"]) for line in logs if line["event"] == "upstream call"]
     assert [("put", 200), ("get", 500), ("get", 500), ("get", 500)] == audited
-    assert ["warning"] * 2 == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    assert ["warning"] * 2 == [line["log_level"] for line in logs if line["event"] == "call retried"]
     assert ["error"] == [line["log_level"] for line in logs if line["event"] == "all attempts failed"]
     assert stored.key.path not in str(logs)
     labels = {"endpoint": "get", "status": "500"}

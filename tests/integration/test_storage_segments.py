@@ -262,7 +262,7 @@ async def test_the_least_recently_used_segments_make_room(tmp_path: Path) -> Non
         assert sum(path.stat().st_size for path in storage.files("segments")) == 810_000
         with capture_logs() as logs:
             large = await narrating(storage, sizes=[500_000, 500_000, 500_000])
-        assert [one["log_level"] for one in logs if "SEGMENT_STORE_MAX_BYTES" in one["event"]] == ["warning"]
+        assert [one["log_level"] for one in logs if one["event"] == "segment store bound exceeded"] == ["warning"]
         assert sum(path.stat().st_size for path in storage.files("segments")) == 1_710_000
         await storage.stub.FinishAudio(large.finish())
         await kept(storage, checkpoint(large.story_id, state=states.READY))

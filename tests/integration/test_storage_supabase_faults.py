@@ -127,7 +127,7 @@ async def test_calls_to_supabase_are_counted_and_audited(supabase_lite: Lite, fa
     await connection.close()
     audited = [(line["endpoint"], line["status"]) for line in logs if line["event"] == "upstream call"]
     assert [("schema_version", 503), ("schema_version", 200)] == audited
-    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call retried"]
     labels = {"endpoint": "schema_version", "status": "200"}
     assert 1 == metrics.registry.get_sample_value("supabase_api_calls_total", labels)
 

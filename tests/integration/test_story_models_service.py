@@ -233,7 +233,7 @@ async def test_no_log_line_holds_what_people_wrote(writing: StoryServer) -> None
         assert secret not in shown
     audited = [entry for entry in logs if entry["event"] == "upstream call" and entry["endpoint"] != "generation"]
     assert len(writing.upstream.calls) - before == len(audited)
-    assert {"warning"} == {entry["log_level"] for entry in logs if entry["event"] == "model is retried"}
+    assert {"warning"} == {entry["log_level"] for entry in logs if entry["event"] == "model retried"}
     (written,) = [entry for entry in logs if entry["event"] == "story written"]
     assert {"model", "characters", "seconds", "attempts"} <= set(written)
 

@@ -115,7 +115,7 @@ async def test_each_narration_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
         await voice.tell(STORY)
         await voice.tell("There was a wolf.")
 
-    assert [("narration", True, "mock", None), ("narration", False, "mock", "UPSTREAM_AUTH")] == [
+    assert [("narration ended", True, "mock", None), ("narration ended", False, "mock", "UPSTREAM_AUTH")] == [
         (line["event"], line["success"], line["provider"], line.get("reason")) for line in lines
     ]
     assert all(line["generation_time"] >= 0 for line in lines)

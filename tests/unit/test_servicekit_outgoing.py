@@ -59,7 +59,7 @@ async def test_each_attempt_leaves_one_audit_line_and_one_count() -> None:
     assert ["OVERLOAD", 200] == [line["status"] for line in audited]
     assert ["things", "things"] == [line["endpoint"] for line in audited]
     assert "r-2" == audited[1]["upstream_request_id"]
-    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call is retried"]
+    assert ["warning"] == [line["log_level"] for line in logs if line["event"] == "call retried"]
     labels = {"endpoint": "things", "status": "200"}
     assert 1 == metrics.registry.get_sample_value("demo_api_calls_total", labels)
 

@@ -371,7 +371,7 @@ async def test_what_becomes_of_a_protected_call_is_logged() -> None:
     assert [
         ("debug", "attempt"),
         ("info", "upstream call"),
-        ("warning", "answered by a fallback"),
+        ("warning", "fallback answered"),
         ("debug", "attempt"),
         ("info", "upstream call"),
         ("error", "all attempts failed"),

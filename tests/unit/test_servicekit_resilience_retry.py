@@ -162,7 +162,7 @@ async def test_retries_are_told() -> None:
     assert [(ProviderErrorKind.TIMEOUT, 1, 1.0), (ProviderErrorKind.TIMEOUT, 2, 2.0)] == told
     assert [
         {
-            "event": "call is retried",
+            "event": "call retried",
             "log_level": "warning",
             "provider": "demo",
             "kind": "timeout",

@@ -263,7 +263,7 @@ async def _voice(provider: VoiceProvider, asked: str, language_code: str, within
         fitting = [voice.voice_id for voice in await voices_of(provider, language_code, within=within)]
     except ProviderError as error:
         # The call itself will show whether the voice exists.
-        _log.warning("voices cannot be listed", provider=metadata.name, kind=error.kind.value)
+        _log.warning("voices not listed", provider=metadata.name, kind=error.kind.value)
         return asked or metadata.default_voice
     # Known only now: it may depend on the list.
     return fitting[0] if fitting else provider.metadata.default_voice

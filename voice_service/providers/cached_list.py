@@ -106,7 +106,7 @@ class CachedList(Generic[T]):
             self.error = error
             self._due = self._clock() + min(_AGAIN_SECONDS, self._seconds)
             _log.warning(
-                "list cannot be fetched",
+                "list not fetched",
                 provider=self._provider,
                 list=self._name,
                 kind=error.kind.value,

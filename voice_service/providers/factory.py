@@ -182,7 +182,7 @@ def load_plugins(
     for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda entry: entry.name):
         provider = _make(entry, environment)
         if isinstance(provider, Announced):
-            _log.warning("voice provider cannot be used", provider=entry.name, why=provider.reason)
+            _log.warning("voice provider not used", provider=entry.name, why=provider.reason)
         made.append(provider)
     return made
 

@@ -316,4 +316,4 @@ class AccountWatch:
                 self._metrics.remaining.labels(name).set(math.inf if left is None else left)
         except (ProviderError, TimeoutError) as error:
             kind = error.kind.value if isinstance(error, ProviderError) else "timeout"
-            _log.info("remaining quota is unknown", provider=name, kind=kind)
+            _log.info("remaining quota unknown", provider=name, kind=kind)

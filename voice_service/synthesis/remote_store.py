@@ -103,7 +103,7 @@ class RemoteSegments:
             failure = _failure(error)
             if failure.code is not grpc.StatusCode.NOT_FOUND:
                 self._held.add(segment, audio)
-                _log.error("segment could not be stored and is held", key=segment.key[:12], code=error.code().name)
+                _log.error("segment not stored and held", segment_key=segment.key[:12], code=error.code().name)
             raise failure from error
         except asyncio.CancelledError:
             self._held.add(segment, audio)
@@ -128,7 +128,7 @@ class RemoteSegments:
                 wait = uniform(0.0, min(_FIRST_WAIT_SECONDS * 2**attempt, _LONGEST_WAIT_SECONDS))
                 if error.code() not in _PASSING or clock() + wait >= end:
                     raise
-                _log.warning("call to storage is repeated", code=error.code().name, attempt=attempt + 1)
+                _log.warning("storage call repeated", code=error.code().name, attempt=attempt + 1)
             await asyncio.sleep(wait)
         raise AssertionError("attempts end with a result or an error")
 

@@ -229,7 +229,7 @@ class SegmentSynthesizer:
                 await self._calls.fetch(order, made.calls, flight=flight, store=store)
             flight.pass_on()
         except ProviderError as error:
-            _log.warning("segment could not be spoken", provider=error.provider, kind=error.kind.value)
+            _log.warning("segment not spoken", provider=error.provider, kind=error.kind.value)
             made.error = error
         except DomainError as error:
             _log.warning("segment store failed", reason=error.reason)

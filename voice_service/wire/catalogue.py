@@ -99,7 +99,7 @@ class VoiceCatalogue:
             except ProviderError as error:
                 if provider:
                     raise speech_failed([error], -1) from error
-                _log.warning("voices cannot be listed", provider=each.metadata.name, kind=error.kind.value)
+                _log.warning("voices not listed", provider=each.metadata.name, kind=error.kind.value)
                 stale = True
                 continue
             stale = stale or (isinstance(each, Remembering) and each.voices_are_stale)

@@ -64,7 +64,7 @@ class NarrationReport:
         self._metrics.narration_seconds.labels(provider, outcome).observe(seconds)
         summary = self._summary
         _log.info(
-            "narration",
+            "narration ended",
             audio_id=self._request.audio_id,
             provider=provider,
             success=outcome == SUCCESS,

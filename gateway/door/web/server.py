@@ -74,7 +74,7 @@ class WebServer:
         self._serving = asyncio.create_task(self._server.serve(sockets))
         await self._server.up.wait()
         self.address = f"{listen.rpartition(':')[0]}:{sockets[0].getsockname()[1]}"
-        _log.info("page", address=self.url)
+        _log.info("page served", address=self.url)
         return None
 
     @property

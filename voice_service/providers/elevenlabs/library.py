@@ -227,12 +227,12 @@ class Catalog:
         try:
             await self.voices.get()
         except ProviderError as error:
-            _log.warning("voices cannot be listed", provider=NAME, kind=error.kind.value)
+            _log.warning("voices not listed", provider=NAME, kind=error.kind.value)
         return self.default(language_code)
 
     def refused(self, voice_id: str) -> None:
         """Notes that the account may not use a voice: it is not chosen again for a while."""
-        _log.warning("voice is refused", provider=NAME, voice_id=voice_id)
+        _log.warning("voice refused", provider=NAME, voice_id=voice_id)
         self._refused[voice_id] = self._clock() + _REFUSED_SECONDS
 
     def lacking(self) -> str:
@@ -302,5 +302,5 @@ class Catalog:
                 with self._key.used() as key:
                     voices.append(listed_voice(await upstream.voice(default, key)))
             except ProviderError as error:
-                _log.warning("default voice cannot be looked up", voice_id=default, kind=error.kind.value)
+                _log.warning("default voice not looked up", voice_id=default, kind=error.kind.value)
         return tuple(voices)

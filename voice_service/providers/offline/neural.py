@@ -115,7 +115,7 @@ class NeuralEngine:
         except ProviderError as error:
             if error.kind is not ProviderErrorKind.INVALID_INPUT:
                 raise
-            _log.warning("the neural voice cannot read a text, espeak-ng does", why=error.message)
+            _log.warning("text read by espeak-ng", why=error.message)
             return None
 
     async def aclose(self) -> None:

@@ -207,7 +207,8 @@ def _config(
     except ValueError as error:
         raise ConfigurationError(f"{place}.base_url {error}") from None
     if isinstance(base_url, CorrectedUrl):
-        _log.warning(f"{place}.base_url is {base_url.given}; {base_url} is used.")
+        warning = f"{place}.base_url is {base_url.given}; {base_url} is used."
+        _log.warning("set-up warning", warning=warning)
     taken = sorted(OWN_FIELDS & server.extra.keys())
     if taken:
         raise ConfigurationError(f"{place}.extra must not set {', '.join(taken)}")

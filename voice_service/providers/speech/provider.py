@@ -240,7 +240,7 @@ class SpeechProvider:
                     self._use(with_voices(self._config, await self._voices.get()))
             except ValueError as error:
                 if str(error) != self._unfound:
-                    _log.warning("the voice provider is not used", provider=self._config.name, why=str(error))
+                    _log.warning("voice provider not used", provider=self._config.name, why=str(error))
                 self._unfound = str(error)
             else:
                 self._unfound = ""
@@ -300,7 +300,7 @@ class SpeechProvider:
         """Notes the longest of `limits` that forbids a text of so many `characters`; returns whether there is one."""
         most = max((each for each in limits if _LEAST_LIMIT <= each < characters), default=0)
         if most:
-            _log.info("the server takes shorter texts", provider=self._config.name, characters=most)
+            _log.info("text limit lowered", provider=self._config.name, characters=most)
             self._use(replace(self._config, max_text_length=most))
         return bool(most)
 
