@@ -29,6 +29,7 @@ from gateway.watch.watcher import Sources
 from servicekit.addresses import is_loopback
 from servicekit.channel import PeerChannel, open_channel
 from servicekit.metrics import Metrics
+from servicekit.settings import warnings_of
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
@@ -57,7 +58,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
     )
     listens = (settings.listen, *([settings.web_listen] if settings.web_listen else []))
     open_to_all = settings.auth == "none" and not all(map(is_loopback, listens))
-    warnings = [_OPEN_TO_ALL] if open_to_all else []
+    warnings = [*warnings_of(settings), *((_OPEN_TO_ALL,) if open_to_all else ())]
     metrics, followed = Metrics(), FollowedStories()
     counts = GatewayMetrics(metrics)
     checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds, metrics=counts)

@@ -1,6 +1,7 @@
 """Every setting of the gateway."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from servicekit.addresses import check_address, check_base_url, is_loopback, is_loopback_host
 from servicekit.secrets import SecretSource
-from servicekit.settings import CommaList, Listen, ServiceSettings, StoreUrl, variables
+from servicekit.settings import CommaList, Listen, ServiceSettings, StoreUrl, Target, env_name, variables
 
 SYMMETRIC: Final = ("HS256",)
 ASYMMETRIC: Final = ("ES256", "RS256")
@@ -47,11 +48,11 @@ class GatewaySettings(ServiceSettings):
     use, the gateway starts without it"""
     web_url: Annotated[str, AfterValidator(_web_url)] = ""
     """URL at which browsers and players reach that address, such as https://tales.example; unset: the address itself"""
-    story_target: str = "dns:///127.0.0.1:50052"
+    story_target: Target = "dns:///127.0.0.1:50052"
     """Address of the story service"""
-    voice_target: str = "dns:///127.0.0.1:50053"
+    voice_target: Target = "dns:///127.0.0.1:50053"
     """Address of the voice service"""
-    storage_target: str = "dns:///127.0.0.1:50054"
+    storage_target: Target = "dns:///127.0.0.1:50054"
     """Address of the storage service"""
     auth: Literal["none", "api_key", "jwt"] = "none"
     """Who may call: everyone that reaches the port, holders of API keys (`tale keys`), or of JSON Web Tokens"""
@@ -139,6 +140,24 @@ class GatewaySettings(ServiceSettings):
             raise ValueError(f"GATEWAY_JWT_ALGORITHMS must be of {', '.join(sorted(known))}, not {', '.join(wrong)}")
         if not self.jwt_audience:
             raise ValueError("GATEWAY_JWT_AUDIENCE must be set: a token for another program would be accepted")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields settings of authentication that are not in use, and intervals that delay a takeover."""
+        for name, method in (("jwt_secret", "jwt"), ("jwt_secret_file", "jwt"), ("jwt_jwks_url", "jwt")):
+            if self.auth != method and name in self.model_fields_set:
+                variable = env_name(type(self), name)
+                yield f"{variable} is set, and GATEWAY_AUTH is {self.auth}: it is not used. Set GATEWAY_AUTH={method}."
+        if "api_keys_file" in self.model_fields_set and self.auth != "api_key":
+            yield (
+                f"GATEWAY_API_KEYS_FILE is set, and GATEWAY_AUTH is {self.auth}: no key is asked for."
+                " Set GATEWAY_AUTH=api_key."
+            )
+        if self.pickup_interval_seconds > max(self.lease_seconds, 10):
+            seconds = self.lease_seconds + self.pickup_interval_seconds
+            yield (
+                f"PICKUP_INTERVAL_SECONDS ({self.pickup_interval_seconds:g}) is longer than LEASE_SECONDS"
+                f" ({self.lease_seconds:g}): a story whose gateway stopped stands still for up to {seconds:g} s."
+            )
 
     def unguarded(self, *, guarded: bool) -> str | None:
         """Returns why the gateway must not listen beyond this machine, and the remedy; None if it may."""

@@ -16,6 +16,7 @@ _ENDPOINT: Final = re.compile(
 _OLLAMA: Final = re.compile(r"/api/(?:chat|generate|tags)/*$", re.IGNORECASE)
 """The paths of Ollama's own API; that of OpenAI is beside it, under /v1."""
 _OPENROUTER: Final = "openrouter.ai"
+_WITHOUT_PORTS: Final = frozenset({"unix", "unix-abstract", "xds", "vsock"})
 _BARE_HOST: Final = re.compile(r"(?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?(?:/|$)")
 """Begins an address that has no scheme, such as that in OLLAMA_HOST."""
 
@@ -43,6 +44,25 @@ def check_address(address: str) -> str:
     """Returns `address` if it is "host:port"; ValueError otherwise."""
     split_address(address)
     return address
+
+
+def check_target(target: str) -> str:
+    """Returns a target of gRPC that names its port, or has a scheme without ports; ValueError with the remedy."""
+    scheme, colon, rest = target.partition(":")
+    if not target or (colon and scheme in _WITHOUT_PORTS):
+        return target
+    if colon and scheme in {"dns", "ipv4", "ipv6"}:
+        addresses = (rest.rpartition("/")[2] if scheme == "dns" else rest).split(",")
+    else:
+        addresses = [target]
+    for address in addresses:
+        try:
+            usable = split_address(address)[1] > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"must be host:port or dns:///host:port, with the port of the service, not {target}")
+    return target
 
 
 def is_loopback(listen: str) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from servicekit.addresses import CorrectedUrl, check_address, check_api_url, is_loopback
+from servicekit.addresses import CorrectedUrl, check_address, check_api_url, check_target, is_loopback
 from servicekit.authentication import ServiceToken
 
 _TIME_SPAN: Final = re.compile(r"(\d{1,6})([dhms])")
@@ -72,6 +72,8 @@ TimeSpan: TypeAlias = Annotated[timedelta, BeforeValidator(_time_span)]
 """A whole number and its unit: "90d", "12h", "30m" or "45s"."""
 Listen: TypeAlias = Annotated[str, AfterValidator(check_address)]
 """An address to bind, "host:port"."""
+Target: TypeAlias = Annotated[str, AfterValidator(check_target)]
+"""A target of gRPC with a port, "dns:///host:port"; "" for none."""
 ApiUrl: TypeAlias = Annotated[str, AfterValidator(_api_url)]
 """The base URL of a server with OpenAI's API, "" for none; it is corrected, see `check_api_url`. Where there is a field
 `upstream_allow_plain_http`, it has to stand before."""
@@ -167,6 +169,10 @@ class ServiceSettings(BaseSettings):
             return None
         return ServiceToken(self.service_token, self.service_token_file)
 
+    def contradictions(self) -> Iterator[str]:
+        """Yields a sentence for each setting that has no effect, or not the one it seems to have, beside the others."""
+        yield from ()
+
     def unguarded(self, *, guarded: bool) -> str | None:
         """Returns why the service must not listen beyond this machine, and the remedy; None if it may.
 
@@ -245,13 +251,17 @@ def load(cls: type[S]) -> S:
         raise ConfigurationError(_unreadable(cls, error)) from None
 
 
-def corrections(settings: BaseSettings) -> list[str]:
-    """Returns a line for each address that is used otherwise than it was given."""
-    return [
+def warnings_of(settings: ServiceSettings) -> list[str]:
+    """Returns what an operator should know, a sentence each; the service logs it and shows it in its status.
+
+    These are addresses that are used otherwise than they were given, and settings that contradict each other.
+    """
+    corrected = [
         f"{env_name(type(settings), name)} is {value.given}; {value} is used."
         for name, value in settings
         if isinstance(value, CorrectedUrl)
     ]
+    return [*corrected, *settings.contradictions()]
 
 
 def unknown_variables(cls: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import grpc
@@ -11,6 +12,7 @@ from servicekit.app import App, Description
 from servicekit.errors import DomainError
 from servicekit.logging import log_defect
 from servicekit.metrics import Metrics
+from servicekit.settings import warnings_of
 from storage_service.audio.finishing import AudioFinisher
 from storage_service.audio.library import AudioLibrary
 from storage_service.audio.noted import NotedObjects
@@ -60,6 +62,7 @@ class StorageApp(App):
         )
         self._remover = Remover(records.stories, records.removals, objects)
         self._absence = Absence(clock)
+        self._warnings = warnings_of(settings)
         if backend.database is not None:
             show_disk(metrics, settings.folder)
             # Maintenance such as VACUUM: leases cannot be renewed meanwhile.
@@ -89,6 +92,8 @@ class StorageApp(App):
 
     async def start(self) -> None:
         """Opens the stores and starts their housekeeping."""
+        for warning in self._warnings:
+            _log.warning(warning)
         await self._backend.open()
         self._absence.end()
         if self._settings.backend == "embedded":
@@ -110,7 +115,8 @@ class StorageApp(App):
 
     async def describe(self) -> Description:
         """Says what the store is."""
-        return self._backend.describe()
+        described = self._backend.describe()
+        return replace(described, warnings=(*described.warnings, *self._warnings))
 
     async def stop(self) -> None:
         """Ends the housekeeping and closes the stores."""

@@ -1,6 +1,7 @@
 """Folders and files that only their owner can read."""
 
 import os
+import pwd
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,19 @@ def make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
+
+
+def ownership(path: Path) -> str:
+    """Returns who owns a path, or the nearest folder above it that exists, and who this process is."""
+    present = next(each for each in (path, *path.absolute().parents) if os.path.lexists(each))
+    return f"{present} belongs to user {_name(present.lstat().st_uid)}, and this process is user {_name(os.geteuid())}"
+
+
+def _name(uid: int) -> str:
+    try:
+        return f"{uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return str(uid)
 
 
 def close_to_others(paths: Iterable[Path]) -> None:

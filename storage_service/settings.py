@@ -1,5 +1,6 @@
 """Settings of the storage service, from the environment."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,6 +86,22 @@ class StorageSettings(ServiceSettings):
     """Allows http addresses of providers and stores on other machines; only for a trusted network. Servers of models in
     the own network need no such permission
     """
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields settings of stores that are not in use."""
+        given = [name for name in ("supabase_url", "supabase_key", "supabase_key_file") if getattr(self, name)]
+        if given and self.backend == "embedded":
+            named = " and ".join(name.upper() for name in given)
+            yield (
+                f"{named} {'are' if given[1:] else 'is'} set, and STORAGE_BACKEND is embedded: stories are stored in"
+                f" {self.data_dir}. Set STORAGE_BACKEND=supabase to store them there."
+            )
+        in_bucket = any((url or "").startswith("s3:") for url in (self.audio_store_url, self.segment_store_url))
+        for field in ("audio_store_kms_key_id", "audio_store_instance_role"):
+            if getattr(self, field) and not in_bucket:
+                yield f"{field.upper()} is set without a bucket in AUDIO_STORE_URL, and is not used."
+        if self.audio_store_url and self.audio_store_url == self.segment_store_url:
+            yield "SEGMENT_STORE_URL is AUDIO_STORE_URL, beside which segments are stored anyway: it can be removed."
 
     @property
     def folder(self) -> Path:

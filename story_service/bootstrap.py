@@ -14,7 +14,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import AuditLog
 from servicekit.resilience.retry import RetryBudget, RetryPolicy
 from servicekit.secrets import SecretSource
-from servicekit.settings import ConfigurationError, corrections, env_name
+from servicekit.settings import ConfigurationError, env_name, warnings_of
 from servicekit.version import VERSION
 from story_service.app import StoryApp
 from story_service.generation.attempt_request import RequestBuilder, RequestDefaults
@@ -385,16 +385,12 @@ def _breaker(name: str, settings: StorySettings, pace: _Pace = _PACE) -> Breaker
 
 def _warnings(settings: StorySettings) -> tuple[str, ...]:
     """Returns what an operator should know, one sentence each."""
-    found = corrections(settings)
+    found = warnings_of(settings)
     if not settings.providers and settings.model != OFFLINE:
         found.append(
             "The embedded writer writes every story. Set OPENROUTER_API_KEY to use a language model, "
             "or CHAT_BASE_URL for a server of your own."
         )
-    if settings.safety == "off" and (settings.safety_model or settings.safety_base_url):
-        found.append("STORY_SAFETY is off: nothing is checked, and its other settings are not used.")
-    if settings.chat_key().get() and CHAT not in settings.providers:
-        found.append("CHAT_API_KEY is set without CHAT_BASE_URL, and is not used.")
     if OPENROUTER in settings.providers and settings.openrouter_data_collection == "allow":
         found.append(
             "OPENROUTER_DATA_COLLECTION is allow: companies that store what is written about a child may run a model."

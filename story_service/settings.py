@@ -1,6 +1,6 @@
 """The settings of the story service."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -176,6 +176,17 @@ class StorySettings(SharingSettings):
         if value == "model":
             _check_judge("STORY_SAFETY_MODEL", str(info.data.get("safety_model")), info, named=bool(own))
         return value
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields settings of what is off, or is not set up."""
+        if self.safety == "off" and (self.safety_model or self.safety_base_url):
+            yield "STORY_SAFETY is off: nothing is checked, and its other settings are not used."
+        if self.critic == "off" and self.critic_model:
+            yield "STORY_CRITIC_MODEL is set, and STORY_CRITIC is off: no scene is judged."
+        if self.chat_key().get() and CHAT not in self.providers:
+            yield "CHAT_API_KEY is set without CHAT_BASE_URL, and is not used."
+        if self.openrouter_base_url != OPENROUTER_URL and OPENROUTER not in self.providers:
+            yield "OPENROUTER_BASE_URL is set without OPENROUTER_API_KEY, and is not used."
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -59,8 +59,10 @@ _INTRODUCTION: Final = """\
 Every setting is an environment variable. A wrong value stops the service at start with one line that names the
 variable, what is wrong and what to set. A variable that is set but empty counts as unset. A variable that begins like
 the settings of a service (`STORY_`, `ELEVENLABS_`) and is none is a warning in its log at start, with the nearest known
-name. This page is generated from the settings by `make docs`: {count} variables, of which most installations need fewer
-than ten.
+name. Settings that contradict each other, such as SUPABASE_URL with STORAGE_BACKEND=embedded, are warnings in the log
+and in `tale status`. `DRAIN_SECONDS` must be shorter than the time that a container gets to stop (`stop_grace_period`,
+`terminationGracePeriodSeconds`). This page is generated from the settings by `make docs`: {count} variables, of which
+most installations need fewer than ten.
 
 | kind | syntax |
 |---|---|

@@ -13,7 +13,7 @@ from servicekit.resilience.config import BreakerConfig
 from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.outgoing import OutgoingCalls
 from servicekit.resilience.retry import RetryPolicy
-from servicekit.settings import ConfigurationError, corrections
+from servicekit.settings import ConfigurationError, warnings_of
 from voice_service.app import VoiceApp
 from voice_service.audio.encoder import AudioEncoder
 from voice_service.audio.verify import SegmentFinisher
@@ -167,7 +167,7 @@ def assemble(
         account=account,
         metrics=metrics,
         circuits=circuits,
-        warnings=corrections(settings),
+        warnings=warnings_of(settings),
         # Providers last: what still calls them ends before them.
         closing=[
             account.aclose,

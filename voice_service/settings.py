@@ -1,13 +1,13 @@
 """Settings of the voice service, from the environment."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, variables
+from servicekit.settings import ApiUrl, CommaList, Listen, SharingSettings, Target, variables
 from voice_service.providers.elevenlabs.api import BASE_URL, DEFAULT_MODEL
 from voice_service.providers.mock.script import MockScript
 from voice_service.providers.speech.config import MAX_TEXT_LENGTH
@@ -29,7 +29,7 @@ class VoiceServiceSettings(SharingSettings):
     """Allows http addresses of providers and stores on other machines; only for a trusted network. Servers of models in
     the own network need no such permission
     """
-    storage_target: str = ""
+    storage_target: Target = ""
     """Address of the storage service, whose segment store is used; unset: segments are in memory only, and
     narrations for a gateway, which asks for delivery STORED, are refused
     """
@@ -130,6 +130,27 @@ class VoiceServiceSettings(SharingSettings):
     def _check_prices(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         _prices(given)
         return given
+
+    def contradictions(self) -> Iterator[str]:
+        """Yields keys that nothing uses, and providers that are set up and not called."""
+        elevenlabs = bool(self.elevenlabs_api_key or self.elevenlabs_api_key_file)
+        set_up = {"ELEVENLABS_API_KEY": ("elevenlabs", elevenlabs), "SPEECH_BASE_URL": ("speech", self.speech_base_url)}
+        called = {self.default_provider, *self.provider_fallback}
+        for variable, (name, is_set) in set_up.items():
+            if is_set and self.default_provider and name not in called:
+                yield (
+                    f"{variable} is set, and neither DEFAULT_VOICE_PROVIDER nor VOICE_PROVIDER_FALLBACK names {name}:"
+                    " it speaks only for requests that name it."
+                )
+        if not self.speech_base_url:
+            for field in ("speech_api_key", "speech_api_key_file", "speech_model", "speech_voice"):
+                if getattr(self, field):
+                    yield f"{field.upper()} is set without SPEECH_BASE_URL, and is not used."
+            if self.openai_api_key and not (elevenlabs or self.speech_providers or self.transcribe_base_url):
+                yield (
+                    "OPENAI_API_KEY is used for transcription alone. For stories set CHAT_BASE_URL and CHAT_API_KEY,"
+                    " for voices SPEECH_BASE_URL, SPEECH_API_KEY, SPEECH_MODEL and SPEECH_VOICE."
+                )
 
     @property
     def prices(self) -> Mapping[str, float]:

@@ -21,7 +21,7 @@ from storage_service.embedded.reserve import Reserve
 from storage_service.embedded.schema import check_version, migrate
 from storage_service.errors import storage_damaged, storage_full, storage_unavailable
 from storage_service.ports import Clock
-from storage_service.private import close_to_others, create_file, make_folder
+from storage_service.private import close_to_others, create_file, make_folder, ownership
 from storage_service.records import object_folders
 
 P = ParamSpec("P")
@@ -123,7 +123,8 @@ class Database:
                 raise damaged(self._path, str(error)) from error
             reason = getattr(error, "sqlite_errorname", None) or getattr(error, "strerror", None) or "unusable"
             raise ConfigurationError(
-                f"TALE_DATA_DIR must be a folder that the service can write to ({reason}: {self._path})"
+                f"TALE_DATA_DIR must be a folder that the service can write to ({reason}: {self._path}):"
+                f" {ownership(self._path)}. Name another folder, or change the owner"
             ) from error
         self._writer = writer
         await self._hold_reserve()

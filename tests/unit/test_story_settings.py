@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from servicekit.settings import ConfigurationError, corrections, load
+from servicekit.settings import ConfigurationError, load, warnings_of
 from story_service.assignment import Assignment, Listener
 from story_service.bootstrap import _LOCAL_PACE, _breaker, _requests, _upstreams, _warnings, build
 from story_service.prompting.builder import PromptBuilder
@@ -187,7 +187,7 @@ def test_corrected_address_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CHAT_BASE_URL", "http://127.0.0.1:11434/v1/chat/completions")
 
     assert ["CHAT_BASE_URL is http://127.0.0.1:11434/v1/chat/completions; http://127.0.0.1:11434/v1 is used."] == (
-        corrections(load(StorySettings))
+        warnings_of(load(StorySettings))
     )
 
 
