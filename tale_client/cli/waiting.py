@@ -67,13 +67,16 @@ class WaitingLine:
         if waiting is not None and waiting[0] >= _QUIET_SECONDS:
             seconds, error = waiting
             if error.reason in {"", "GATEWAY_UNREACHABLE", "RECONNECT"}:
-                what, more = f"the gateway at {client.target}, not reachable for", " (start it with `tale up`)…"
+                what, more = (
+                    f"Waiting for the gateway at {client.target}, not reachable for",
+                    " (start it with `tale up`)…",
+                )
             else:
-                what, more = f"the gateway, which answers: {error.message.rstrip('.')};", " so far"
+                what, more = f"Waiting for the gateway, which answers: {error.message.rstrip('.')};", " so far"
             self._show(what, seconds, more)
         elif self.story is not None:
             what, more = waited_for(self.story)
-            self._show(what, waited(self.story), more)
+            self._show(f"Waiting for {what}", waited(self.story), more)
         else:
             self.erase()
             self._shown = ""
@@ -85,7 +88,7 @@ class WaitingLine:
             await asyncio.sleep(_TICK_SECONDS)
 
     def _show(self, what: str, seconds: float, more: str) -> None:
-        line = one_line(typed(f"Waiting for {what} {duration(seconds)}{more}"))
+        line = one_line(typed(f"{what} {duration(seconds)}{more}"))
         if self.in_place:
             begin = "" if self._open else self.lead()
             click.echo(f"{begin}\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)

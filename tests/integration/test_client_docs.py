@@ -86,7 +86,10 @@ async def test_docs_commands_work_one_after_the_other(cluster: House, tmp_path: 
     assert 0 < min(written.values())
     assert "STORY_STATE_READY" == json.loads((tmp_path / "story.json").read_text())["state"]
     assert [story_id] == [story["id"] for story in json.loads(said["tale list --min-rating 8 --json"])["stories"]]
-    assert "The child is erased. Deleted stories: 2," in said["tale children erase Mia --yes"]
+    assert (
+        "The child is erased. Deleted stories: 2,"
+        in said["tale children erase Mia --yes --with-files --with-name-stories"]
+    )
 
 
 def _sizes(folder: Path) -> dict[str, int]:
