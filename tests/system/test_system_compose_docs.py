@@ -20,7 +20,8 @@ async def test_every_command_of_the_page_works_and_the_stories_stay(house: Compo
     """
     await house("--profile", "*", "down", "--volumes")
     settings = house.folder / ".env"
-    settings.unlink(missing_ok=True)
+    for file in (settings, *(house.folder / "out").glob("*.m*")):
+        file.unlink(missing_ok=True)
     (house.folder / ".venv").symlink_to(sys.prefix)
     kept, told = b"", 0
     for block in BLOCKS:
