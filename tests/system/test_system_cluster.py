@@ -139,9 +139,10 @@ async def test_the_file_system_is_read_only(cluster: Compose, service: str) -> N
 
 async def test_only_the_gateway_is_published_and_on_loopback(cluster: Compose) -> None:
     """Other addresses of this machine do not lead to it, and no other service has a port."""
-    port = cluster.target.rpartition(":")[2]
-    published = {service: _published(*await cluster.containers(service)) for service in MODULES}
-    assert {"gateway": [("50051/tcp", "127.0.0.1", port)], "story": [], "voice": [], "storage": []} == published
+    port, page = cluster.target.rpartition(":")[2], cluster.page.rpartition(":")[2]
+    published = {service: sorted(_published(*await cluster.containers(service))) for service in MODULES}
+    ports = [("50051/tcp", "127.0.0.1", port), ("8080/tcp", "127.0.0.1", page)]
+    assert {"gateway": ports, "story": [], "voice": [], "storage": []} == published
     (door,) = json.loads(await cluster.run("docker", "network", "inspect", f"{cluster.project}_door"))
     with pytest.raises(OSError):  # noqa: PT011 - refused or out of reach, as the system has it
         async with asyncio.timeout(5):

@@ -161,3 +161,17 @@ def test_modules_import_in_no_circle(package: str) -> None:
         for module in ready:
             del graph[module]
     assert {} == graph
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_error_is_raised_in_an_except_star_clause(package: str) -> None:
+    """Before Python 3.11.4 it comes out in a group, which no `except` of the error catches."""
+    found = [
+        f"{path.relative_to(ROOT)}:{clause.lineno}"
+        for path in modules(package).values()
+        for tried in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(tried, ast.TryStar)
+        for clause in tried.handlers
+        if any(isinstance(node, ast.Raise) and node.exc for node in ast.walk(clause))
+    ]
+    assert [] == found
