@@ -129,7 +129,8 @@ class Watcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(60), self.changed:
                 await self.changed.wait_for(lambda: condition(self) or self.done is not None or self.error is not None)
-        assert condition(self), (self.states, self.error, [str(each) for each in self.warnings])
+        problems = [] if self.done is None else self.done.problems
+        assert condition(self), (self.states, self.error, [str(each) for each in (*problems, *self.warnings)])
 
     async def to_the_end(self, channel: grpc.aio.Channel) -> common_pb2.Story:
         """Watches over as many streams as necessary until the story is done."""
