@@ -156,7 +156,7 @@ const MESSAGES = {
   calls: ['Calls', 'Вызовы'],
   failures: ['Failures', 'Отказы'],
   reset: ['Reset', 'Сбросить'],
-  running: ['In the making', 'Создаются'],
+  running: ['In progress', 'Создаются'],
   running_none: ['No story is being made.', 'Сейчас ничего не создаётся.'],
   failed: ['Last failures', 'Последние неудачи'],
   failed_none: ['No story has failed.', 'Неудач не было.'],

@@ -34,7 +34,9 @@ export function show(main, { id, query, signal }) {
   const body = h('div', { class: 'prose', 'aria-label': t('text'), role: 'region', title: t('text_hint') });
   const actions = h('section', { class: 'actions' });
   const reader = new Reader(title, body);
-  const player = new Player(reader, async () => (await call('GetDownloadUrl', { storyId: id, format: 'AUDIO' })).url);
+  // Without its host: this page may have been opened by another name of it.
+  const link = async (format) => new URL((await call('GetDownloadUrl', { storyId: id, format: `DOWNLOAD_FORMAT_${format}` })).url).pathname;
+  const player = new Player(reader, () => link('AUDIO'));
   const cancel = button(t('cancel'), async () => { await call('CancelStory', { storyId: id }); }, 'quiet');
   let audioId = '';
   add(main, h('article', {}, title, facts, h('div', { class: 'making' }, state, bar, waiting, cancel), problems, body, noted, actions), player.bar);
@@ -87,7 +89,7 @@ export function show(main, { id, query, signal }) {
       replace(actions);
       run();
     };
-    const downloads = FORMATS.filter(([format]) => format === 'TEXT' || format === 'EPUB' || story.audio);
+    const downloads = FORMATS.filter(([format]) => (format === 'TEXT' ? story.content : format === 'EPUB' ? story.contentComplete : story.audio));
     replace(actions,
       ratingView(story),
       h('div', { class: 'pair' },
@@ -98,11 +100,10 @@ export function show(main, { id, query, signal }) {
           button(t('remove'), () => remove(story), 'danger'))),
       h('h2', {}, t('download')),
       h('div', { class: 'row' }, downloads.map(([format, key]) => button(t(key), async () => {
-        const { url } = await call('GetDownloadUrl', { storyId: id, format });
-        const link = h('a', { href: url, download: '' });
-        actions.append(link);
-        link.click();
-        link.remove();
+        const file = h('a', { href: await link(format), download: '' });
+        actions.append(file);
+        file.click();
+        file.remove();
       }))));
   }
 
