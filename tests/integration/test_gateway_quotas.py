@@ -81,7 +81,7 @@ async def test_usage_is_counted_and_shown(tmp_path: Path) -> None:
     assert all(int(each["characters"]) > 100 for each in entries if "kind" in each)
     assert 0 == code
     assert "mia" in table
-    assert "1 stories, 0.00 US dollars in 30 days." in table
+    assert "1 story, 0.00 US dollars in 30 days." in table
     assert "0 stories" in none
     assert [1, 1] == [refused[0], child[0]]
     assert "Only operators" in refused[2]
