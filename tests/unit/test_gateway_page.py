@@ -123,8 +123,7 @@ def test_page_knows_which_word_is_heard() -> None:
     assert 3.2 == result["told"]
 
 
-def test_page_finds_the_byte_and_the_sentence_of_a_time() -> None:
+def test_page_finds_the_sentence_before_and_after_a_time() -> None:
     result = run("timed")
-    assert 2000 == result["byte"]
     assert 1 == result["before"]
     assert 3 == result["after"]

@@ -14,4 +14,4 @@ reader.addSegment({ text: {}, audio: audio(0, 1000), duration: '1s', words: [{ t
 reader.addSegment({ index: 1, text: { end: '12' }, audio: audio(1000, 3000), start: '1s', duration: '2s' });
 reader.addSegment({ index: 2, text: { start: '12', end: '23' }, audio: audio(3000, 4000), start: '3s', duration: '1s', words: [{ text: { start: '12', end: '17' }, start: '3.2s' }] });
 const shown = (time) => { reader.show(time); return reader.current && [reader.current.start, reader.titleWords.includes(reader.current)]; };
-console.log(JSON.stringify({ times: [0, 0.2, 0.6, 1.1, 2.9, 3.3].map(shown), byte: reader.byteAt(2), before: reader.sentence(3.1, -1), after: reader.sentence(1.5, 1), told: reader.timeOf(reader.words[3]) }));
+console.log(JSON.stringify({ times: [0, 0.2, 0.6, 1.1, 2.9, 3.3].map(shown), before: reader.sentence(3.1, -1), after: reader.sentence(1.5, 1), told: reader.timeOf(reader.words[3]) }));

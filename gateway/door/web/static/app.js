@@ -12,7 +12,7 @@ const SCREENS = { '': tell, library, family, system, story };
 const TITLES = { '': 'tell', library: 'library', family: 'family', system: 'system', story: 'untitled' };
 const main = document.getElementById('main');
 let leaving = new AbortController();
-let operator = false;
+let operator = null; // not known yet
 
 onUnauthenticated((error) => {
   const key = text('', { type: 'password', autocomplete: 'current-password', required: true });
@@ -29,7 +29,7 @@ onUnauthenticated((error) => {
 
 /** Shows the operator's view in the navigation to those who may see it. */
 async function findOperator() {
-  operator = await call('GetUsage', { days: 1, allOwners: true }).then(() => true, () => false);
+  operator = await call('GetUsage', { days: 1, allOwners: true }).then(() => true, (error) => (error.code === 'permission_denied' ? false : null));
   draw();
 }
 
@@ -54,6 +54,7 @@ async function show(event) {
   const { signal } = leaving;
   const [path, search] = location.hash.replace(/^#\/?/, '').split('?');
   const [name, id = ''] = path.split('/');
+  if (operator === null) findOperator();
   draw();
   replace(main);
   main.className = name || 'tell';
@@ -80,4 +81,3 @@ async function show(event) {
 document.getElementById('skip').addEventListener('click', () => main.focus());
 addEventListener('hashchange', show);
 show();
-findOperator();

@@ -92,6 +92,7 @@ const MESSAGES = {
   play: ['Play', 'Слушать'],
   pause: ['Pause', 'Пауза'],
   press_play: ['Press Play to listen.', 'Нажмите «Слушать».'],
+  later: ['You can move in the audio once it is complete.', 'Перемещаться можно, когда озвучка готова.'],
   back: ['Previous sentence', 'Предыдущее предложение'],
   forward: ['Next sentence', 'Следующее предложение'],
   position: ['Position', 'Место'],

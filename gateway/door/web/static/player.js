@@ -5,12 +5,12 @@ import { clock, t } from './messages.js';
 const MOST_FAILURES = 8;
 
 /**
- * One audio element with a bar of controls. A stream cannot be moved in by every browser: where the wanted time is not
- * buffered, the link is opened again at the byte of that time, and `base` is the time at which it begins.
+ * One audio element with a bar of controls. Browsers cannot move in the stream of a narration in progress; once it is
+ * complete, the link is opened again as a file.
  */
 export class Player {
   constructor(reader, link) {
-    Object.assign(this, { reader, link, base: 0, complete: false, wanted: false, failures: 0, url: '' });
+    Object.assign(this, { reader, link, complete: false, wanted: false, failures: 0, url: '' });
     this.audio = h('audio', { preload: 'auto' });
     this.icon = h('i');
     this.play = h('button', { type: 'button', class: 'play', onclick: () => this.toggle() }, this.icon);
@@ -32,7 +32,7 @@ export class Player {
   }
 
   get time() {
-    return this.base + this.audio.currentTime;
+    return this.audio.currentTime;
   }
 
   /** There is audio now: shows the bar, and plays if the story was just asked for. */
@@ -58,11 +58,16 @@ export class Player {
   }
 
   async seek(time) {
-    const inside = time - this.base;
     const { seekable } = this.audio;
     const whole = this.complete && this.audio.src.endsWith('#file');
-    const reached = [...Array(seekable.length).keys()].some((i) => seekable.start(i) <= inside && inside <= seekable.end(i) && Number.isFinite(this.audio.duration));
-    if (whole || reached) this.audio.currentTime = inside; else await this.#open(time);
+    const reached = [...Array(seekable.length).keys()].some((i) => seekable.start(i) <= time && time <= seekable.end(i) && Number.isFinite(this.audio.duration));
+    if (whole || reached) this.audio.currentTime = time;
+    else if (this.complete) await this.#open(time);
+    else {
+      this.hint.textContent = t('later');
+      say(t('later'));
+      return;
+    }
     this.reader.scrolled = 0;
     this.reader.show(time);
     if (this.wanted) await this.#start();
@@ -76,14 +81,8 @@ export class Player {
 
   async #open(time) {
     this.url ||= await this.link();
-    if (this.complete) {
-      this.base = 0;
-      this.audio.src = `${this.url}#file`;
-      this.audio.currentTime = time; // the default start position, until the file is known
-    } else {
-      this.base = time;
-      this.audio.src = time > 0 ? `${this.url}${this.url.includes('?') ? '&' : '?'}offset=${this.reader.byteAt(time)}` : this.url;
-    }
+    this.audio.src = this.complete ? `${this.url}#file` : this.url;
+    this.audio.currentTime = time; // where it begins, in a browser that can begin there
   }
 
   async #start() {

@@ -58,13 +58,13 @@ export class Reader {
   }
 
   /** Takes a segment: the times of its words, or where the provider reports none, their share of its duration. */
-  addSegment({ index = 0, text = {}, start, duration, words = [], audio }) {
+  addSegment({ index = 0, text = {}, start, duration, words = [] }) {
     if (this.segments[index]) return;
     const [from, to] = [Number(text.start ?? 0), Number(text.end ?? 0)];
     const [begin, lasts] = [seconds(start), seconds(duration)];
     const isTitle = from === to;
     const inside = isTitle ? this.titleWords : this.words.filter((word) => word.end > from && word.start < to);
-    this.segments[index] = { begin, end: begin + lasts, bytes: [Number(audio.start ?? 0), Number(audio.end)] };
+    this.segments[index] = true;
     this.starts.push(begin);
     if (words.length) {
       const by = new Map();
@@ -92,14 +92,6 @@ export class Reader {
   sentence(time, step) {
     const index = this.starts.findLastIndex((start) => start <= time + 0.05);
     return this.starts[Math.min(this.starts.length - 1, Math.max(0, index + (step < 0 && time - this.starts[index] > 2 ? 0 : step)))] ?? 0;
-  }
-
-  /** Where to read the audio of a time: its byte, by the constant bit rate of a segment. */
-  byteAt(time) {
-    const segment = this.segments.findLast((each) => each && each.begin <= time);
-    if (!segment) return 0;
-    const [first, end] = segment.bytes;
-    return Math.floor(first + (end - first) * Math.min(1, (time - segment.begin) / (segment.end - segment.begin)));
   }
 
   /** Marks the word that is heard. */
