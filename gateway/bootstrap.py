@@ -30,6 +30,7 @@ from servicekit.addresses import is_loopback
 from servicekit.channel import PeerChannel, open_channel
 from servicekit.metrics import Metrics
 from servicekit.settings import warnings_of
+from servicekit.tracer import open_tracer
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
@@ -62,7 +63,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
     metrics, followed = Metrics(), FollowedStories()
     counts = GatewayMetrics(metrics)
     checkpointer = Checkpointer(peers.storage, lease_seconds=settings.lease_seconds, metrics=counts)
-    runs = Runs(peers, settings, checkpointer, followed, counts)
+    tracer = open_tracer("gateway")
+    runs = Runs(peers, settings, checkpointer, followed, counts, tracer)
     show_runs(metrics, runs, followed, lease_seconds=settings.lease_seconds)
     claimer = Claimer(peers.storage, runs, interval_seconds=settings.pickup_interval_seconds, metrics=counts)
     follower = Follower(peers.storage, runs, claimer, followed)
@@ -94,7 +96,7 @@ def build(settings: GatewaySettings) -> GatewayApp:
         web=WebServer(settings, site) if settings.web_listen else None,
         warnings=warnings,
     )
-    app.metrics, app.authenticator = metrics, authenticator_for(settings)
+    app.metrics, app.authenticator, app.tracer = metrics, authenticator_for(settings), tracer
     app.limit = limits[0].check if limits else None
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         app.credentials = Certificate(settings.tls_cert_file, settings.tls_key_file).credentials()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from servicekit.metrics import Metrics
     from servicekit.resilience.manager import BreakerManager
     from servicekit.runner import Limit
+    from servicekit.tracing import Tracer
     from tale.common.v1 import status_pb2
 
 
@@ -54,6 +55,8 @@ class App:
     """Refuses callers that call too often, by their names; None: no one. Read once, at first."""
     credentials: grpc.ServerCredentials | None = None
     """TLS of its port; None: plain text. Read once, at the start."""
+    tracer: Tracer | None = None
+    """What makes its traces; None: what the environment says (OTEL_*). Read once, at first."""
     sound: bool = True
     """False once only a person can repair what it needs. It takes calls and answers them with what is wrong, and is
     NOT_SERVING to operators (`/readyz`, StatusService)."""

@@ -7,7 +7,9 @@ from typing import Any, Final, Self
 import grpc
 
 from servicekit.authentication import ServiceToken
-from servicekit.context import OWNER_KEY, PEER_KEY, REQUEST_ID_KEY, current
+from servicekit.context import OWNER_KEY, PEER_KEY, REQUEST_ID_KEY, STORY_KEY, current
+from servicekit.tracing import Span
+from servicekit.waiting import Finisher
 
 WINDOWS: Final[tuple[tuple[str, Any], ...]] = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 256 << 10))
 """What a stream may receive before it is read.
@@ -58,7 +60,7 @@ def _service_config(*, health_checked: bool) -> str:
 
 
 class PeerChannel(grpc.aio.Channel):
-    """A channel whose calls carry the request id and the owner of the context, and the token of the cluster.
+    """A channel whose calls carry what the context has, request id, owner, story and trace, and the cluster's token.
 
     Calls raise LookupError where no request context is bound.
     """
@@ -67,6 +69,7 @@ class PeerChannel(grpc.aio.Channel):
         """Takes a channel, and the token that its calls carry."""
         self._channel = channel
         self._token = token
+        self._ends = Finisher()
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,29 +95,49 @@ class PeerChannel(grpc.aio.Channel):
 
     def unary_unary(self, *args: Any, **options: Any) -> Any:
         """Returns the callable of an RPC, as gRPC's channel does."""
-        return self._carrying(self._channel.unary_unary(*args, **options))
+        return self._carrying(self._channel.unary_unary(*args, **options), *args)
 
     def unary_stream(self, *args: Any, **options: Any) -> Any:
         """Returns the callable of an RPC, as gRPC's channel does."""
-        return self._carrying(self._channel.unary_stream(*args, **options))
+        return self._carrying(self._channel.unary_stream(*args, **options), *args)
 
     def stream_unary(self, *args: Any, **options: Any) -> Any:
         """Returns the callable of an RPC, as gRPC's channel does."""
-        return self._carrying(self._channel.stream_unary(*args, **options))
+        return self._carrying(self._channel.stream_unary(*args, **options), *args)
 
     def stream_stream(self, *args: Any, **options: Any) -> Any:
         """Returns the callable of an RPC, as gRPC's channel does."""
-        return self._carrying(self._channel.stream_stream(*args, **options))
+        return self._carrying(self._channel.stream_stream(*args, **options), *args)
 
-    def _carrying(self, call: Any) -> Callable[..., Any]:
+    def _carrying(self, call: Any, method: str | bytes, *_: object) -> Callable[..., Any]:
+        path = method.decode() if isinstance(method, bytes) else method
+
         def begin(*args: Any, metadata: Sequence[tuple[str, str | bytes]] = (), **options: Any) -> Any:
             context = current()
             carried = [*metadata, (REQUEST_ID_KEY, context.request_id), (OWNER_KEY, context.owner)]
+            if story_id := context.named.get("story_id"):
+                carried.append((STORY_KEY, story_id))
             if self._token is not None:
                 carried.append((PEER_KEY, str(self._token)))
-            return call(*args, metadata=tuple(carried), **options)
+            if context.span is None:
+                if context.trace is not None:
+                    carried.extend(context.trace.metadata)
+                return call(*args, metadata=tuple(carried), **options)
+            service, _, name = path.strip("/").rpartition("/")
+            facts = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+            span = context.span.child(f"{service}/{name}", "client", facts)
+            made = call(*args, metadata=(*carried, *span.trace.metadata), **options)
+            made.add_done_callback(lambda ended: self._ends.start(_end(ended, span)))
+            return made
 
         return begin
+
+
+async def _end(call: grpc.aio.Call, span: Span) -> None:
+    """Ends the span of a call that has ended."""
+    code = await call.code()
+    span.note({"rpc.grpc.status_code": code.value[0]})
+    span.end(error="" if code is grpc.StatusCode.OK else code.name)
 
 
 def remaining(context: grpc.aio.ServicerContext[Any, Any], *, reserve: float = 0.2, default: float) -> float:

@@ -1,13 +1,17 @@
 """Request id, owner and deadline of the present request, in every task that works for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from servicekit.tracing import Kind, Span, Trace, Tracer, Value
+
 REQUEST_ID_KEY: Final = "x-request-id"
 OWNER_KEY: Final = "x-tale-owner"
+STORY_KEY: Final = "x-tale-story-id"
+"""The story that a call between services is about, for logs and traces."""
 PEER_KEY: Final = "x-tale-service-token"
 LOCAL_OWNER: Final = "local"
 """The owner of everything where there is no authentication."""
@@ -39,6 +43,10 @@ class RequestContext:
     """When the caller stops waiting, on the loop's clock; None where it set no deadline."""
     named: dict[str, str] = field(default_factory=dict, compare=False)
     """Ids of what the call is about, such as `story_id`."""
+    trace: Trace | None = field(default=None, compare=False)
+    """Where the request stands in the trace of its caller, or in its own."""
+    span: Span | None = field(default=None, compare=False)
+    """What the work is a part of; None where no traces are made."""
 
     @property
     def owner(self) -> str:
@@ -90,3 +98,27 @@ def without_deadline() -> Context:
     if request is not None and request.deadline is not None:
         context.run(_current.set, replace(request, deadline=None))
     return context
+
+
+@contextmanager
+def traced(
+    name: str, kind: Kind, attributes: Mapping[str, Value], *, tracer: Tracer | None = None
+) -> Iterator[Span | None]:
+    """Makes the block a span within the present one, or the first of a trace by `tracer`; none without either."""
+    context = current()
+    if context.span is not None:
+        span = context.span.child(name, kind, attributes)
+    elif tracer is not None:
+        span = tracer.start(name, kind, attributes, parent=context.trace)
+    else:
+        yield None
+        return
+    error = ""
+    try:
+        with bound(replace(context, trace=span.trace, span=span)):
+            yield span
+    except BaseException as failure:
+        error = type(failure).__name__
+        raise
+    finally:
+        span.end(error=error)

@@ -15,6 +15,7 @@ from servicekit.authentication import Authenticator
 from servicekit.errors import DomainError, FieldViolation, reconnect, validation_failed
 from servicekit.metrics import Metrics
 from servicekit.runner import Answered, CallRunner, CallTracker, Context, Limit
+from servicekit.tracing import Tracer
 from servicekit.validation import validate
 from servicekit.waiting import IdleTimeout
 
@@ -51,9 +52,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         admit: Admit | None = None,
         limit: Limit | None = None,
         answered: Answered | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """`admit` refuses requests by what they ask for; `limit`, `answered`: see CallRunner."""
-        self._runner = CallRunner(tracker, authenticator, metrics, limit=limit, answered=answered)
+        """`admit` refuses requests by what they ask for; `limit`, `answered`, `tracer`: see CallRunner."""
+        self._runner = CallRunner(tracker, authenticator, metrics, limit=limit, answered=answered, tracer=tracer)
         self._admit = admit or _admit_all
 
     async def intercept_service(

@@ -17,6 +17,7 @@ Event = MutableMapping[str, Any]
 _log: Final = structlog.stdlib.get_logger("servicekit.defects")
 
 _HANDLER: Final = "servicekit"
+_NAMED: Final = ("story_id", "child_id", "hero_id")
 _MAX_FRAMES: Final = 30
 _MAX_CAUSES: Final = 5
 
@@ -34,16 +35,15 @@ def configure(
 ) -> None:
     """Sets up logging for the process, once, from `main`; called again it replaces what it had set up.
 
-    Every line carries `service`, `event`, `level`, `logger`, `timestamp` (UTC) and, within a call, `request_id`.
+    Every line carries `service`, `event`, `level`, `logger`, `timestamp` (UTC) and, within a call, `request_id`, the
+    ids of what the call is about, such as `story_id`, and of a call with a trace `trace_id` and `span_id`.
     Exceptions are logged by type and stack frames, never by text, since that may carry what users wrote. `levels` are
     for single loggers by name. Libraries that call providers log from WARNING on, and never more than INFO. Lines go to
     standard error unless `stream` is given.
     """
 
-    def identify(_: object, __: str, event: Event) -> Event:
+    def name_service(_: object, __: str, event: Event) -> Event:
         event["service"] = service
-        if (context := current_or_none()) is not None:
-            event.setdefault("request_id", context.request_id)
         return event
 
     out = stream or sys.stderr
@@ -52,6 +52,7 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_service,
         identify,
         _exceptions_without_text,
     ]
@@ -87,6 +88,18 @@ def configure(
 def _bounded(name: str, level: str) -> int:
     number = logging.getLevelNamesMapping()[level]
     return max(number, logging.INFO) if name.partition(".")[0] in _HTTP_CLIENTS else number
+
+
+def identify(_: object, __: str, event: Event) -> Event:
+    """Adds the ids of the request, of what it is about, and of its trace."""
+    if (context := current_or_none()) is not None:
+        event.setdefault("request_id", context.request_id)
+        for name, value in context.named.items():
+            if name in _NAMED:
+                event.setdefault(name, value)
+        if context.trace is not None:
+            event.update(trace_id=context.trace.trace_id, span_id=context.trace.span_id)
+    return event
 
 
 def _exceptions_without_text(_: object, __: str, event: Event) -> Event:

@@ -14,11 +14,12 @@ import grpc
 import structlog
 
 from servicekit.authentication import Authenticator, Metadata, TrustedCaller
-from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, RequestContext, bind, current
+from servicekit.context import OWNER_KEY, REQUEST_ID_KEY, STORY_KEY, RequestContext, bind, current
 from servicekit.errors import DomainError, reconnect, unavailable
-from servicekit.ids import is_token, new_id
+from servicekit.ids import is_id, is_token, new_id
 from servicekit.metrics import Metrics
 from servicekit.status import abort_within, to_domain_error, to_grpc_status
+from servicekit.tracing import REASON, REQUEST_ID, Span, Tracer, trace_of
 
 MOST_CALLS: Final = 4096
 """Maximum number of calls that one server answers at a time; more are OVERLOADED."""
@@ -118,6 +119,9 @@ _FLOOD: Final = {"quiet": 0.1, "longest": 2.0}
 _INVALID: Final = "VALIDATION_FAILED"
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
+_FAILED: Final = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""Codes that are errors of a server (OpenTelemetry's conventions for gRPC); the others are answers."""
+
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Body: TypeAlias = Callable[[], Awaitable[Any]]
 Limit: TypeAlias = Callable[[str], Awaitable[None]]
@@ -150,11 +154,13 @@ class CallRunner:
         *,
         limit: Limit | None = None,
         answered: Answered | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`limit` is called with the caller's name before a request is read, and may raise DomainError.
 
         `answered` is called with method, code and reason of each call that was admitted, or refused its caller.
         """
+        self._tracer = tracer
         self._limit = limit
         self._answered = answered
         self._tracker = tracker
@@ -186,8 +192,8 @@ class CallRunner:
         call = _Call(method, context, _request_id(metadata), metadata, streamed, answers_stream, refused)
         left: float | None = context.time_remaining()
         deadline = None if left is None else asyncio.get_running_loop().time() + left
-        bind(RequestContext(call.request_id, deadline=deadline))
         quiet = method.startswith(_UNCOUNTED)
+        span = self._begin(call, deadline, quiet=quiet)
         # A drain that waited for calls that it refuses might never end.
         counted = not quiet and refused is None
         task = asyncio.current_task()
@@ -205,6 +211,8 @@ class CallRunner:
                 self._metrics.rpc(method, call.code, seconds, known=known)
             if self._answered is not None and not quiet:
                 self._answered(method, call.code, call.reason)
+            if span is not None:
+                _end(span, call)
             _log.log(
                 logging.DEBUG if quiet else logging.INFO,
                 "call",
@@ -213,6 +221,18 @@ class CallRunner:
                 duration_ms=round(seconds * 1000, 3),
                 **({} if call.reason is None else {"reason": call.reason}),
             )
+
+    def _begin(self, call: _Call, deadline: float | None, *, quiet: bool) -> Span | None:
+        """Binds the context of the call; returns its span, if traces are made."""
+        trace, span, named = trace_of(call.metadata), None, _named(call.metadata)
+        # Traces begin at the door: the polls of peer services would be traces of their own.
+        if self._tracer is not None and not quiet and (self._fair or trace is not None):
+            service, _, name = call.method.strip("/").rpartition("/")
+            facts = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, REQUEST_ID: call.request_id}
+            span = self._tracer.start(f"{service}/{name}", "server", facts, parent=trace)
+            trace = span.trace
+        bind(RequestContext(call.request_id, deadline=deadline, named=named, trace=trace, span=span))
+        return span
 
     def _refusal(self) -> DomainError | None:
         if self._tracker.draining:
@@ -288,6 +308,19 @@ def _request_id(metadata: Metadata) -> str:
         if key == REQUEST_ID_KEY and isinstance(value, str) and is_token(value):
             return value
     return new_id()
+
+
+def _named(metadata: Metadata) -> dict[str, str]:
+    for key, value in metadata:
+        if key == STORY_KEY and isinstance(value, str) and is_id(value):
+            return {"story_id": value}
+    return {}
+
+
+def _end(span: Span, call: _Call) -> None:
+    ids = {f"tale.{name}": value for name, value in current().named.items()}
+    span.note({"rpc.grpc.status_code": grpc.StatusCode[call.code].value[0], REASON: call.reason or "", **ids})
+    span.end(error=call.code if call.code in _FAILED else "")
 
 
 def _code_name(context: Context) -> str:

@@ -22,6 +22,7 @@ from servicekit.resilience.manager import BreakerManager
 from servicekit.resilience.shared import RedisCircuits, SharedCircuits
 from servicekit.runner import MOST_CALLS, CallTracker
 from servicekit.settings import ConfigurationError, ServiceSettings, SharingSettings, env_name
+from servicekit.tracer import open_tracer
 from tale.common.v1 import status_pb2_grpc
 
 _log: Final = structlog.stdlib.get_logger("servicekit.server")
@@ -79,6 +80,7 @@ class Server:
         self._circuits = app.circuits or BreakerManager()
         self._shared = _shared(settings, self._circuits, service)
         self._ops = OpsServer(self._is_healthy, metrics, self._circuits, peers=app.peers)
+        self._tracer = app.tracer or open_tracer(service)
         self._grpc = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
@@ -88,6 +90,7 @@ class Server:
                     admit=app.admit,
                     limit=app.limit,
                     answered=app.answered,
+                    tracer=self._tracer,
                 )
             ],
             options=_OPTIONS if app.authenticator is None else _AT_THE_DOOR,
@@ -170,6 +173,8 @@ class Server:
         try:
             async with AsyncExitStack() as closing:
                 closing.push_async_callback(self._ops.stop)
+                if self._tracer is not None:
+                    closing.push_async_callback(self._tracer.close)
                 if self._shared is not None:
                     closing.push_async_callback(self._shared.aclose)
                 closing.push_async_callback(self._stop_grpc)

@@ -2,9 +2,11 @@
 
 import math
 import random
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Final, Self, TypeVar
 
 import grpc
@@ -120,6 +122,14 @@ def new_request_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def _trace() -> dict[str, str]:
+    """Returns the place in the trace of the caller's program, if that uses OpenTelemetry."""
+    carrier: dict[str, str] = {}
+    if "opentelemetry.trace" in sys.modules:
+        import_module("opentelemetry.propagate").inject(carrier)
+    return carrier
+
+
 def _lower(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return {name.lower(): value for name, value in (metadata or {}).items()}
 
@@ -162,7 +172,7 @@ class Calls:
 
     def _correlated(self, request_id: str = "") -> Metadata:
         """Returns the metadata of a call; `x-request-id` identifies it in the logs of every service."""
-        return tuple(({REQUEST_ID: request_id or new_request_id()} | self.metadata).items())
+        return tuple(({REQUEST_ID: request_id or new_request_id()} | _trace() | self.metadata).items())
 
     @property
     def target(self) -> str:

@@ -104,6 +104,16 @@ CLIENT: Final = (
     Setting("TALE_TLS", "boolean", "0", "1: the gateway of `tale` has TLS"),
     Setting("TALE_TLS_CA", "path", "", "Certificates (PEM) that sign the gateway's, for `tale`"),
 )
+TRACES: Final = (
+    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "URL", "", "OTLP collector for HTTP, such as http://127.0.0.1:4318"),
+    Setting("OTEL_EXPORTER_OTLP_HEADERS", "secret", "", "Headers for it, such as api-key=…"),
+    Setting("OTEL_TRACES_EXPORTER", "otlp | console | none", "", "otlp where an endpoint is set, else none"),
+    Setting("OTEL_TRACES_SAMPLER", "text", "parentbased_always_on", "Which traces are made, such as traceidratio"),
+    Setting("OTEL_TRACES_SAMPLER_ARG", "text", "", "Argument of the sampler, such as 0.1"),
+    Setting("OTEL_RESOURCE_ATTRIBUTES", "pairs", "", "Attributes of every span, such as deployment.environment=home"),
+    Setting("OTEL_SDK_DISABLED", "boolean", "false", "true: no traces"),
+)
+"""What the SDK of OpenTelemetry reads; its other variables are read too."""
 COMPOSE: Final = (
     Setting("PYTHON_IMAGE", "text", "python:3.12-slim", "Base image: Python 3.11 or newer with pip and venv"),
     Setting("PIP_CONFIG_FILE", "path", "", "pip's configuration for the build, where packages come through a mirror"),
@@ -158,7 +168,8 @@ def compose_file() -> str:
     text = COMPOSE_FILE.read_text(encoding="utf-8")
     for name, settings in SERVICES:
         before, own, after = _compose_part(name, text)
-        names = [each.variable for each in _settings(settings) if each.variable not in _fixed(own)]
+        every = (*_settings(settings), *TRACES)
+        names = [each.variable for each in every if each.variable not in _fixed(own)]
         text = before + own + "".join(f"      {variable}:\n" for variable in names) + after
     return text
 
@@ -175,6 +186,7 @@ def _sections() -> Mapping[str, list[Setting]]:
         "The ten most used": first,
         "Shared by services": [each for each in shared if each.variable not in FIRST],
         **{name: [each for each in settings if each.variable not in listed] for name, settings in services.items()},
+        "Traces, for each service": list(TRACES),
         "tale (the command and the client library)": list(CLIENT),
         "docker compose": list(COMPOSE),
     }

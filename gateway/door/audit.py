@@ -39,9 +39,14 @@ def audit_call(method: str, code: str, reason: str | None) -> None:
 
 
 def note_ids(method: str, message: Message | bytes, *, response: bool = False) -> None:
-    """Notes the ids of stories and profiles in a message of a call that changes something, for its line."""
+    """Notes the ids of stories and profiles in a message, for the lines of its call.
+
+    A message that is only passed on is decoded where the call changes something.
+    """
     known = _CHANGES.get(method)
     if known is None:
+        if isinstance(message, Message):
+            note(message)
         return
     try:
         whole = decoded(known.output_type if response else known.input_type, message)

@@ -21,6 +21,7 @@ from gateway.settings import GatewaySettings
 from servicekit.context import Caller, RequestContext, bound, current_or_none, present_owner
 from servicekit.errors import reconnect
 from servicekit.ids import new_id
+from servicekit.tracing import Tracer
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -50,7 +51,9 @@ class Runs:
         checkpointer: Checkpointer,
         followed: FollowedStories,
         metrics: GatewayMetrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._metrics = metrics or GatewayMetrics()
         self._peers = peers
         self._settings = settings
@@ -180,8 +183,10 @@ class Runs:
             self._metrics.began(context.times.seconds)
         call = current_or_none()
         request_id = call.request_id if call is not None else new_id()
-        with bound(RequestContext(request_id, Caller(record.owner))):
-            run = self._runs[story_id] = Run(context, pickup_count=pickup_count)
+        trace, span = (call.trace, call.span) if call is not None else (None, None)
+        named = {"story_id": story_id}
+        with bound(RequestContext(request_id, Caller(record.owner), named=named, trace=trace, span=span)):
+            run = self._runs[story_id] = Run(context, pickup_count=pickup_count, tracer=self._tracer)
         run.task.add_done_callback(lambda _: self._ended(story_id, run))
         # Its watchers get it from the run now, and the follower has a run to follow.
         self._followed.release(story_id)

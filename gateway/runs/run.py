@@ -15,11 +15,12 @@ from gateway.runs.ledger import now
 from gateway.runs.live_story import End
 from gateway.runs.narrator import Narrator
 from gateway.runs.writer import Writer
-from servicekit.context import current
+from servicekit.context import current, traced
 from servicekit.errors import DomainError, internal
 from servicekit.ids import new_id
 from servicekit.logging import log_defect
 from servicekit.reasons import LATER
+from servicekit.tracing import REASON, STORY_ID, Tracer, Value
 from tale.common.v1 import common_pb2
 from tale.storage.v1 import storage_pb2
 
@@ -49,13 +50,14 @@ class _OutOfTimeError(Exception):
 class Run:
     """The run of one story. `task` ends when the story does, or when the run may not continue."""
 
-    def __init__(self, context: RunContext, *, pickup_count: int) -> None:
+    def __init__(self, context: RunContext, *, pickup_count: int, tracer: Tracer | None = None) -> None:
         self.context = context
         self.ending = False
         """True once the end of the story is being stored, or is known: nothing else ends the run then."""
         self._final: storage_pb2.StoryCheckpoint | None = storage_pb2.StoryCheckpoint()
         """What the run stores with its ledger when it is stopped; None: nothing, another run has the story."""
         self._pickup_count = pickup_count
+        self._tracer = tracer
         self.task = asyncio.create_task(self._run(), name=f"run-{context.live.story_id}")
 
     def story_ended(self, state: common_pb2.StoryState.ValueType) -> None:
@@ -74,8 +76,10 @@ class Run:
 
     async def _run(self) -> None:
         """Writes, narrates and stores the story. The live story ends in any case."""
+        facts: dict[str, Value] = {STORY_ID: self.context.live.story_id, "tale.pickup_count": self._pickup_count}
         try:
-            await self._execute()
+            with traced("run", "internal", facts, tracer=self._tracer):
+                await self._execute()
         except asyncio.CancelledError:
             await self._store_ledger()
             raise
@@ -111,6 +115,16 @@ class Run:
         reason = problems[0].reason if problems else ""
         context.metrics.ended(context.record.story, state, reason, context.times.seconds)
         usage = context.ledger.usage()
+        if (span := current().span) is not None:
+            span.note(
+                {
+                    "tale.state": common_pb2.StoryState.Name(state),
+                    REASON: reason,
+                    "tale.characters": len(context.live.text),
+                    "tale.audio_bytes": context.live.audio_size,
+                    "tale.cost_usd": usage.cost_usd,
+                }
+            )
         AUDIT.info(
             "StoryEnded",
             owner=context.record.owner,

@@ -27,10 +27,11 @@ from servicekit.resilience.errors import OF_THE_PACE, CircuitOpenError, Provider
 from servicekit.resilience.hedging import race
 from servicekit.resilience.limits import FIRST
 from servicekit.resilience.retry import RetryBudget, RetryPolicy, log_retry
+from servicekit.tracing import STORY_ID
 from servicekit.waiting import Finisher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from tenacity import AsyncRetrying
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from servicekit.resilience.breaker import Call, CircuitBreaker
     from servicekit.resilience.hedging import Hedge, Racer
     from servicekit.resilience.limits import ProviderLimits
+    from servicekit.tracing import Span, Value
 
 T = TypeVar("T")
 
@@ -116,10 +118,15 @@ class Attempt:
     ids: dict[str, str] = field(default_factory=dict)
     status: int | str = ""
     sent: bool = True
+    span: Span | None = None
+    facts: Callable[[], Mapping[str, Value]] = dict
+    """Returns what its span says of it at its end: numbers and ids."""
 
     def answered(self) -> None:
         """Notes the first token or byte, to which the slowness of a call is measured."""
         if self.passage.answered_at is None:
+            if self.span is not None:
+                self.span.event("first answer")
             self.passage.answered()
             self.on_answer()
             self.on_begin()
@@ -338,6 +345,7 @@ class OutgoingCalls:
                 raise self._too_late()
             attempt = Attempt(stack.enter_context(breaker.call()), place.aclose, lambda: self._grow(breaker))
             _log.debug("attempt", circuit=breaker.name)
+            attempt.span = _span(self.provider, endpoint)
             began = time.monotonic()
             failure: BaseException | None = None
             try:
@@ -362,6 +370,12 @@ class OutgoingCalls:
         return ProviderError(ProviderErrorKind.TIMEOUT, "the deadline of the call is over", provider=self.provider)
 
     def _ended(self, endpoint: str, attempt: Attempt, failure: BaseException | None, seconds: float) -> None:
+        if attempt.span is not None:
+            status = attempt.status or self._status(failure)
+            attempt.span.note(
+                {**_ids(attempt.ids), **attempt.facts(), "tale.status": status, "tale.sent": attempt.sent}
+            )
+            attempt.span.end(error="" if failure is None else str(status))
         if not attempt.sent:
             return
         ids: dict[str, Any] = dict(attempt.ids)
@@ -382,6 +396,23 @@ class OutgoingCalls:
         if failure is not None:
             return "error"
         return 200 if self._http else "success"
+
+
+_ATTRIBUTES: Final = {"model": "gen_ai.request.model", "generation_id": "gen_ai.response.id"}
+
+
+def _span(provider: str, endpoint: str) -> Span | None:
+    """Starts the span of an attempt, if traces are made."""
+    context = current_or_none()
+    if context is None or context.span is None:
+        return None
+    story = {STORY_ID: context.named["story_id"]} if "story_id" in context.named else {}
+    facts = {"gen_ai.provider.name": provider, "gen_ai.operation.name": endpoint, **story}
+    return context.span.child(f"{endpoint} {provider}", "client", facts)
+
+
+def _ids(ids: Mapping[str, str]) -> dict[str, Value]:
+    return {_ATTRIBUTES.get(name, f"tale.{name}"): value for name, value in ids.items() if _ID.fullmatch(value)}
 
 
 def _earlier(deadline: float | None) -> float | None:

@@ -106,7 +106,7 @@ class ChatWriter:
                 yield started.call(ATTEMPT_OUTCOME_STARTED)
                 if assignment.outline is not None and assignment.outline != given:
                     yield assignment.outline
-                attempt, outgoing.sent = started, True
+                attempt, outgoing.sent, outgoing.facts = started, True, started.facts
                 try:
                     async with aclosing(self._items(attempt, request, timers, outgoing.answered)) as items:
                         async for item in items:

@@ -115,6 +115,15 @@ class ModelAnswer(ABC):
             completion=self._completion() if self._started is not None or self._raw else {},
         )
 
+    def facts(self) -> dict[str, int | float]:
+        """Returns what the span of the call says of it."""
+        spending = self._spending(None, 0.0)
+        return {
+            "gen_ai.usage.input_tokens": spending.prompt_tokens,
+            "gen_ai.usage.output_tokens": spending.completion_tokens,
+            "tale.cost_usd": spending.cost_usd,
+        }
+
     def let_go(self) -> Iterator[AttemptText]:
         """Yields what was held of an answer that has failed and belongs to the story."""
         yield from ()

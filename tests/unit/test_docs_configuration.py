@@ -9,18 +9,19 @@ from servicekit.reasons import REASONS
 from servicekit.resilience.errors import ProviderErrorKind
 from servicekit.settings import env_name, unknown_variables
 from tale_client.errors import OWN_REASONS
-from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, configuration_page, env_example
+from tools.configuration_page import CLIENT, COMPOSE, FIRST, ROOT, SERVICES, TRACES, configuration_page, env_example
 from voice_service.providers.offline.provider import OfflineVoiceProvider
 
 NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
 OTHERS = {
     *("ACME_KEY", "ACME_URL", "PGRST_DB_SCHEMAS", "OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH"),
+    "OTEL_SERVICE_NAME",
     *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 }
 """Variables of other programs, and of the examples."""
 
 VARIABLES = {env_name(settings, field) for _, settings in SERVICES for field in settings.model_fields}
-EVERY = VARIABLES | {setting.variable for setting in (*CLIENT, *COMPOSE)}
+EVERY = VARIABLES | {setting.variable for setting in (*CLIENT, *COMPOSE, *TRACES)}
 
 
 def test_the_page_lists_every_setting_once() -> None:

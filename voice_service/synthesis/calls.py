@@ -249,6 +249,11 @@ class ProviderCalls:
             records.append(record)
             request_id = record.metadata.get("request_id", "")
             attempt.ids.update(request_id=request_id, model=record.model, voice=request.voice_id)
+            attempt.facts = lambda: {
+                "tale.segment_index": record.segment_index,
+                "tale.characters": record.characters,
+                "tale.cost_usd": record.cost_usd,
+            }
             self._metrics.characters.labels(record.provider).inc(record.characters)
             self._metrics.cost.labels(record.provider).inc(record.cost_usd)
 
