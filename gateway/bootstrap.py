@@ -13,6 +13,9 @@ from gateway.door.quotas import Quotas, RequestLimit
 from gateway.door.servicer import GatewayServicer
 from gateway.door.system import System
 from gateway.door.web.bridge import Bridge
+from gateway.door.web.downloads import Downloads
+from gateway.door.web.links import LinkAuthenticator, Links, link_secret
+from gateway.door.web.media import Media
 from gateway.door.web.server import WebServer
 from gateway.door.web.site import Site
 from gateway.metrics import GatewayMetrics
@@ -31,6 +34,7 @@ from servicekit.channel import PeerChannel, open_channel
 from servicekit.metrics import Metrics
 from servicekit.settings import warnings_of
 from servicekit.tracer import open_tracer
+from tale.profile.v1 import profile_pb2_grpc
 from tale.storage.v1 import storage_pb2_grpc
 from tale.story.v1 import story_pb2_grpc
 from tale.voice.v1 import voice_pb2_grpc
@@ -70,6 +74,14 @@ def build(settings: GatewaySettings) -> GatewayApp:
     follower = Follower(peers.storage, runs, claimer, followed)
     reader = AudioReader(peers.storage)
     buffer = AudioBuffer(reader)
+    authenticator = LinkAuthenticator(authenticator_for(settings))
+
+    def site(channel: grpc.aio.Channel) -> Site:
+        files = Media(channel, links, authenticator)
+        return Site(Bridge(channel), files.routes, metrics, url=settings.web_url, open_to_all=settings.auth == "none")
+
+    web = WebServer(settings, site) if settings.web_listen else None
+    links = Links(link_secret(settings), lambda: "" if web is None else web.url)
     system = System(status_channels, targets=targets, token=token, warnings=warnings)
     servicer = GatewayServicer(
         Sources(runs, claimer, followed, peers.storage, buffer),
@@ -78,11 +90,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         peers.voice,
         Quotas(settings),
         counts,
+        Downloads(links, profile_pb2_grpc.ProfileServiceStub(storage)),
     )
-
-    def site(channel: grpc.aio.Channel) -> Site:
-        return Site(Bridge(channel), metrics, url=settings.web_url, open_to_all=settings.auth == "none")
-
     limits = [RequestLimit(settings, metrics)] if settings.requests_per_minute else []
     app = GatewayApp(
         servicer,
@@ -93,10 +102,10 @@ def build(settings: GatewaySettings) -> GatewayApp:
         (checkpointer.run, claimer.run, follower.run),
         buffer,
         (storage, story, voice, *status_channels.values(), *limits),
-        web=WebServer(settings, site) if settings.web_listen else None,
+        web=web,
         warnings=warnings,
     )
-    app.metrics, app.authenticator, app.tracer = metrics, authenticator_for(settings), tracer
+    app.metrics, app.authenticator, app.tracer = metrics, authenticator, tracer
     app.limit = limits[0].check if limits else None
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         app.credentials = Certificate(settings.tls_cert_file, settings.tls_key_file).credentials()

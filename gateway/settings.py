@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from servicekit.addresses import check_address, check_base_url, is_loopback, is_loopback_host
+from servicekit.authentication import ServiceToken
 from servicekit.secrets import SecretSource
 from servicekit.settings import CommaList, Listen, ServiceSettings, StoreUrl, Target, env_name, variables
 
@@ -48,6 +49,12 @@ class GatewaySettings(ServiceSettings):
     use, the gateway starts without it"""
     web_url: Annotated[str, AfterValidator(_web_url)] = ""
     """URL at which browsers and players reach that address, such as https://tales.example; unset: the address itself"""
+    link_secret: SecretStr = SecretStr("")
+    """Secret with which links to files and feeds are signed, the same for all gateways; unset: derived from
+    SERVICE_TOKEN, without which links end with the process. Of several, separated by commas, the first signs and each
+    is accepted"""
+    link_secret_file: Path | None = None
+    """File with that secret; it is made if there is none"""
     story_target: Target = "dns:///127.0.0.1:50052"
     """Address of the story service"""
     voice_target: Target = "dns:///127.0.0.1:50053"
@@ -121,10 +128,19 @@ class GatewaySettings(ServiceSettings):
             self._check_tokens()
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE must both be set, or none of them")
+        # A secret that is too short is refused at the start.
+        _ = self.link_token
         open_to_all = self.auth == "none" and not self.allow_anonymous
         if open_to_all and self.web_listen and not is_loopback(self.web_listen):
             raise ValueError(_UNGUARDED.format("GATEWAY_WEB_LISTEN"))
         return self
+
+    @property
+    def link_token(self) -> ServiceToken | None:
+        """The secret of links; None where none is set."""
+        if self.link_secret_file is None and not self.link_secret.get_secret_value().strip():
+            return None
+        return ServiceToken(self.link_secret, self.link_secret_file, name="GATEWAY_LINK_SECRET")
 
     def _check_tokens(self) -> None:
         secret = SecretSource(self.jwt_secret, self.jwt_secret_file, name="GATEWAY_JWT_SECRET").get()

@@ -45,28 +45,28 @@ class Anonymous:
 class ServiceToken:
     """The secret that the services of a cluster share; during a rotation there are two."""
 
-    def __init__(self, value: SecretStr, file: Path | None = None) -> None:
-        """Takes the secret, or several with commas between, or their file.
+    def __init__(self, value: SecretStr, file: Path | None = None, *, name: str = "SERVICE_TOKEN") -> None:
+        """Takes the secret, or several with commas between, or their file; `name` is its variable.
 
         A file that does not exist is made with a new secret, the same for all that share the folder. Raises ValueError
         if there is no secret, or one that could be guessed.
         """
         if file is not None and not file.exists():
-            _make(file)
-        self._source = SecretSource(value, file, name="SERVICE_TOKEN")
-        if not all(len(each) >= _SHORTEST and each.isascii() and each.isprintable() for each in self._all()):
-            raise ValueError(
-                f"SERVICE_TOKEN must have at least {_SHORTEST} characters of ASCII, as must each in its file"
-            )
+            _make(file, name)
+        self._source = SecretSource(value, file, name=name)
+        if not all(len(each) >= _SHORTEST and each.isascii() and each.isprintable() for each in self.values):
+            raise ValueError(f"{name} must have at least {_SHORTEST} characters of ASCII, as must each in its file")
 
     def __str__(self) -> str:
-        return self._all()[0]
+        return self.values[0]
 
     def accepts(self, given: str) -> bool:
         """Returns whether `given` is one of them."""
-        return any(hmac.compare_digest(given.encode(), each.encode()) for each in self._all())
+        return any(hmac.compare_digest(given.encode(), each.encode()) for each in self.values)
 
-    def _all(self) -> list[str]:
+    @property
+    def values(self) -> list[str]:
+        """The secrets that count now, the one to use first."""
         return [each.strip() for each in self._source.get().split(",")]
 
 
@@ -92,7 +92,7 @@ class TrustedCaller:
         return Caller(owner)
 
 
-def _make(file: Path) -> None:
+def _make(file: Path, name: str) -> None:
     new = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     try:
         new.touch(mode=0o600)
@@ -102,9 +102,7 @@ def _make(file: Path) -> None:
             os.link(new, file)
         new.unlink()
     except OSError as error:
-        raise ValueError(
-            f"SERVICE_TOKEN_FILE cannot be made ({error.strerror}): make it, or set another path"
-        ) from None
+        raise ValueError(f"{name}_FILE cannot be made ({error.strerror}): make it, or set another path") from None
 
 
 def _check_token(token: ServiceToken, given: str | bytes) -> None:

@@ -190,6 +190,8 @@ class Cluster:
             f"{name.upper()}_LISTEN": address.grpc,
             f"{name.upper()}_OPS_LISTEN": address.ops,
             **{f"{each.upper()}_TARGET": self._target(each) for each in MODULES},
+            # A page beside those of other clusters.
+            "GATEWAY_WEB_LISTEN": "127.0.0.1:0",
             **self._environment,
         }
 

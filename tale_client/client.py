@@ -147,6 +147,8 @@ class TaleClient:
     rate_story = _finished(TaleCalls.rate_story)
     delete_story = _finished(TaleCalls.delete_story)
     get_audio_url = _finished(TaleCalls.get_audio_url)
+    get_download_url = _finished(TaleCalls.get_download_url)
+    get_feed_url = _finished(TaleCalls.get_feed_url)
     read_audio = _iterated(TaleCalls.read_audio)
     save_audio = _finished(TaleCalls.save_audio)
 

@@ -22,6 +22,8 @@ NARRATE_STORY: Final = Rpc(gateway_pb2.NarrateStoryRequest, gateway_pb2.NarrateS
 RATE_STORY: Final = Rpc(gateway_pb2.RateStoryRequest, gateway_pb2.RateStoryResponse)
 DELETE_STORY: Final = Rpc(gateway_pb2.DeleteStoryRequest, gateway_pb2.DeleteStoryResponse)
 GET_AUDIO_URL: Final = Rpc(gateway_pb2.GetAudioUrlRequest, gateway_pb2.GetAudioUrlResponse)
+GET_DOWNLOAD_URL: Final = Rpc(gateway_pb2.GetDownloadUrlRequest, gateway_pb2.GetDownloadUrlResponse)
+GET_FEED_URL: Final = Rpc(gateway_pb2.GetFeedUrlRequest, gateway_pb2.GetFeedUrlResponse)
 
 
 class StoryCalls(Calls):
@@ -109,12 +111,25 @@ class StoryCalls(Calls):
     async def get_audio_url(self, story_id: str, *, expiry: float | None = None) -> gateway_pb2.GetAudioUrlResponse:
         """Returns a URL of the stored audio and its expiry time; `expiry`: 1 to 604,800 seconds, None for 3,600.
 
-        TaleError AUDIO_URL_UNSUPPORTED if the store cannot sign URLs, as the embedded one.
+        TaleError AUDIO_URL_UNSUPPORTED if neither the store nor the gateway has URLs.
         """
         request = gateway_pb2.GetAudioUrlRequest(story_id=story_id)
         if expiry is not None:
             request.expiry.FromNanoseconds(round(expiry * 1e9))
         return await self._unary(GET_AUDIO_URL, request)
+
+    async def get_download_url(
+        self, story_id: str, file_format: gateway_pb2.DownloadFormat.ValueType, *, expiry: float | None = None
+    ) -> gateway_pb2.GetDownloadUrlResponse:
+        """Returns a URL of the story as a file, for which no key is needed; `expiry` as in `get_audio_url`."""
+        request = gateway_pb2.GetDownloadUrlRequest(story_id=story_id, format=file_format)
+        if expiry is not None:
+            request.expiry.FromNanoseconds(round(expiry * 1e9))
+        return await self._unary(GET_DOWNLOAD_URL, request)
+
+    async def get_feed_url(self, child_id: str) -> str:
+        """Returns the URL of a podcast feed of the child's stories, for which no key is needed."""
+        return (await self._unary(GET_FEED_URL, gateway_pb2.GetFeedUrlRequest(child_id=child_id))).url
 
     async def read_audio(self, story_id: str, *, audio_id: str = "", offset: int = 0) -> AsyncGenerator[bytes, None]:
         """Yields the stored audio from byte `offset`, over any number of lost connections.

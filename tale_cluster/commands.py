@@ -118,15 +118,19 @@ def up_command(*, wait: float) -> None:
     Ctrl-C stops all services after their running calls have ended. A second Ctrl-C stops them at once. The log of each
     call is shown only when LOG_LEVEL or LOG_LEVELS is set, for example LOG_LEVEL=INFO.
     """
-    _data_folder()
-    run(_up(wait))
+    data = _data_folder()
+    data.mkdir(parents=True, exist_ok=True)
+    run(_up(wait, data))
 
 
-async def _up(wait: float) -> int:
+async def _up(wait: float, data: Path) -> int:
     environ = dict(os.environ)
     environ.setdefault("LOG_FORMAT", "console")
     if not environ.get("LOG_LEVEL") and not environ.get("LOG_LEVELS"):
         environ["LOG_LEVELS"] = QUIET
+    if not environ.get("GATEWAY_LINK_SECRET") and not environ.get("GATEWAY_LINK_SECRET_FILE"):
+        # Feeds and other links outlive a restart.
+        environ["GATEWAY_LINK_SECRET_FILE"] = str(data / "link-secret")
     layout = Layout.from_environment(environ)
     cluster = Supervisor(layout, environ, sink=_show, report=_report, start_timeout=wait)
     try:

@@ -75,7 +75,7 @@ class Access:
                     await self._check_story(asked.spec.parent_story_id, caller.children)
             case gateway_pb2.ListStoriesRequest():
                 _check_child(asked.filter.child_id, caller.children)
-            case profile_pb2.GetChildRequest():
+            case profile_pb2.GetChildRequest() | gateway_pb2.GetFeedUrlRequest():
                 _check_child(asked.child_id, caller.children)
             case _ if "story_id" in known.input_type.fields_by_name:
                 await self._check_story(asked.story_id, caller.children)

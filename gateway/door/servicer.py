@@ -13,6 +13,7 @@ from gateway.door.access import without_details
 from gateway.door.audit import note
 from gateway.door.quotas import Quotas
 from gateway.door.system import System, grouped
+from gateway.door.web.downloads import Downloads
 from gateway.metrics import GatewayMetrics
 from gateway.peers.clients import CALL_SECONDS, VoiceStub, invoke, read_story, refuse_unreadable
 from gateway.peers.retry import PEER_ERRORS, classify
@@ -62,8 +63,10 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         voice: VoiceStub,
         quotas: Quotas,
         metrics: GatewayMetrics | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
         self._metrics = metrics or GatewayMetrics()
+        self._downloads = downloads or Downloads()
         self._sources = sources
         self._voice = voice
         self._storage = sources.storage
@@ -205,8 +208,31 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.GetAudioUrlResponse:
         """Returns a signed URL of a story's audio."""
         wanted = converted(storage_pb2.GetAudioUrlRequest, request)
-        signed = await invoke(self._storage.GetAudioUrl, wanted, timeout=_seconds_left(context), repeatable=True)
+        try:
+            signed = await invoke(self._storage.GetAudioUrl, wanted, timeout=_seconds_left(context), repeatable=True)
+        except grpc.aio.AioRpcError as error:
+            if classify(error).reason != "AUDIO_URL_UNSUPPORTED" or not self._downloads.possible:
+                raise
+            record = await read_story(self._storage, request.story_id, timeout=_seconds_left(context))
+            file = gateway_pb2.GetDownloadUrlRequest(format=gateway_pb2.DOWNLOAD_FORMAT_AUDIO)
+            if request.HasField("expiry"):
+                file.expiry.CopyFrom(request.expiry)
+            return converted(gateway_pb2.GetAudioUrlResponse, self._downloads.file(record.story, file))
         return converted(gateway_pb2.GetAudioUrlResponse, signed)
+
+    async def GetDownloadUrl(  # noqa: N802
+        self, request: gateway_pb2.GetDownloadUrlRequest, context: Context
+    ) -> gateway_pb2.GetDownloadUrlResponse:
+        """Returns a signed URL of a story as a file."""
+        record = await read_story(self._storage, request.story_id, timeout=_seconds_left(context))
+        return self._downloads.file(record.story, request)
+
+    async def GetFeedUrl(  # noqa: N802
+        self, request: gateway_pb2.GetFeedUrlRequest, context: Context
+    ) -> gateway_pb2.GetFeedUrlResponse:
+        """Returns a signed URL of the feed of a child."""
+        url = await self._downloads.feed(request.child_id, timeout=_seconds_left(context))
+        return gateway_pb2.GetFeedUrlResponse(url=url)
 
     async def ReadStoryAudio(  # noqa: N802
         self, request: gateway_pb2.ReadStoryAudioRequest, context: Context

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "rate": ("tale_client.cli.stories", "Rate a story, 1 to 10."),
     "delete": ("tale_client.cli.removing", "Delete stories and their audio."),
     "children": ("tale_client.cli.erasing", "Save children for stories."),
+    "feed": ("tale_client.cli.profiles", "Print the URL of a podcast feed with a child's stories."),
     "heroes": ("tale_client.cli.profiles", "Save heroes for stories."),
     "voices": ("tale_client.cli.cluster", "Show voice providers and voices."),
     "models": ("tale_client.cli.cluster", "Show models that can write stories."),

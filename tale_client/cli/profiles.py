@@ -9,6 +9,7 @@ import click
 from google.protobuf.message import Message
 
 from tale.common.v1 import common_pb2
+from tale.gateway.v1 import gateway_pb2
 from tale.profile.v1 import profile_pb2
 from tale_client.cli import completing
 from tale_client.cli.completing import Completion
@@ -205,6 +206,23 @@ CHILDREN: Final[ProfileCommands[common_pb2.Child]] = ProfileCommands(
 )
 
 children_command: Final = CHILDREN.group("Save children for `tale tell --child NAME`.")
+
+
+@click.command("feed")
+@CHILDREN.argument
+@json_option
+@target_option
+def feed_command(given: str, *, as_json: bool, target: str) -> None:
+    """Print the URL of a podcast feed with a saved child's stories, for any player of podcasts.
+
+    The URL needs no key: all that have it can hear the stories.
+    """
+
+    async def call(client: AsyncTaleClient) -> str:
+        return await client.get_feed_url(await CHILDREN.id_of(client, given))
+
+    url = request(target, call)
+    click.echo(json_of(gateway_pb2.GetFeedUrlResponse(url=url)) if as_json else url)
 
 
 def _saved_hero_options(command: _Command) -> _Command:

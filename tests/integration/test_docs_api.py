@@ -20,7 +20,6 @@ STORY, RUNNING, CHILD, OTHER_CHILD, HERO = (f"0197a5a0-0000-7000-8000-0000000000
 """The ids of the examples."""
 
 WITHOUT_KEYS: Final = {
-    "tale.gateway.v1.GatewayService/GetAudioUrl": "AUDIO_URL_UNSUPPORTED",
     "tale.gateway.v1.GatewayService/ResetCircuit": "CIRCUIT_NOT_FOUND",
     "tale.gateway.v1.GatewayService/RetryStory": "WRONG_STATE",
     "tale.voice.v1.VoiceService/Transcribe": "INVALID_CONFIGURATION",

@@ -80,6 +80,7 @@ class Family:
             "hero_id": self.hero,
             "rating": 5,
             "name": "elevenlabs",
+            "format": gateway_pb2.DOWNLOAD_FORMAT_TEXT,
             "audio_id": self.story.audio.audio_id,
             "spec": common_pb2.StorySpec(
                 child_id=self.child, length_minutes=1, language_code="en", parent_story_id=self.story.id
@@ -105,7 +106,8 @@ async def family(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fami
     file = KeyFile(folder / "keys.json")
     keys = {"mia": file.create("mia")[0], "stranger": file.create("stranger")[0]}
     keys["operator"] = file.create("house", role="operator")[0]
-    async with house(folder, auth="api_key", api_keys_file=folder / "keys.json") as it:
+    settings: dict[str, Any] = {"auth": "api_key", "api_keys_file": folder / "keys.json", "web_listen": "127.0.0.1:0"}
+    async with house(folder, **settings) as it:
         made = Family(it, keys, common_pb2.Story(), "", "", ())
         profile = profile_pb2.DESCRIPTOR.services_by_name["ProfileService"].methods_by_name
         children = []

@@ -163,7 +163,7 @@ def announced(data: bytes) -> gateway_pb2.ReadStoryAudioResponse:
 def test_both_clients_have_the_same_methods() -> None:
     """Every method of one is a method of the other, with the same parameters."""
     methods = {name for name, each in inspect.getmembers(TaleCalls, inspect.isfunction) if not name.startswith("_")}
-    assert 32 == len(methods)
+    assert 34 == len(methods)
     for name in methods:
         assert inspect.signature(getattr(AsyncTaleClient, name)).parameters.keys() == (
             inspect.signature(getattr(TaleClient, name)).parameters.keys()
@@ -226,6 +226,22 @@ CALLS: list[tuple[str, Callable[[TaleClient], object], Message, Message, object]
         gateway_pb2.GetAudioUrlRequest(story_id=ID, expiry=Duration(seconds=60)),
         gateway_pb2.GetAudioUrlResponse(url="https://example.org/a"),
         "https://example.org/a",
+    ),
+    (
+        "GetDownloadUrl",
+        lambda client: client.get_download_url(ID, gateway_pb2.DOWNLOAD_FORMAT_EPUB, expiry=60).url,
+        gateway_pb2.GetDownloadUrlRequest(
+            story_id=ID, format=gateway_pb2.DOWNLOAD_FORMAT_EPUB, expiry=Duration(seconds=60)
+        ),
+        gateway_pb2.GetDownloadUrlResponse(url="https://example.org/b"),
+        "https://example.org/b",
+    ),
+    (
+        "GetFeedUrl",
+        lambda client: client.get_feed_url(ID),
+        gateway_pb2.GetFeedUrlRequest(child_id=ID),
+        gateway_pb2.GetFeedUrlResponse(url="https://example.org/c"),
+        "https://example.org/c",
     ),
     (
         "CreateChild",

@@ -103,9 +103,9 @@ class WebServer:
             ws="none",
             loop="none",
             lifespan="off",
-            # The lines are those of the calls; a client that sends what is no HTTP is no event.
+            # The lines are those of the calls, and defects are logged by the site.
             log_config=None,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -1,7 +1,7 @@
 """The application of the HTTP port: which part answers a request, whom it refuses, what every response says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,6 +37,11 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 """Of every response that does not set them itself."""
 _CLIENT_LEFT: Final = "499"
+LINKED: Final = frozenset({"media", "feed"})
+
+
+class CutError(Exception):
+    """A response that has begun cannot be completed: its connection ends."""
 
 
 class Site:
@@ -46,9 +51,10 @@ class Site:
     names other than those of this machine and that of `url`: such a page could have one bound to this address.
     """
 
-    def __init__(self, rpcs: ASGIApp, metrics: Metrics, *, url: str, open_to_all: bool) -> None:
+    def __init__(self, rpcs: ASGIApp, links: Sequence[Route], metrics: Metrics, *, url: str, open_to_all: bool) -> None:
+        """`links` are the routes under LINKED, whose requests have tokens in their paths."""
         self._rpcs = rpcs
-        self._files = Starlette(routes=[Mount("/", _Files(directory=STATIC, html=True))])
+        self._files = Starlette(routes=[*links, Mount("/", _Files(directory=STATIC, html=True))])
         self._own = urlsplit(url)
         self._open_to_all = open_to_all
         self._requests = metrics.counter(
@@ -59,7 +65,8 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
-        part = "rpc" if scope["path"].split("/")[1] in _SERVICES else "page"
+        folder = scope["path"].split("/")[1]
+        part = "rpc" if folder in _SERVICES else folder if folder in LINKED else "page"
         code = _CLIENT_LEFT
 
         async def answer(message: Message) -> None:
@@ -73,6 +80,8 @@ class Site:
 
         try:
             await self._part(part, Headers(scope=scope))(scope, receive, answer)
+        except CutError:
+            code = _CLIENT_LEFT
         except Exception as error:  # noqa: BLE001 - the connection is closed, and the defect logged without texts
             log_defect(error)
             if code == _CLIENT_LEFT:
@@ -81,6 +90,9 @@ class Site:
             self._requests.labels(part, code).inc()
 
     def _part(self, part: str, headers: Headers) -> ASGIApp:
+        if part in LINKED:
+            # Who has the link may read it, from wherever.
+            return self._files
         if self._open_to_all and not self._is_own_host(headers.get("host", "")):
             return _refusal(
                 HTTPStatus.FORBIDDEN,

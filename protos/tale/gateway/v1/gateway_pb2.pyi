@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tale.common.v1 import common_pb2 as _common_pb2
 from tale.common.v1 import status_pb2 as _status_pb2
 import builtins as _builtins
@@ -21,6 +22,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DownloadFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DownloadFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DownloadFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DOWNLOAD_FORMAT_UNSPECIFIED: _DownloadFormat.ValueType  # 0
+    """Not set: refused."""
+    DOWNLOAD_FORMAT_AUDIO: _DownloadFormat.ValueType  # 1
+    """The audio; while it is being made, a response that ends with it."""
+    DOWNLOAD_FORMAT_TEXT: _DownloadFormat.ValueType  # 2
+    """Title and text (text/plain)."""
+    DOWNLOAD_FORMAT_EPUB: _DownloadFormat.ValueType  # 3
+    """EPUB 3, with media overlays where there is audio in MP3 or Opus."""
+    DOWNLOAD_FORMAT_READ_ALONG: _DownloadFormat.ValueType  # 4
+    """One HTML file with text and audio, which shows the word that is heard."""
+
+class DownloadFormat(_DownloadFormat, metaclass=_DownloadFormatEnumTypeWrapper):
+    """As what a story can be downloaded."""
+
+DOWNLOAD_FORMAT_UNSPECIFIED: DownloadFormat.ValueType  # 0
+"""Not set: refused."""
+DOWNLOAD_FORMAT_AUDIO: DownloadFormat.ValueType  # 1
+"""The audio; while it is being made, a response that ends with it."""
+DOWNLOAD_FORMAT_TEXT: DownloadFormat.ValueType  # 2
+"""Title and text (text/plain)."""
+DOWNLOAD_FORMAT_EPUB: DownloadFormat.ValueType  # 3
+"""EPUB 3, with media overlays where there is audio in MP3 or Opus."""
+DOWNLOAD_FORMAT_READ_ALONG: DownloadFormat.ValueType  # 4
+"""One HTML file with text and audio, which shows the word that is heard."""
+Global___DownloadFormat: _TypeAlias = DownloadFormat  # noqa: Y015
 
 @_typing.final
 class CreateStoryRequest(_message.Message):
@@ -809,24 +842,30 @@ class ReadStoryAudioRequest(_message.Message):
     STORY_ID_FIELD_NUMBER: _builtins.int
     AUDIO_ID_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     story_id: _builtins.str
     """Id of the story."""
     audio_id: _builtins.str
     """Narration to read, finished or in progress; empty: the finished one, else the one in progress."""
     offset: _builtins.int
     """Offset of the first byte."""
+    limit: _builtins.int
+    """Maximum number of bytes; unset: up to the end."""
     def __init__(
         self,
         *,
         story_id: _builtins.str = ...,
         audio_id: _builtins.str = ...,
         offset: _builtins.int = ...,
+        limit: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_id", b"audio_id", "offset", b"offset", "story_id", b"story_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "audio_id", b"audio_id", "limit", b"limit", "offset", b"offset", "story_id", b"story_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
 
 Global___ReadStoryAudioRequest: _TypeAlias = ReadStoryAudioRequest  # noqa: Y015
 
@@ -919,6 +958,110 @@ class GetAudioUrlResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAudioUrlResponse: _TypeAlias = GetAudioUrlResponse  # noqa: Y015
+
+@_typing.final
+class GetDownloadUrlRequest(_message.Message):
+    """Requests the URL of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORY_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    EXPIRY_FIELD_NUMBER: _builtins.int
+    story_id: _builtins.str
+    """Id of the story."""
+    format: Global___DownloadFormat.ValueType
+    """Kind of file."""
+    @_builtins.property
+    def expiry(self) -> _duration_pb2.Duration:
+        """Validity; unset: 1 hour."""
+
+    def __init__(
+        self,
+        *,
+        story_id: _builtins.str = ...,
+        format: Global___DownloadFormat.ValueType = ...,
+        expiry: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expiry", b"expiry", "format", b"format", "story_id", b"story_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDownloadUrlRequest: _TypeAlias = GetDownloadUrlRequest  # noqa: Y015
+
+@_typing.final
+class GetDownloadUrlResponse(_message.Message):
+    """The URL of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The URL. It ends with the name of the file."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the URL expires."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDownloadUrlResponse: _TypeAlias = GetDownloadUrlResponse  # noqa: Y015
+
+@_typing.final
+class GetFeedUrlRequest(_message.Message):
+    """Requests the URL of a feed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHILD_ID_FIELD_NUMBER: _builtins.int
+    child_id: _builtins.str
+    """Id of the child."""
+    def __init__(
+        self,
+        *,
+        child_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child_id", b"child_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedUrlRequest: _TypeAlias = GetFeedUrlRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedUrlResponse(_message.Message):
+    """The URL of a feed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The URL."""
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedUrlResponse: _TypeAlias = GetFeedUrlResponse  # noqa: Y015
 
 @_typing.final
 class EraseChildRequest(_message.Message):

@@ -97,6 +97,16 @@ class GatewayServiceStub(object):
                 request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlRequest.SerializeToString,
                 response_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlResponse.FromString,
                 _registered_method=True)
+        self.GetDownloadUrl = channel.unary_unary(
+                '/tale.gateway.v1.GatewayService/GetDownloadUrl',
+                request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlRequest.SerializeToString,
+                response_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlResponse.FromString,
+                _registered_method=True)
+        self.GetFeedUrl = channel.unary_unary(
+                '/tale.gateway.v1.GatewayService/GetFeedUrl',
+                request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlRequest.SerializeToString,
+                response_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlResponse.FromString,
+                _registered_method=True)
         self.EraseChild = channel.unary_unary(
                 '/tale.gateway.v1.GatewayService/EraseChild',
                 request_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.EraseChildRequest.SerializeToString,
@@ -217,8 +227,25 @@ class GatewayServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetAudioUrl(self, request, context):
-        """Returns a signed URL of the finished audio.
+        """Returns a signed URL of the finished audio: of the object store, or of the gateway where the store has none.
         Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDownloadUrl(self, request, context):
+        """Returns a signed URL of the gateway at which a story can be had as a file. It works without a key.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, WRONG_STATE, PAGE_OFF.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeedUrl(self, request, context):
+        """Returns a signed URL of a podcast feed with the finished audio of a child's stories. It does not expire, and works
+        without a key.
+        Errors: CHILD_NOT_FOUND, PAGE_OFF.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,6 +345,16 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.GetAudioUrl,
                     request_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlRequest.FromString,
                     response_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlResponse.SerializeToString,
+            ),
+            'GetDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDownloadUrl,
+                    request_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlRequest.FromString,
+                    response_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlResponse.SerializeToString,
+            ),
+            'GetFeedUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeedUrl,
+                    request_deserializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlRequest.FromString,
+                    response_serializer=tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlResponse.SerializeToString,
             ),
             'EraseChild': grpc.unary_unary_rpc_method_handler(
                     servicer.EraseChild,
@@ -667,6 +704,60 @@ class GatewayService(object):
             '/tale.gateway.v1.GatewayService/GetAudioUrl',
             tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlRequest.SerializeToString,
             tale_dot_gateway_dot_v1_dot_gateway__pb2.GetAudioUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDownloadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.gateway.v1.GatewayService/GetDownloadUrl',
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlRequest.SerializeToString,
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetDownloadUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeedUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tale.gateway.v1.GatewayService/GetFeedUrl',
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlRequest.SerializeToString,
+            tale_dot_gateway_dot_v1_dot_gateway__pb2.GetFeedUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

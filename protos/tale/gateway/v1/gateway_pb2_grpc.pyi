@@ -83,8 +83,17 @@ class GatewayServiceStub:
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
     """
     GetAudioUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]
-    """Returns a signed URL of the finished audio.
+    """Returns a signed URL of the finished audio: of the object store, or of the gateway where the store has none.
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
+    GetDownloadUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetDownloadUrlRequest, _gateway_pb2.GetDownloadUrlResponse]
+    """Returns a signed URL of the gateway at which a story can be had as a file. It works without a key.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, WRONG_STATE, PAGE_OFF.
+    """
+    GetFeedUrl: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetFeedUrlRequest, _gateway_pb2.GetFeedUrlResponse]
+    """Returns a signed URL of a podcast feed with the finished audio of a child's stories. It does not expire, and works
+    without a key.
+    Errors: CHILD_NOT_FOUND, PAGE_OFF.
     """
     EraseChild: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]
     """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
@@ -157,8 +166,17 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_CORRUPT, SEGMENT_LOST, RATE_LIMITED.
     """
     GetAudioUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetAudioUrlRequest, _gateway_pb2.GetAudioUrlResponse]  # type: ignore[assignment]
-    """Returns a signed URL of the finished audio.
+    """Returns a signed URL of the finished audio: of the object store, or of the gateway where the store has none.
     Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+    """
+    GetDownloadUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetDownloadUrlRequest, _gateway_pb2.GetDownloadUrlResponse]  # type: ignore[assignment]
+    """Returns a signed URL of the gateway at which a story can be had as a file. It works without a key.
+    Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, WRONG_STATE, PAGE_OFF.
+    """
+    GetFeedUrl: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetFeedUrlRequest, _gateway_pb2.GetFeedUrlResponse]  # type: ignore[assignment]
+    """Returns a signed URL of a podcast feed with the finished audio of a child's stories. It does not expire, and works
+    without a key.
+    Errors: CHILD_NOT_FOUND, PAGE_OFF.
     """
     EraseChild: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EraseChildRequest, _gateway_pb2.EraseChildResponse]  # type: ignore[assignment]
     """Erases a child with its stories, their audio, segments and ledger. UNAVAILABLE means that some bytes could not be
@@ -300,8 +318,29 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetAudioUrlRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetAudioUrlResponse, _abc.Awaitable[_gateway_pb2.GetAudioUrlResponse]]:
-        """Returns a signed URL of the finished audio.
+        """Returns a signed URL of the finished audio: of the object store, or of the gateway where the store has none.
         Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, AUDIO_URL_UNSUPPORTED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDownloadUrl(
+        self,
+        request: _gateway_pb2.GetDownloadUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetDownloadUrlResponse, _abc.Awaitable[_gateway_pb2.GetDownloadUrlResponse]]:
+        """Returns a signed URL of the gateway at which a story can be had as a file. It works without a key.
+        Errors: STORY_NOT_FOUND, AUDIO_NOT_FOUND, WRONG_STATE, PAGE_OFF.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFeedUrl(
+        self,
+        request: _gateway_pb2.GetFeedUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetFeedUrlResponse, _abc.Awaitable[_gateway_pb2.GetFeedUrlResponse]]:
+        """Returns a signed URL of a podcast feed with the finished audio of a child's stories. It does not expire, and works
+        without a key.
+        Errors: CHILD_NOT_FOUND, PAGE_OFF.
         """
 
     @_abc_1.abstractmethod
