@@ -13,7 +13,7 @@ CODE := servicekit offline_writer story_service voice_service storage_service ga
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs bench evaluate examples clean
+.PHONY: help setup demo test test-long test-system lint types drift format hooks stubs locks docs dist sbom bench evaluate examples clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,6 +45,11 @@ install = { $(1)/bin/python -m pip install --quiet --require-hashes --requiremen
 .venv-stubs/.ready: requirements/stubs.txt
 	@.venv-stubs/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv-stubs
 	@$(call install,.venv-stubs,requirements/stubs.txt)
+	@touch $@
+
+.venv-sbom/.ready: requirements/sbom.txt
+	@.venv-sbom/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv-sbom
+	@$(call install,.venv-sbom,requirements/sbom.txt)
 	@touch $@
 
 # Only variables of the command line count: NAME and the like are often set in an environment for other purposes.
@@ -97,6 +102,16 @@ docs: setup ## Generates docs/{api,compatibility,configuration,errors,metrics}.m
 locks: setup ## Updates requirements/*.txt from pyproject.toml; `make locks UPGRADE=1` takes newer versions
 	$(BIN)/python tools/locks.py $(if $(UPGRADE),--upgrade)
 
+dist: setup ## Builds the client's wheel and sdist into dist/
+	$(BIN)/hatchling build --directory dist
+
+# What the locks pin; `docker build --target sbom` lists what an image has.
+sbom: .venv-sbom/.ready ## Lists the packages of the client and of each service in dist/sbom/*.cdx.json (CycloneDX)
+	@mkdir -p dist/sbom
+	@for lock in client gateway story voice storage; do \
+		$(<D)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate \
+			--output-file dist/sbom/$$lock.cdx.json requirements/$$lock.txt; done
+
 bench: setup ## Prints the benchmark table
 	$(BIN)/python -m benchmarks
 
@@ -107,4 +122,4 @@ examples: setup ## Writes docs/examples/stories with the embedded writer
 	$(BIN)/python -m benchmarks.story_examples
 
 clean: ## Removes environments and caches
-	rm -rf .venv .venv-stubs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-stubs .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis
