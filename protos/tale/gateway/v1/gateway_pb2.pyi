@@ -256,9 +256,7 @@ class StoryEvent(_message.Message):
     """Id of the story."""
     @_builtins.property
     def state(self) -> Global___StateEvent:
-        """The state. Also sent as a heartbeat every 5 seconds, and at once when the story begins to wait or continues. Without
-        `story_id`: the story of TellStory is not stored yet, since storage does not respond.
-        """
+        """The state. Also sent as a heartbeat every 5 seconds, and at once when the story begins to wait or continues."""
 
     @_builtins.property
     def title(self) -> Global___TitleEvent:
@@ -1160,9 +1158,9 @@ class GetSystemStatusResponse(_message.Message):
     running_stories: _builtins.int
     """Stories that this gateway is making."""
     running_in_cluster: _builtins.int
-    """Stories that all gateways are making; unset: storage does not respond."""
+    """Stories that all gateways are making; unset: not counted. This version does not count them."""
     pending_in_cluster: _builtins.int
-    """Stories that wait for a place at a gateway, 10,000 at most; unset: storage does not respond."""
+    """Stories that wait for a place at a gateway; unset: not counted. This version does not count them."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ServiceStatus]:
         """All services, the gateway first."""
@@ -1173,7 +1171,7 @@ class GetSystemStatusResponse(_message.Message):
 
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingStories]:
-        """What stories wait for, the most stories first: those that this gateway makes, and those that wait for a place."""
+        """What the stories wait for that this gateway makes, the most stories first."""
 
     def __init__(
         self,
@@ -1211,16 +1209,14 @@ class WaitingStories(_message.Message):
     STORY_COUNT_FIELD_NUMBER: _builtins.int
     STORY_IDS_FIELD_NUMBER: _builtins.int
     story_count: _builtins.int
-    """Number of stories."""
+    """Number of stories; of a caller who is no operator, of its own."""
     @_builtins.property
     def waiting(self) -> _common_pb2.Waiting:
         """What they wait for, and why; `since` is that of the story that has waited longest."""
 
     @_builtins.property
     def story_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids, the longest wait first, 100 at most. A caller who is no operator gets its own; of stories that wait for a place at
-        a gateway there are none.
-        """
+        """Ids, the longest wait first, 100 at most. A caller who is no operator gets its own alone."""
 
     def __init__(
         self,
