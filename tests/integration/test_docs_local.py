@@ -139,7 +139,8 @@ async def test_commands_show_the_servers_of_the_machine(machine: Machine) -> Non
                     assert "nomic" not in output
                     assert "openai" not in output
                 case "voices":
-                    assert ["af_heart", "af_alloy", "bf_emma"] == re.findall(r"^(\w+) +speech ", output, re.MULTILINE)
+                    speech = output.partition("\nspeech: en")[2].partition("\n\n")[0]
+                    assert ["af_heart", "af_alloy", "bf_emma"] == re.findall(r"^(\w+) ", speech, re.MULTILINE)
                 case "tell":
                     assert TITLE in output
                     assert "Problem" not in output
