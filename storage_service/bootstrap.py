@@ -93,7 +93,7 @@ class StorageApp(App):
     async def start(self) -> None:
         """Opens the stores and starts their housekeeping."""
         for warning in self._warnings:
-            _log.warning(warning)
+            _log.warning("set-up warning", warning=warning)
         await self._backend.open()
         self._absence.end()
         if self._settings.backend == "embedded":
