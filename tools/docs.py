@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.api_page import api_page
 from tools.circuit_breaker_plot import circuit_breaker_plot
 from tools.configuration_page import compose_file, configuration_page, env_example
+from tools.dashboards import dashboards
 from tools.errors_page import errors_page
 from tools.metrics_page import metrics_page
 
@@ -28,6 +29,7 @@ def main() -> None:
         "docs/circuit-breaker.svg": circuit_breaker_plot(),
         ".env.example": env_example(),
         "docker-compose.yml": compose_file(),
+        **dict(dashboards()),
     }
     stale = [name for name, text in pages.items() if not (ROOT / name).exists() or (ROOT / name).read_text() != text]
     if "--check" in sys.argv[1:]:
@@ -35,6 +37,7 @@ def main() -> None:
             raise SystemExit(f"documents differ from what they are generated from, run `make docs`: {', '.join(stale)}")
         return
     for name in stale:
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / name).write_text(pages[name])
 
 

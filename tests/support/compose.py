@@ -25,7 +25,7 @@ FILES = (
     *("Dockerfile", ".dockerignore", "docker-compose.yml", ".env.example", "LICENSE", "NOTICE", "pyproject.toml"),
     *("docs/client.md", "out/.gitignore"),
 )
-FOLDERS = ("requirements", "protos", "servicekit", "offline_writer", "supabase", "deploy/compose", "tale_client")
+FOLDERS = ("requirements", "protos", "servicekit", "offline_writer", "supabase", "deploy", "tale_client")
 PIP_OPTIONS = {"index-url", "extra-index-url", "trusted-host", "proxy", "cert"}
 COMMAND_SECONDS = 600.0
 
