@@ -12,6 +12,7 @@ _STORY_SECONDS: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0,
 _BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _BATCH_STORIES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 _MOST_LANGUAGES: Final = 32
+_CLAIMS: Final = ("waiting", "orphaned", "again")
 NO_REASON: Final = "none"
 """Reason of a story that ended without a problem."""
 
@@ -59,6 +60,8 @@ class GatewayMetrics:
             " again (orphaned more than once without progress)",
             ("kind",),
         )
+        for kind in _CLAIMS:
+            self._claims.labels(kind)  # From 0 on, so that the first one is an increase.
         self._batch_seconds = metrics.histogram(
             "tale_checkpoint_seconds",
             "Seconds until a batch of checkpoints was stored, repetitions included",
@@ -104,7 +107,7 @@ class GatewayMetrics:
 
     def claimed(self, pickup_count: int) -> None:
         """Counts a claimed story."""
-        self._claims.labels(("waiting", "orphaned")[pickup_count] if pickup_count < 2 else "again").inc()
+        self._claims.labels(_CLAIMS[min(pickup_count, 2)]).inc()
 
     def checkpointed(self, stories: int, seconds: float) -> None:
         """Observes a batch of checkpoints that is stored."""

@@ -62,9 +62,9 @@ _STORIES: Final[_Rows] = {
             {"{{state}}": "sum by (state) (tale_runs)", "limit": "sum(tale_runs_limit)"},
         ),
         (
-            "Stories that wait, by reason",
+            "Stories that wait, by what they wait for",
             "short",
-            {"{{reason}} {{provider}}": "sum by (reason, provider) (tale_waiting_stories)"},
+            {"{{what}} {{provider}}": "sum by (what, provider) (tale_waiting_stories)"},
         ),
         ("Wait for a place in a run", "s", _quantiles("tale_story_wait_seconds")),
         (

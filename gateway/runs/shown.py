@@ -2,12 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
 from gateway.runs.active import Runs
 from gateway.runs.followed_stories import FollowedStories
 from servicekit.metrics import Metrics
-from servicekit.reasons import WAITS
 from tale.common.v1 import common_pb2
+
+_WAITS: Final = {
+    number: name.removeprefix("WAIT_FOR_").lower() for name, number in common_pb2.WaitFor.items() if number
+}
+_IN_PROGRESS: Final = (common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING)
 
 
 def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_seconds: float) -> None:
@@ -20,12 +25,11 @@ def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_
         return {(name.removeprefix("STORY_STATE_"),): count for name, count in counts.items()}
 
     def waiting() -> Mapping[tuple[str, ...], float]:
-        counts = Counter[tuple[str, ...]]({(reason, ""): 0 for reason in WAITS})
+        counts = Counter[tuple[str, ...]]({(what, ""): 0 for what in _WAITS.values()})
         for run in runs:
-            live = run.context.live
-            stand = [each for each in live.warnings if each.reason in WAITS and live.stands(each)]
-            for reason, provider in {(each.reason, each.metadata.get("provider", "")) for each in stand}:
-                counts[reason, providers.of(provider)] += 1
+            if (waiting := run.context.live.waits.shown) is not None:
+                of_provider = waiting.what == common_pb2.WAIT_FOR_PROVIDER
+                counts[_WAITS[waiting.what], providers.of(waiting.name) if of_provider else ""] += 1
         return counts
 
     def lease() -> Mapping[tuple[str, ...], float]:
@@ -35,8 +39,8 @@ def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_
     metrics.read("tale_runs_limit", "GATEWAY_MAX_RUNS", (), lambda: {(): runs.limit})
     metrics.read(
         "tale_waiting_stories",
-        "Stories being made that wait now, by the reason and, where there is one, the provider",
-        ("reason", "provider"),
+        "Stories being made that wait now, by what they wait for and, where it is a provider, its name",
+        ("what", "provider"),
         waiting,
     )
     metrics.read(
@@ -57,6 +61,3 @@ def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_
         (),
         lambda: {(): followed.watchers + sum(run.context.live.watchers for run in runs)},
     )
-
-
-_IN_PROGRESS = (common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING)

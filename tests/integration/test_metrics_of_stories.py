@@ -1,6 +1,7 @@
 """What operators see of stories, and of the circuit breakers of the whole cluster."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 from support.circuit_services import circuit_cluster
 from support.house import House, house
+from support.paid_house import paid_house
+from support.promql import named
 from support.servers import Running
 
 from standins.watcher import spec
@@ -100,3 +103,12 @@ async def test_gateway_shows_the_circuits_of_the_cluster() -> None:
     assert own["metrics"]["elevenlabs"].keys() == whole["metrics"]["elevenlabs"].keys()
     assert (["both", "elevenlabs"], []) == (own["open_circuits"], own["unreachable_services"])
     assert (["both", "openrouter:m"], ["voice"]) == (without["open_circuits"], without["unreachable_services"])
+
+
+async def test_running_house_shows_what_dashboards_and_alerts_ask_for(tmp_path: Path) -> None:
+    """All but the calls to providers that this house does not have."""
+    async with paid_house(tmp_path) as paid:
+        pages = [await page(service, "/metrics") for service in paid.home.servers.values()]
+    shown = {name for text in pages for name in re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)}
+
+    assert set() == {name for name in named() if not name.startswith(("speech_", "supabase_", "s3_"))} - shown
