@@ -54,7 +54,10 @@ def test_documents_name_settings_that_exist() -> None:
     """Whatever looks like a variable is one, or a reason, or a state or another value of the contracts."""
     contracts = (place.read_text(encoding="utf-8") for place in (ROOT / "protos" / "tale").rglob("*.proto"))
     codes = {code.name for code in grpc.StatusCode} | {kind.name for kind in ProviderErrorKind}
-    known = EVERY | codes | REASONS.keys() | OWN_REASONS.keys() | OTHERS | set(re.findall(NAME, " ".join(contracts)))
+    # Of the programs of deploy/observability, and of the tracer.
+    observers = set(re.findall(r"\$\{(\w+)", (ROOT / "deploy" / "observability" / "compose.yml").read_text()))
+    observers.add("OTEL_EXPORTER_OTLP_ENDPOINT")
+    known = EVERY | observers | codes | REASONS.keys() | OWN_REASONS.keys() | OTHERS | set(re.findall(NAME, " ".join(contracts)))
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     unknown = {
         f"{page.name}: {name}"
