@@ -57,7 +57,8 @@ def test_documents_name_settings_that_exist() -> None:
     # Of the programs of deploy/observability, and of the tracer.
     observers = set(re.findall(r"\$\{(\w+)", (ROOT / "deploy" / "observability" / "compose.yml").read_text()))
     observers.add("OTEL_EXPORTER_OTLP_ENDPOINT")
-    known = EVERY | observers | codes | REASONS.keys() | OWN_REASONS.keys() | OTHERS | set(re.findall(NAME, " ".join(contracts)))
+    known = EVERY | observers
+    known |= codes | REASONS.keys() | OWN_REASONS.keys() | OTHERS | set(re.findall(NAME, " ".join(contracts)))
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     unknown = {
         f"{page.name}: {name}"
