@@ -29,7 +29,7 @@ class Run:
     present: list["Run"] = []  # noqa: RUF012 - one test at a time
     most = 0
 
-    def __init__(self, context: Any, *, pickup_count: int) -> None:
+    def __init__(self, context: Any, *, pickup_count: int, tracer: object = None) -> None:
         assert pickup_count >= 0
         self.context = context
         context.lease.renewed(time.monotonic())
