@@ -14,7 +14,7 @@ from tale_client.aio import in_thread
 from tale_client.cli.connection import client_of, target_option
 from tale_client.cli.finding import candidates
 from tale_client.cli.options import is_id, json_option, out_option, yes_option
-from tale_client.cli.output_folder import SUFFIXES
+from tale_client.cli.output_folder import audio_files
 from tale_client.cli.profiles import CHILDREN, children_command
 from tale_client.cli.removing import delete_stories
 from tale_client.cli.runner import FAILED, run
@@ -142,12 +142,5 @@ def _files(folder: Path, ids: set[str], others: set[str], name: str) -> list[Pat
         story_id, child = facts.get("Story", ""), facts.get("Child", "")
         named = bool(name) and (child == name or child.startswith(f"{name}, "))
         if story_id in ids or (story_id and named and story_id not in others):
-            found += [
-                document,
-                *(
-                    audio
-                    for suffix in sorted(set(SUFFIXES.values()))
-                    if (audio := document.with_suffix(suffix)).exists()
-                ),
-            ]
+            found += [document, *audio_files(document)]
     return sorted(found)

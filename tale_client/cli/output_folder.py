@@ -1,6 +1,7 @@
 """Writes stories into a folder: the text with its facts, and the audio."""
 
 import asyncio
+import glob
 import hashlib
 import unicodedata
 from pathlib import Path
@@ -22,6 +23,7 @@ SUFFIXES: Final = {
 }
 _APOSTROPHES: Final = dict.fromkeys(map(ord, "'\u2019\u02bc"))
 _MAX_NAME_BYTES: Final = 100
+_MAX_VOICE_BYTES: Final = 40
 _MAX_NAMES: Final = 1000
 _MAX_BYTES_SEARCHED: Final = 1024 * 1024
 
@@ -50,6 +52,30 @@ def markdown(story: common_pb2.Story) -> str:
 def audio_suffix(audio: common_pb2.StoryAudio) -> str:
     """Returns the suffix of a file with that audio."""
     return SUFFIXES.get(audio.content_type.partition(";")[0].strip(), ".audio")
+
+
+def audio_files(document: Path) -> list[Path]:
+    """Returns the files with audio beside a document: that of the story, and those of earlier voices."""
+    suffixes = sorted(set(SUFFIXES.values()))
+    present = [audio for suffix in suffixes if (audio := document.with_suffix(suffix)).exists()]
+    earlier = document.parent.glob(f"{glob.escape(document.stem)} (*).*")
+    return [*present, *sorted(audio for audio in earlier if audio.suffix in suffixes)]
+
+
+def earlier_place(document: Path, audio: common_pb2.StoryAudio) -> Path:
+    """Returns where the audio of an earlier voice goes, beside its document: a new file, or the one that holds it."""
+    voice = sanitize_filename(audio.voice_id or audio.provider, max_len=_MAX_VOICE_BYTES, platform="universal")
+    for number in range(1, _MAX_NAMES):
+        label = voice if number == 1 else f"{voice} {number}"
+        place = document.with_name(f"{document.stem} ({label}){audio_suffix(audio)}")
+        if not place.exists() or _sha256(place) == audio.sha256:
+            return place
+    raise FileExistsError(17, "too many voices of this story", str(document))
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 class OutputFolder:

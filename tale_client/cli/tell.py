@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from tale.common.v1 import common_pb2
+from tale_client.aio import in_thread
 from tale_client.calls import new_request_id
 from tale_client.cli import completing
 from tale_client.cli.connection import PATIENT_SECONDS, client_of, target_option
@@ -28,6 +29,7 @@ from tale_client.cli.options import (
     take_voice,
     voice_options,
 )
+from tale_client.cli.output_folder import OutputFolder, earlier_place
 from tale_client.cli.profiles import CHILDREN, HEROES
 from tale_client.cli.runner import run
 from tale_client.cli.story_view import StoryView, interrupted
@@ -230,17 +232,21 @@ def watch_command(given: str, *, play: bool, out: Path, as_json: bool, target: s
 @click.command("narrate")
 @story_argument
 @voice_options
+@click.option("--keep", is_flag=True, help="Keep the audio of the earlier voice, as OUT/<title> (<voice>).mp3.")
 @out_option
 @json_option
 @target_option
-def narrate_command(given: str, *, out: Path, as_json: bool, target: str, **asked: Any) -> None:
+def narrate_command(given: str, *, keep: bool, out: Path, as_json: bool, target: str, **asked: Any) -> None:
     """Narrate the stored story STORY again, for example in another voice, and write its files.
 
-    The earlier audio stays until the new audio is complete. If the narration fails, the exit code is 3.
+    The earlier audio stays stored until the new audio is complete, which replaces it. With --keep it is written to a
+    file of its own before the narration begins. If the narration fails, the exit code is 3.
     """
     view, voice = _view(out, as_json=as_json), take_voice(asked)
 
     async def narrate(client: AsyncTaleClient, story_id: str) -> int:
+        if keep:
+            view.files += await _keep_audio(client, story_id, out)
         before = await client.narrate_story(story_id, voice)
         shown = len(before.content)
         # The text is complete and known: only the narration is new.
@@ -254,6 +260,17 @@ def narrate_command(given: str, *, out: Path, as_json: bool, target: str, **aske
         return await view.follow(client, events, before=before, shown=shown)
 
     _run(view, _of_story(view, target, given, narrate))
+
+
+async def _keep_audio(client: AsyncTaleClient, story_id: str, out: Path) -> list[Path]:
+    """Writes the present audio to a file of its own, which is returned; there may be none."""
+    story = await client.get_story(story_id)
+    if not story.HasField("audio"):
+        return []
+    document = await OutputFolder(out).write_text(story)
+    place = await in_thread(earlier_place, document, story.audio)
+    await client.save_audio(story_id, place, audio_id=story.audio.audio_id)
+    return [place]
 
 
 @click.command("retry")
