@@ -287,11 +287,12 @@ async def test_unreachable_voice_service_is_reported() -> None:
 
 async def test_oversized_message_ends_the_call_on_both_sides() -> None:
     """gRPC's limit of 4 MiB: the caller gets the error, and the voice service does not wait for more."""
-    ended = asyncio.Event()
+    heard, ended = asyncio.Event(), asyncio.Event()
 
     async def listen(requests: AsyncIterator[voice_pb2.TranscribeRequest], _: Context) -> voice_pb2.TranscribeResponse:
         try:
             async for request in requests:
+                heard.set()
                 assert len(request.chunk) <= PIECE
         finally:
             ended.set()
@@ -300,6 +301,8 @@ async def test_oversized_message_ends_the_call_on_both_sides() -> None:
     async def recording() -> AsyncIterator[voice_pb2.TranscribeRequest]:
         yield CONFIG
         yield piece(bytes(PIECE))
+        # A call that is refused before its first message is forwarded reaches no voice service.
+        await heard.wait()
         yield piece(bytes(5 << 20))
 
     async with door(listen) as gateway:

@@ -147,11 +147,14 @@ async def test_embedded_writer_is_listed(stub: Stub) -> None:
     assert model.HasField("completion_usd_per_million_tokens")
 
 
+NO_KEY = "OPENROUTER_BASE_URL is set without OPENROUTER_API_KEY"
+
+
 @pytest.mark.parametrize(
     ("key", "model", "warnings", "variables"),
     [
-        (None, "openai/gpt-4o-mini", ["Set OPENROUTER_API_KEY to"], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
-        (None, "offline", [], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
+        (None, "openai/gpt-4o-mini", [NO_KEY, "Set OPENROUTER_API_KEY to"], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
+        (None, "offline", [NO_KEY], ["OPENROUTER_API_KEY", "CHAT_BASE_URL"]),
         ("secret-key", "openai/gpt-4o-mini", [], []),
         ("secret-key", "offline", [], ["STORY_MODEL"]),
     ],
