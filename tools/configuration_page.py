@@ -121,7 +121,7 @@ COMPOSE: Final = (
     Setting("REVISION", "text", "unknown", "Revision of the source in those labels; another one makes other images"),
     Setting("GATEWAY_PORT", "integer", "50051", "Port of the gateway on this machine's loopback address"),
     Setting("GATEWAY_WEB_PORT", "integer", "8080", "Port of the page on this machine's loopback address"),
-    Setting("COMPOSE_PROFILES", "list", "", "Profiles that are on: `local`, `supabase`, `scale`"),
+    Setting("COMPOSE_PROFILES", "list", "", "Profiles that are on: `local`, `supabase`, `scale`, `observability`"),
     Setting("GATEWAY_2_PORT", "integer", "50061", "Port of the second gateway (profile `scale`)"),
     Setting("PROXY_PORT", "integer", "50050", "Port of the proxy before both gateways (profile `scale`)"),
     Setting("PROXY_WEB_PORT", "integer", "8081", "Port of the page behind that proxy (profile `scale`)"),

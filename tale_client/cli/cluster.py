@@ -176,17 +176,10 @@ def _health(status: gateway_pb2.GetSystemStatusResponse) -> list[str]:
             if circuit.state not in {status_pb2.CIRCUIT_STATE_CLOSED, status_pb2.CIRCUIT_STATE_UNSPECIFIED}
         ]
         lines += [f"         warning: {warning}" for warning in service.warnings]
-    lines.append(_stories_of(status))
+    lines.append(f"Stories in progress: {status.running_stories}")
     lines += [_waiting(each) for each in status.waiting]
     # The indentation stays; line breaks do not.
     return [printable(line).replace("\n", " ") for line in lines]
-
-
-def _stories_of(status: gateway_pb2.GetSystemStatusResponse) -> str:
-    said = f"Stories in progress: {status.running_stories}"
-    if status.HasField("running_in_cluster") and status.running_in_cluster != status.running_stories:
-        said += f" at this gateway, {status.running_in_cluster} in all"
-    return said + (f"; waiting for a place: {status.pending_in_cluster}" if status.pending_in_cluster else "")
 
 
 def _waiting(stories: gateway_pb2.WaitingStories) -> str:

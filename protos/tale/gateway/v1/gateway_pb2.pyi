@@ -1151,16 +1151,10 @@ class GetSystemStatusResponse(_message.Message):
     EMBEDDED_PARTS_FIELD_NUMBER: _builtins.int
     RUNNING_STORIES_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
-    RUNNING_IN_CLUSTER_FIELD_NUMBER: _builtins.int
-    PENDING_IN_CLUSTER_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
     """True when every service accepts calls."""
     running_stories: _builtins.int
     """Stories that this gateway is making."""
-    running_in_cluster: _builtins.int
-    """Stories that all gateways are making; unset: not counted. This version does not count them."""
-    pending_in_cluster: _builtins.int
-    """Stories that wait for a place at a gateway; unset: not counted. This version does not count them."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ServiceStatus]:
         """All services, the gateway first."""
@@ -1181,21 +1175,12 @@ class GetSystemStatusResponse(_message.Message):
         embedded_parts: _abc.Iterable[_status_pb2.EmbeddedPart] | None = ...,
         running_stories: _builtins.int = ...,
         waiting: _abc.Iterable[Global___WaitingStories] | None = ...,
-        running_in_cluster: _builtins.int | None = ...,
-        pending_in_cluster: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster", "_running_in_cluster", b"_running_in_cluster", "pending_in_cluster", b"pending_in_cluster", "running_in_cluster", b"running_in_cluster"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster", "_running_in_cluster", b"_running_in_cluster", "embedded_parts", b"embedded_parts", "healthy", b"healthy", "pending_in_cluster", b"pending_in_cluster", "running_in_cluster", b"running_in_cluster", "running_stories", b"running_stories", "services", b"services", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedded_parts", b"embedded_parts", "healthy", b"healthy", "running_stories", b"running_stories", "services", b"services", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__pending_in_cluster: _TypeAlias = _typing.Literal["pending_in_cluster"]  # noqa: Y015
-    _WhichOneofArgType__pending_in_cluster: _TypeAlias = _typing.Literal["_pending_in_cluster", b"_pending_in_cluster"]  # noqa: Y015
-    _WhichOneofReturnType__running_in_cluster: _TypeAlias = _typing.Literal["running_in_cluster"]  # noqa: Y015
-    _WhichOneofArgType__running_in_cluster: _TypeAlias = _typing.Literal["_running_in_cluster", b"_running_in_cluster"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_in_cluster) -> _WhichOneofReturnType__pending_in_cluster | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__running_in_cluster) -> _WhichOneofReturnType__running_in_cluster | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSystemStatusResponse: _TypeAlias = GetSystemStatusResponse  # noqa: Y015
 
