@@ -85,6 +85,16 @@ async def fetched(http: aiohttp.ClientSession, url: str) -> tuple[bytes, str]:
         return await answer.read(), name
 
 
+async def narration(home: House, story_id: str) -> str:
+    """The id of the narration of a story that is being made."""
+    call = home.stub.WatchStory(gateway_pb2.WatchStoryRequest(story_id=story_id), timeout=20)
+    async for response in call:
+        if response.event.HasField("audio_header"):
+            call.cancel()
+            return str(response.event.audio_header.audio_id)
+    pytest.fail("there is no narration")
+
+
 async def refusal(call: Any) -> str:
     """The reason of a call that must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -167,6 +177,56 @@ async def test_audio_is_heard_while_it_is_made(tmp_path: Path, http: aiohttp.Cli
             heard = first + await answer.read()
         _, sound = await it.read_audio(made.id)
         assert sound == heard
+
+
+async def test_audio_continues_from_a_byte_while_it_is_made(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    """A player that lost its connection, or goes to another sentence, gets the rest; also once it is a file."""
+    async with house(tmp_path, words_per_second=40, **WEB) as it:
+        made = await it.create(wish())
+        url = await link(it, made.id, AUDIO)
+        async with http.get(url) as answer:
+            had = len(await answer.content.readexactly(2000))
+        audio_id = await narration(it, made.id)
+        query = f"?audio_id={audio_id}&offset={had}"
+        async with http.get(url + query) as answer:
+            assert 200 == answer.status
+            assert "content-length" not in answer.headers
+            rest = await answer.read()
+        _, sound = await it.read_audio(made.id)
+        assert sound[had:] == rest
+        assert sound[had:] == (await fetched(http, url + query))[0]
+        async with http.get(url + query, headers={"range": "bytes=5-9"}) as answer:
+            assert f"bytes 5-9/{len(rest)}" == answer.headers["content-range"]
+            assert rest[5:10] == await answer.read()
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("offset=-1", 400),
+        ("offset=\u0661", 400),
+        ("offset=9999999999999999", 400),
+        ("offset=99999999", 416),
+        (f"audio_id={new_id()}&offset=5", 404),
+    ],
+)
+async def test_audio_refuses_a_wrong_byte(
+    home: House, story: common_pb2.Story, http: aiohttp.ClientSession, query: str, status: int
+) -> None:
+    """Of a finished narration."""
+    async with http.get(f"{await link(home, story.id, AUDIO)}?{query}") as answer:
+        assert status == answer.status
+
+
+async def test_audio_in_the_making_refuses_another_narration(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    """Its bytes would follow what was heard of the other; a byte alone does not say of which narration."""
+    async with house(tmp_path, words_per_second=40, **WEB) as it:
+        made = await it.create(wish())
+        url = await link(it, made.id, AUDIO)
+        for query, status in (("offset=5", 400), (f"audio_id={new_id()}&offset=5", 404), ("audio_id=x", 400)):
+            async with http.get(f"{url}?{query}") as answer:
+                assert status == answer.status
+        await it.stub.CancelStory(gateway_pb2.CancelStoryRequest(story_id=made.id), timeout=10)
 
 
 async def test_text_has_the_title_as_its_name(home: House, http: aiohttp.ClientSession) -> None:

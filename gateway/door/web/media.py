@@ -28,7 +28,9 @@ from tale.profile.v1 import profile_pb2_grpc
 _CALL_SECONDS: Final = 10.0
 _STREAM_SECONDS: Final = 4 * 3600.0
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
+_OFFSET: Final = re.compile(r"[0-9]{1,15}")
 _STATUS: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNAVAILABLE: 503,
@@ -98,11 +100,13 @@ class Media:
 
     async def _audio(self, request: Request, link: Link) -> Response:
         story = await self._story(link)
-        if not story.audio.size_bytes:
+        audio_id, offset = _position(request)
+        other = audio_id not in {"", story.audio.audio_id}
+        if other or not story.audio.size_bytes:
             if story.state in MAKING:
                 return await self._audio_in_the_making(request, link, story)
-            raise HTTPException(404, "The story has no audio.")
-        size, tag = story.audio.size_bytes, f'"{story.audio.audio_id}"'
+            raise HTTPException(404, "The story has no such audio.")
+        size, tag = max(0, story.audio.size_bytes - offset), f'"{story.audio.audio_id}"'
         headers = _headers(story, "AUDIO", "inline") | {"etag": tag, "accept-ranges": "bytes"}
         if _is_known(request, tag):
             return Response(status_code=304, headers=headers)
@@ -113,7 +117,9 @@ class Media:
         headers["content-length"] = str(end - start)
         if not whole:
             headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
-        pieces = None if request.method == "HEAD" else await self._read(link, story.audio.audio_id, start, end - start)
+        pieces = None
+        if request.method != "HEAD":
+            pieces = await self._read(link, story.audio.audio_id, offset + start, end - start)
         return _streamed(pieces, 200 if whole else 206, headers, story.audio.content_type)
 
     async def _read(self, link: Link, audio_id: str, start: int, size: int) -> AsyncIterator[bytes]:
@@ -124,8 +130,11 @@ class Media:
         return _chunks(call)
 
     async def _audio_in_the_making(self, request: Request, link: Link, story: common_pb2.Story) -> Response:
-        """Returns audio from its beginning, as it is made, up to its end."""
-        wanted = gateway_pb2.WatchStoryRequest(story_id=link.subject, include_audio=True)
+        """Returns audio as it is made, up to its end."""
+        audio_id, offset = _position(request)
+        wanted = gateway_pb2.WatchStoryRequest(
+            story_id=link.subject, include_audio=True, audio_id=audio_id, audio_offset=offset
+        )
         call = self._stub.WatchStory(wanted, metadata=self._callers.metadata(link), timeout=_STREAM_SECONDS)
         headers = _headers(story, "AUDIO", "inline") | {"accept-ranges": "none", "cache-control": "no-store"}
         content_type = ""
@@ -133,11 +142,14 @@ class Media:
             if response.event.HasField("audio_header"):
                 content_type = response.event.audio_header.content_type
             if response.event.HasField("audio"):
+                if audio_id not in {"", response.event.audio.audio_id}:
+                    call.cancel()
+                    break
                 if request.method == "HEAD":
                     call.cancel()
                     return _streamed(None, 200, headers, content_type)
                 return _streamed(_followed(call, response.event.audio), 200, headers, content_type)
-        raise HTTPException(404, "The story has no audio.")
+        raise HTTPException(404, "The story has no such audio.")
 
     async def _text(self, request: Request, link: Link) -> Response:
         del request
@@ -204,6 +216,16 @@ async def _followed(call: Any, first: gateway_pb2.AudioEvent) -> AsyncIterator[b
         raise CutError from None
     finally:
         call.cancel()
+
+
+def _position(request: Request) -> tuple[str, int]:
+    """Returns what the query asks for: the id of a narration (empty: any), and its first byte."""
+    offset = request.query_params.get("offset", "0")
+    if not _OFFSET.fullmatch(offset):
+        raise HTTPException(
+            400, f"offset={offset[:20]} is no number of bytes. Give one from 0 on, together with audio_id."
+        )
+    return request.query_params.get("audio_id", ""), int(offset)
 
 
 def _streamed(

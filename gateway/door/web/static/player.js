@@ -5,12 +5,12 @@ import { clock, t } from './messages.js';
 const MOST_FAILURES = 8;
 
 /**
- * One audio element with a bar of controls. Browsers cannot move in the stream of a narration in progress; once it is
- * complete, the link is opened again as a file.
+ * One audio element with a bar of controls. Browsers cannot move in the stream of a narration in progress: another is
+ * opened where a segment begins, at the time `base`. Once complete, the link is opened again as a file.
  */
 export class Player {
   constructor(reader, link) {
-    Object.assign(this, { reader, link, complete: false, wanted: false, failures: 0, url: '' });
+    Object.assign(this, { reader, link, complete: false, wanted: false, failures: 0, url: '', base: 0, header: {} });
     this.audio = h('audio', { preload: 'auto' });
     this.icon = h('i');
     this.play = h('button', { type: 'button', class: 'play', onclick: () => this.toggle() }, this.icon);
@@ -32,13 +32,14 @@ export class Player {
   }
 
   get time() {
-    return this.audio.currentTime;
+    return this.base + this.audio.currentTime;
   }
 
   /** There is audio now: shows the bar, and plays if the story was just asked for. */
-  async ready(play) {
+  async ready(play, header) {
     if (!this.bar.hidden) return;
     this.bar.hidden = false;
+    this.header = header;
     await this.#open(0);
     if (play) await this.#start();
   }
@@ -47,6 +48,8 @@ export class Player {
   reset() {
     this.bar.hidden = true;
     this.complete = this.wanted = false;
+    this.url = '';
+    this.base = 0;
     this.audio.removeAttribute('src');
     this.audio.load();
   }
@@ -58,11 +61,8 @@ export class Player {
   }
 
   async seek(time) {
-    const { seekable } = this.audio;
-    const whole = this.complete && this.audio.src.endsWith('#file');
-    const reached = [...Array(seekable.length).keys()].some((i) => seekable.start(i) <= time && time <= seekable.end(i) && Number.isFinite(this.audio.duration));
-    if (whole || reached) this.audio.currentTime = time;
-    else if (this.complete) await this.#open(time);
+    if (this.complete && this.audio.src.endsWith('#file')) this.audio.currentTime = time;
+    else if (this.complete || this.#cuttable) await this.#open(time);
     else {
       this.hint.textContent = t('later');
       say(t('later'));
@@ -79,10 +79,17 @@ export class Player {
     await this.#start();
   }
 
+  /** Whether a stream can begin at a segment: MP3 alone has no header. */
+  get #cuttable() {
+    return this.header.contentType === 'audio/mpeg';
+  }
+
   async #open(time) {
-    this.url ||= await this.link();
-    this.audio.src = this.complete ? `${this.url}#file` : this.url;
-    this.audio.currentTime = time; // where it begins, in a browser that can begin there
+    this.url ||= `${await this.link()}?audio_id=${this.header.audioId}`;
+    const from = this.complete || !this.#cuttable ? { time: 0, byte: 0 } : this.reader.segmentAt(time);
+    this.audio.src = this.complete ? `${this.url}#file` : `${this.url}&offset=${from.byte}`;
+    this.base = from.time;
+    this.audio.currentTime = time - from.time; // where it begins, if the browser can
   }
 
   async #start() {

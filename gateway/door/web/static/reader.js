@@ -58,13 +58,13 @@ export class Reader {
   }
 
   /** Takes a segment: the times of its words, or where the provider reports none, their share of its duration. */
-  addSegment({ index = 0, text = {}, start, duration, words = [] }) {
+  addSegment({ index = 0, text = {}, audio = {}, start, duration, words = [] }) {
     if (this.segments[index]) return;
     const [from, to] = [Number(text.start ?? 0), Number(text.end ?? 0)];
     const [begin, lasts] = [seconds(start), seconds(duration)];
     const isTitle = from === to;
     const inside = isTitle ? this.titleWords : this.words.filter((word) => word.end > from && word.start < to);
-    this.segments[index] = true;
+    this.segments[index] = { time: begin, byte: Number(audio.start ?? 0) };
     this.starts.push(begin);
     if (words.length) {
       const by = new Map();
@@ -86,6 +86,11 @@ export class Reader {
   /** The time at which a word is heard; null while it is not narrated. */
   timeOf(word) {
     return this.times.find((each) => each.word === word)?.time ?? null;
+  }
+
+  /** Where the segment begins that is heard at a time. */
+  segmentAt(time) {
+    return this.segments.findLast((each) => each && each.time <= time + 0.05) ?? { time: 0, byte: 0 };
   }
 
   /** The start of the sentence before or after a time. */

@@ -38,7 +38,7 @@ export function show(main, { id, query, signal }) {
   const link = async (format) => new URL((await call('GetDownloadUrl', { storyId: id, format: `DOWNLOAD_FORMAT_${format}` })).url).pathname;
   const player = new Player(reader, () => link('AUDIO'));
   const cancel = button(t('cancel'), async () => { await call('CancelStory', { storyId: id }); }, 'quiet');
-  let audioId = '';
+  let header = {};
   add(main, h('article', {}, title, facts, h('div', { class: 'making' }, state, bar, waiting, cancel), problems, body, noted, actions), player.bar);
   signal.addEventListener('abort', () => player.reset());
   for (const part of [title, body]) {
@@ -133,12 +133,12 @@ export function show(main, { id, query, signal }) {
         else if (event.state) { drawState(named(event.state.state), event.state.progress); waits(event.state.progress?.waiting); }
         else if (event.title) { reader.setTitle(event.title.title); document.title = `${event.title.title} · ${t('app')}`; }
         else if (event.text) reader.addText(Number(event.text.offset ?? 0), event.text.delta);
-        else if (event.audioHeader && event.audioHeader.audioId !== audioId) {
-          if (audioId) { reader.restart(); player.reset(); }
-          audioId = event.audioHeader.audioId;
-        } else if (event.segment && event.segment.audioId === audioId) {
+        else if (event.audioHeader && event.audioHeader.audioId !== header.audioId) {
+          if (header.audioId) { reader.restart(); player.reset(); }
+          header = event.audioHeader;
+        } else if (event.segment && event.segment.audioId === header.audioId) {
           reader.addSegment(event.segment.segment);
-          player.ready(play).catch((error) => fail(actions, error));
+          player.ready(play, header).catch((error) => fail(actions, error));
         } else if (event.warning && !warned.has(event.warning.message)) {
           warned.add(event.warning.message);
           add(notes, problemView(event.warning));
