@@ -77,7 +77,8 @@ async def tell(page: Page, url: str, name: str = "Mia", **given: Any) -> str:
 async def heard(page: Page) -> tuple[float, int, bool] | None:
     """The time of the audio, and the marked word: its first code point, and whether it is in the title."""
     found: tuple[float, int, bool] | None = await page.evaluate(
-        """() => {
+        """async () => {
+          await new Promise(requestAnimationFrame);  // in which the page has marked its word
           const word = document.querySelector('.word.now');
           return word && [document.querySelector('audio').currentTime, word.word.start, Boolean(word.closest('h1'))];
         }"""

@@ -24,6 +24,7 @@ from tale.gateway.v1 import gateway_pb2
 pytestmark = pytest.mark.system
 
 SCREENS: Final = ("", "library", "family", "system")
+REACHED: Final = "Number(document.querySelector('.player input').value)"
 HOSTILE: Final = "<img src=x onerror=alert(1)>"
 
 
@@ -42,6 +43,15 @@ class Home:
             answer: gateway_pb2.GetStoryResponse = await gateway_stub(channel).GetStory(request, timeout=20)
             return answer.story
 
+    async def tell(self, **wish: Any) -> str:
+        """Tells a story of one minute to its end; returns its id."""
+        story_id = ""
+        async with self.cluster.channel() as channel:
+            request = gateway_pb2.TellStoryRequest(spec=common_pb2.StorySpec(length_minutes=1, **wish))
+            async for response in gateway_stub(channel).TellStory(request, timeout=180):
+                story_id = response.event.story_id
+        return story_id
+
     async def count(self) -> int:
         """Number of stories."""
         async with self.cluster.channel() as channel:
@@ -56,14 +66,8 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
     listen = f"127.0.0.1:{free_ports(1)[0]}"
     async with cluster(folder, GATEWAY_WEB_LISTEN=listen, STORY_OFFLINE_WORDS_PER_SECOND="12") as it:
         found = Home(it, f"http://{listen}")
-        async with it.channel() as channel:
-            spec = common_pb2.StorySpec(
-                child=common_pb2.Child(name="Mia", age=6, interests=["dragons"]),
-                wish="a lighthouse that is afraid of the dark",
-                length_minutes=1,
-            )
-            async for event in gateway_stub(channel).TellStory(gateway_pb2.TellStoryRequest(spec=spec), timeout=180):
-                found.story_id = event.event.story_id
+        child = common_pb2.Child(name="Mia", age=6, interests=["dragons"])
+        found.story_id = await found.tell(child=child, wish="a lighthouse that is afraid of the dark")
         yield found
 
 
@@ -138,16 +142,46 @@ async def test_page_goes_to_the_word_that_is_clicked(home: Home, page: Page) -> 
     assert await page.evaluate("document.querySelector('audio').paused")
 
 
+async def test_page_goes_to_an_earlier_word_while_the_story_is_made(home: Home, page: Page) -> None:
+    await tell(page, home.url, wish="a patient whale", minutes=10)
+    await until(page, f"{REACHED} > 8")
+    # The second segment is the first of the text.
+    await page.locator(".prose .word.told").first.click()
+    await until(page, f"{REACHED} < 6 && !document.querySelector('audio').paused")
+    await expect(page.locator(".word.now")).to_be_visible()
+    _, start, in_title = await heard(page) or (0.0, -1, True)
+    assert 0 <= start < 100
+    assert not in_title
+    await page.get_by_role("button", name="Cancel the story").click()
+    await expect(page.locator(".state.cancelled")).to_be_visible()
+
+
+async def test_page_shows_what_a_story_waits_for(home: Home, page: Page) -> None:
+    await home.cluster.terminate("story")
+    await tell(page, home.url, wish="a sleepy bell")
+    await expect(page.locator(".waiting")).to_contain_text("story service")
+    await page.goto(f"{home.url}/#/system")
+    await expect(page.get_by_role("region", name="In progress")).to_contain_text("story service")
+    await page.go_back()
+    await home.cluster.start("story")
+    await expect(page.locator(".waiting")).to_be_hidden()
+    await expect(page.locator(".rating")).to_be_visible()
+
+
 async def test_page_continues_after_the_gateway_restarts(home: Home, page: Page) -> None:
     story_id = await tell(page, home.url, wish="a very long train", minutes=2)
     await expect(page.locator(".word.now")).to_be_visible()
+    await until(page, f"{REACHED} > 8")
     await home.cluster.terminate("gateway")
     await home.cluster.start("gateway")
+    # What was heard is not heard again, but for the segment that the audio broke in.
+    audio = "document.querySelector('audio')"
+    await until(page, f"/offset=[1-9]|#file/.test({audio}.src) && {audio}.readyState > 2")
+    assert await page.evaluate(REACHED) > 4
     await expect(page.locator(".rating")).to_be_visible(timeout=150_000)
     story = await home.story(story_id)
     assert common_pb2.STORY_STATE_READY == story.state
     assert " ".join(story.content.split()) == await written(page)
-    # The audio goes on as well, by a new link.
     await page.evaluate("document.querySelector('audio').playbackRate = 8")
     last = story.content.split()[-1]
     await expect(page.locator(".word.now")).to_have_text(last, timeout=120_000)
@@ -380,18 +414,22 @@ def total(folder: Path) -> int:
 
 async def test_page_pictures(home: Home, tmp_path: Path) -> None:
     folder = Path(os.environ.get("PICTURES", tmp_path))
+    await asyncio.gather(
+        home.tell(child=common_pb2.Child(name="Noa"), wish="an owl that collects rain"),
+        home.tell(child=common_pb2.Child(name="Соня"), wish="поезд на луну", language_code="ru"),
+        home.tell(child=common_pb2.Child(name="Leo"), wish="a lost button"),
+    )
     async with browser(tmp_path / "light") as page:
         await tell(page, home.url, minutes=2)
         await until(page, "document.querySelector('audio').currentTime > 9")
         await page.mouse.move(0, 0)
         await page.screenshot(path=folder / "page-telling.png")
-        await page.get_by_role("button", name="Cancel the story").click()
-        await expect(page.locator(".state.cancelled")).to_be_visible()
         await page.goto(f"{home.url}/#/library")
         await expect(page.locator(".card").first).to_be_visible()
         await page.screenshot(path=folder / "page-library.png")
         await page.goto(f"{home.url}/#/system")
         await expect(page.get_by_role("table").first).to_be_visible()
+        await expect(page.get_by_role("region", name="In progress").get_by_role("link")).to_be_visible()
         await page.screenshot(path=folder / "page-operator.png")
     async with browser(tmp_path / "dark", width=390, height=780, color_scheme="dark", locale="ru-RU") as page:
         await page.goto(f"{home.url}/#/")
