@@ -30,6 +30,7 @@ class Run:
     most = 0
 
     def __init__(self, context: Any, *, pickup_count: int, tracer: object = None) -> None:
+        del tracer
         assert pickup_count >= 0
         self.context = context
         context.lease.renewed(time.monotonic())
