@@ -19,7 +19,7 @@ sys.stdout.write(urllib.request.urlopen(sys.argv[-1], timeout=10).read().decode(
 
 
 async def test_commands_that_look_do_what_is_said(tmp_path: Path) -> None:
-    """Those of `tale` and of curl; those of docker and promtool are in tests/system."""
+    """Those of `tale` and of curl; tests/system has promtool and `docker compose config`; the rest needs images."""
     curl = tmp_path / "curl"
     curl.write_text(CURL)
     curl.chmod(0o700)
