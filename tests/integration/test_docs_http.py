@@ -21,9 +21,8 @@ BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```", TEXT)
 
 async def run(script: str, folder: Path, target: str, page: str) -> str:
     """Runs a block of commands; returns what it prints."""
-    text = script.replace("http://127.0.0.1:8080", page).replace(
-        ".venv/bin/buf", str(Path(sys.executable).parent / "buf")
-    )
+    tools = Path(sys.executable).parent
+    text = script.replace("http://127.0.0.1:8080", page).replace(".venv/bin/buf", str(tools / "buf"))
     variables = {**environment(target), "NO_PROXY": "*"}
     variables["PATH"] = f"{tools}{os.pathsep}{variables['PATH']}"
     process = await asyncio.create_subprocess_exec(
