@@ -89,8 +89,8 @@ def build(settings: GatewaySettings) -> GatewayApp:
         system,
         peers.voice,
         Quotas(settings),
-        counts,
         Downloads(links, profile_pb2_grpc.ProfileServiceStub(storage)),
+        counts,
     )
     limits = [RequestLimit(settings, metrics)] if settings.requests_per_minute else []
     app = GatewayApp(

@@ -8,7 +8,7 @@ import grpc
 
 from servicekit.authentication import ServiceToken
 from servicekit.context import OWNER_KEY, PEER_KEY, REQUEST_ID_KEY, STORY_KEY, current
-from servicekit.tracing import Span
+from servicekit.tracing import Span, rpc_of
 from servicekit.waiting import Finisher
 
 WINDOWS: Final[tuple[tuple[str, Any], ...]] = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 256 << 10))
@@ -110,7 +110,7 @@ class PeerChannel(grpc.aio.Channel):
         return self._carrying(self._channel.stream_stream(*args, **options), *args)
 
     def _carrying(self, call: Any, method: str | bytes, *_: object) -> Callable[..., Any]:
-        path = method.decode() if isinstance(method, bytes) else method
+        name, facts = rpc_of(method.decode() if isinstance(method, bytes) else method)
 
         def begin(*args: Any, metadata: Sequence[tuple[str, str | bytes]] = (), **options: Any) -> Any:
             context = current()
@@ -123,9 +123,7 @@ class PeerChannel(grpc.aio.Channel):
                 if context.trace is not None:
                     carried.extend(context.trace.metadata)
                 return call(*args, metadata=tuple(carried), **options)
-            service, _, name = path.strip("/").rpartition("/")
-            facts = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-            span = context.span.child(f"{service}/{name}", "client", facts)
+            span = context.span.child(name, "client", facts)
             made = call(*args, metadata=(*carried, *span.trace.metadata), **options)
             made.add_done_callback(lambda ended: self._ends.start(_end(ended, span)))
             return made

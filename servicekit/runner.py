@@ -19,7 +19,7 @@ from servicekit.errors import DomainError, reconnect, unavailable
 from servicekit.ids import is_id, is_token, new_id
 from servicekit.metrics import Metrics
 from servicekit.status import abort_within, to_domain_error, to_grpc_status
-from servicekit.tracing import REASON, REQUEST_ID, Span, Tracer, trace_of
+from servicekit.tracing import REASON, REQUEST_ID, Span, Tracer, rpc_of, trace_of
 
 MOST_CALLS: Final = 4096
 """Maximum number of calls that one server answers at a time; more are OVERLOADED."""
@@ -227,9 +227,8 @@ class CallRunner:
         trace, span, named = trace_of(call.metadata), None, _named(call.metadata)
         # Traces begin at the door: the polls of peer services would be traces of their own.
         if self._tracer is not None and not quiet and (self._fair or trace is not None):
-            service, _, name = call.method.strip("/").rpartition("/")
-            facts = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, REQUEST_ID: call.request_id}
-            span = self._tracer.start(f"{service}/{name}", "server", facts, parent=trace)
+            name, facts = rpc_of(call.method)
+            span = self._tracer.start(name, "server", {**facts, REQUEST_ID: call.request_id}, parent=trace)
             trace = span.trace
         bind(RequestContext(call.request_id, deadline=deadline, named=named, trace=trace, span=span))
         return span

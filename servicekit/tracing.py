@@ -87,6 +87,12 @@ class Tracer(Protocol):
         """Exports the rest, within a bounded time."""
 
 
+def rpc_of(path: str) -> tuple[str, dict[str, Value]]:
+    """Returns the name of the span of an RPC with the path "/package.Service/Method", and its attributes."""
+    service, _, method = path.strip("/").rpartition("/")
+    return f"{service}/{method}", {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+
+
 def trace_of(metadata: Iterable[tuple[str, str | bytes]]) -> Trace | None:
     """Returns the place in a trace that `metadata` names; None if it names none, or a malformed one."""
     parent = state = ""

@@ -62,11 +62,11 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         system: System,
         voice: VoiceStub,
         quotas: Quotas,
+        downloads: Downloads,
         metrics: GatewayMetrics | None = None,
-        downloads: Downloads | None = None,
     ) -> None:
         self._metrics = metrics or GatewayMetrics()
-        self._downloads = downloads or Downloads()
+        self._downloads = downloads
         self._sources = sources
         self._voice = voice
         self._storage = sources.storage

@@ -32,6 +32,7 @@ class FollowedStories:
     def __init__(self) -> None:
         self._stories: dict[str, LiveStory] = {}
         self._fresh: set[str] = set()
+        self._storage_away = False
         self.wanted = asyncio.Event()
         """Set when there is something new to follow: another story, or the first run."""
 
@@ -133,13 +134,15 @@ class FollowedStories:
 
     def wait_for_storage(self) -> None:
         """Notes that storage does not say what is new."""
+        self._storage_away = True
         for live in self._stories.values():
             live.waits.begin(STORAGE.name, STORAGE)
 
     def storage_responded(self) -> None:
-        """Notes that it does again."""
-        for live in self._stories.values():
+        """Notes that it does."""
+        for live in self._stories.values() if self._storage_away else ():
             live.waits.progressed(STORAGE.name)
+        self._storage_away = False
 
     def _drop(self, live: LiveStory) -> None:
         if self._stories.get(live.story_id) is live:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.runs.active import Runs
-from gateway.runs.followed_stories import FollowedStories
+from gateway.runs.followed_stories import ENDED, FollowedStories
 from servicekit.metrics import Metrics
 from tale.common.v1 import common_pb2
 
 _WAITS: Final = {
     number: name.removeprefix("WAIT_FOR_").lower() for name, number in common_pb2.WaitFor.items() if number
 }
-_IN_PROGRESS: Final = (common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING)
+_IN_PROGRESS: Final = tuple(state for state in common_pb2.StoryState.values() if state and state not in ENDED)
 
 
 def show_runs(metrics: Metrics, runs: Runs, followed: FollowedStories, *, lease_seconds: float) -> None:

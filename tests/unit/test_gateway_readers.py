@@ -32,7 +32,7 @@ async def test_reads_of_audio_are_bounded_by_owner(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(servicer, "_MOST_READERS", 8)
     monkeypatch.setattr(servicer, "_READER_SECONDS", 0.02)
     sources: Any = SimpleNamespace(storage=None, runs=None)
-    parts: list[Any] = [sources, Reader(), None, None, None]
+    parts: list[Any] = [sources, Reader(), None, None, None, None]
     door, caller = GatewayServicer(*parts), SimpleNamespace(time_remaining=lambda: None)
 
     async def begin(owner: str) -> Any:

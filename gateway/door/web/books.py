@@ -6,19 +6,19 @@ import re
 import tempfile
 import unicodedata
 import zipfile
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any, Final
-
-from jinja2 import Environment, FileSystemLoader
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from tale.common.v1 import common_pb2
 
-TEMPLATES: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-)
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _EPUB_AUDIO: Final = {"audio/mpeg": "audio.mp3", "audio/ogg": "audio.ogg"}
 """Media types that every EPUB reader plays, and the name of the file."""
 _PIECE: Final = 64 * 1024
@@ -39,7 +39,7 @@ class Fragment:
 
 
 class Book:
-    """A story as a template shows it: fragments of the title, and of each paragraph."""
+    """A story as a template shows it: fragments of the title, and of each paragraph. Make it on a thread."""
 
     def __init__(self, story: common_pb2.Story) -> None:
         """`story` is in FULL view."""
@@ -102,6 +102,19 @@ def for_xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
+def rendered(template: str, **values: object) -> str:
+    """Returns what a template makes of the values. Call it on a thread."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415 - 60 ms of each start, for what few ask for
+
+    folder = FileSystemLoader(Path(__file__).parent / "templates")
+    return Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
 def _write_texts(file: zipfile.ZipFile, book: Book) -> None:
     file.writestr(zipfile.ZipInfo("mimetype"), "application/epub+zip", compress_type=zipfile.ZIP_STORED)
     names = {"META-INF/container.xml": "container.xml", "OPS/package.opf": "package.opf", "OPS/nav.xhtml": "nav.xhtml"}
@@ -111,12 +124,12 @@ def _write_texts(file: zipfile.ZipFile, book: Book) -> None:
     for name, template in names.items():
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED
-        file.writestr(info, TEMPLATES.get_template(template).render(book=book))
+        file.writestr(info, rendered(template, book=book))
 
 
 async def read_along(book: Book, audio: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yields an HTML file with text and audio, in which the word that is heard is shown."""
-    page = await asyncio.to_thread(TEMPLATES.get_template("read_along.html").render, book=book)
+    page = await asyncio.to_thread(rendered, "read_along.html", book=book)
     # The last one: the text may say it, too.
     before, marker, after = page.rpartition(";base64,")
     yield (before + marker).encode()
@@ -161,7 +174,10 @@ def _in_order(marks: list[_Mark]) -> list[_Mark]:
 def _fragments(line: str, offset: int, marks: Sequence[_Mark], ids: Iterator[str]) -> Iterator[Fragment]:
     """Yields the fragments of a line that begins at `offset`; of a mark that is longer, its share."""
     at = 0
-    for start, end, begin, finish in marks:
+    for place in range(bisect_right(marks, offset, key=_end), len(marks)):
+        start, end, begin, finish = marks[place]
+        if start >= offset + len(line):
+            break
         first, last = max(start - offset, at), min(end - offset, len(line))
         if last <= first or not line[first:last].strip():
             continue
@@ -173,6 +189,10 @@ def _fragments(line: str, offset: int, marks: Sequence[_Mark], ids: Iterator[str
         at = last
     if at < len(line):
         yield Fragment(line[at:])
+
+
+def _end(mark: _Mark) -> int:
+    return mark[1]
 
 
 def _lines(content: str) -> Iterator[tuple[int, str]]:

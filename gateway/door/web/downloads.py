@@ -1,26 +1,21 @@
 """Links to files and feeds, for the RPCs that return them."""
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from pathvalidate import sanitize_filename
 
 from gateway.door.web.links import FEED, Link, Links
 from gateway.peers.clients import invoke
+from gateway.runs.followed_stories import ENDED
 from servicekit.context import current
 from servicekit.errors import DomainError
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale.profile.v1 import profile_pb2
-
-if TYPE_CHECKING:
-    from tale.profile.v1 import profile_pb2_grpc
+from tale.profile.v1 import profile_pb2, profile_pb2_grpc
 
 DEFAULT_SECONDS: Final = 3600
-MAKING: Final = frozenset(
-    {common_pb2.STORY_STATE_PENDING, common_pb2.STORY_STATE_WRITING, common_pb2.STORY_STATE_NARRATING}
-)
 _PREFIX: Final = "DOWNLOAD_FORMAT_"
 _AUDIO_ENDINGS: Final = {"audio/mpeg": "mp3", "audio/wav": "wav", "audio/ogg": "ogg"}
 _ENDINGS: Final = {"TEXT": "txt", "EPUB": "epub", "READ_ALONG": "html"}
@@ -30,17 +25,14 @@ _LONGEST_NAME: Final = 80
 class Downloads:
     """Makes the links of the caller of a call, which has been admitted to the story or child."""
 
-    def __init__(
-        self, links: Links | None = None, profiles: "profile_pb2_grpc.ProfileServiceAsyncStub | None" = None
-    ) -> None:
-        """Both are None without an HTTP port."""
+    def __init__(self, links: Links, profiles: "profile_pb2_grpc.ProfileServiceAsyncStub") -> None:
         self._links = links
         self._profiles = profiles
 
     @property
     def possible(self) -> bool:
         """Whether a link would be answered."""
-        return self._links is not None and self._links.possible
+        return self._links.possible
 
     def file(
         self, story: common_pb2.Story, request: gateway_pb2.GetDownloadUrlRequest
@@ -51,22 +43,15 @@ class Downloads:
         validity = request.expiry if request.HasField("expiry") else Duration(seconds=DEFAULT_SECONDS)
         expires = int(time.time() + validity.ToTimedelta().total_seconds())
         link = Link(current().owner, kind, story.id, expires)
-        response = gateway_pb2.GetDownloadUrlResponse(url=self._signing.url(link, file_name(story, kind)))
+        response = gateway_pb2.GetDownloadUrlResponse(url=self._links.url(link, file_name(story, kind)))
         response.expire_time.FromSeconds(expires)
         return response
 
     async def feed(self, child_id: str, *, timeout: float) -> str:
         """Returns the link to the feed of a child."""
-        if self._profiles is not None:
-            wanted = profile_pb2.GetChildRequest(child_id=child_id)
-            await invoke(self._profiles.GetChild, wanted, timeout=timeout, repeatable=True)
-        return self._signing.url(Link(current().owner, FEED, child_id), "")
-
-    @property
-    def _signing(self) -> Links:
-        if self._links is None:
-            raise DomainError("PAGE_OFF", "The gateway has no HTTP port, so there are no links.")
-        return self._links
+        wanted = profile_pb2.GetChildRequest(child_id=child_id)
+        await invoke(self._profiles.GetChild, wanted, timeout=timeout, repeatable=True)
+        return self._links.url(Link(current().owner, FEED, child_id), "")
 
 
 def file_name(story: common_pb2.Story, kind: str) -> str:
@@ -76,7 +61,7 @@ def file_name(story: common_pb2.Story, kind: str) -> str:
 
 
 def _check(story: common_pb2.Story, kind: str) -> None:
-    making = story.state in MAKING
+    making = story.state not in ENDED
     if kind == "TEXT" and not story.content:
         raise DomainError("WRONG_STATE", "The story has no text yet.")
     if kind in {"EPUB", "READ_ALONG"} and (making or not story.content_complete):

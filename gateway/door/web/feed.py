@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cachetools import LRUCache
 
-from gateway.door.web.books import TEMPLATES, for_xml
+from gateway.door.web.books import for_xml, rendered
 from gateway.door.web.downloads import file_name
 from gateway.door.web.links import Link, Links
 from servicekit.authentication import Metadata
@@ -46,17 +46,16 @@ class Feed:
         stories = await self._read(link.owner, summaries, metadata)
         language = summaries[0].language_code if summaries else "en"
         url = self._links.url(link, "")
-        return (
-            TEMPLATES.get_template("feed.xml")
-            .render(
-                title=for_xml(_TITLES.get(language.partition("-")[0], _TITLE).format(child.name)),
-                page=url.partition("/feed/")[0],
-                url=url,
-                language=language,
-                items=list(self._items(link.owner, summaries, stories)),
-            )
-            .encode()
+        text = await asyncio.to_thread(
+            rendered,
+            "feed.xml",
+            title=for_xml(_TITLES.get(language.partition("-")[0], _TITLE).format(child.name)),
+            page=url.partition("/feed/")[0],
+            url=url,
+            language=language,
+            items=list(self._items(link.owner, summaries, stories)),
         )
+        return text.encode()
 
     async def _read(
         self, owner: str, summaries: Iterable[common_pb2.StorySummary], metadata: Metadata

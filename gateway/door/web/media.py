@@ -1,5 +1,6 @@
 """Answers links: audio with ranges, also while it is being made, texts, books and feeds."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,10 +14,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.door.web.books import Book, epub, read_along
-from gateway.door.web.downloads import MAKING, file_name
+from gateway.door.web.downloads import file_name
 from gateway.door.web.feed import Feed
 from gateway.door.web.links import FEED, ExpiredLinkError, InvalidLinkError, Link, LinkAuthenticator, Links
 from gateway.door.web.site import CutError
+from gateway.runs.followed_stories import ENDED
 from servicekit.context import Caller, RequestContext, bound
 from servicekit.errors import DomainError
 from servicekit.ids import new_id
@@ -103,8 +105,8 @@ class Media:
         audio_id, offset = _position(request)
         other = audio_id not in {"", story.audio.audio_id}
         if other or not story.audio.size_bytes:
-            if story.state in MAKING:
-                return await self._audio_in_the_making(request, link, story)
+            if story.state not in ENDED:
+                return await self._audio_in_the_making(request, link, story, audio_id, offset)
             raise HTTPException(404, "The story has no such audio.")
         size, tag = max(0, story.audio.size_bytes - offset), f'"{story.audio.audio_id}"'
         headers = _headers(story, "AUDIO", "inline") | {"etag": tag, "accept-ranges": "bytes"}
@@ -129,9 +131,10 @@ class Media:
         await anext(aiter(call))
         return _chunks(call)
 
-    async def _audio_in_the_making(self, request: Request, link: Link, story: common_pb2.Story) -> Response:
+    async def _audio_in_the_making(
+        self, request: Request, link: Link, story: common_pb2.Story, audio_id: str, offset: int
+    ) -> Response:
         """Returns audio as it is made, up to its end."""
-        audio_id, offset = _position(request)
         wanted = gateway_pb2.WatchStoryRequest(
             story_id=link.subject, include_audio=True, audio_id=audio_id, audio_offset=offset
         )
@@ -161,7 +164,7 @@ class Media:
         with bound(RequestContext(new_id(), Caller(link.owner))):
             async with self._books.place():
                 story = await self._story(link, full=True)
-                book = Book(story)
+                book = await asyncio.to_thread(Book, story)
                 pieces = None
                 if book.heard:
                     pieces = await self._read(link, story.audio.audio_id, 0, story.audio.size_bytes)
@@ -179,8 +182,9 @@ class Media:
         headers = {**_headers(story, "READ_ALONG", "attachment"), "content-security-policy": _SANDBOX}
         if request.method == "HEAD":
             return _streamed(None, 200, headers, "text/html; charset=utf-8")
+        book = await asyncio.to_thread(Book, story)
         pieces = await self._read(link, story.audio.audio_id, 0, story.audio.size_bytes)
-        return _streamed(read_along(Book(story), pieces), 200, headers, "text/html; charset=utf-8")
+        return _streamed(read_along(book, pieces), 200, headers, "text/html; charset=utf-8")
 
 
 async def _answered(answer: Awaitable[T]) -> T:
