@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -295,3 +296,14 @@ async def test_requests_are_counted(home: House, http: aiohttp.ClientSession) ->
     await call(http, home.url, f"{GATEWAY}ListStories", {})
     async with http.get(f"http://{home.servers['gateway'].server.ops_address}/metrics") as answer:
         assert 'http_requests_total{code="200",part="rpc"}' in await answer.text()
+
+
+async def test_request_without_a_path_is_answered(home: House) -> None:
+    """`OPTIONS *` asks about the server, and is no defect of it."""
+    place = urlsplit(home.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    writer.write(f"OPTIONS * HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
+    status = await reader.readline()
+    writer.close()
+
+    assert status.split()[1] in {b"404", b"405"}

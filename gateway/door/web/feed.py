@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from email.utils import format_datetime
 from typing import Any, Final
 
+import grpc
 from cachetools import LRUCache
 
 from gateway.door.web.books import for_xml, rendered
@@ -42,9 +43,10 @@ class Feed:
             page_size=MOST_STORIES,
         )
         page = await self._stories.ListStories(request, metadata=metadata, timeout=_CALL_SECONDS)
-        summaries = [each for each in page.stories if each.HasField("audio_duration")]
-        stories = await self._read(link.owner, summaries, metadata)
-        language = summaries[0].language_code if summaries else "en"
+        listed = [each for each in page.stories if each.HasField("audio_duration")]
+        found = zip(listed, await self._read(link.owner, listed, metadata), strict=True)
+        stories = [(summary, story) for summary, story in found if story is not None]
+        language = stories[0][0].language_code if stories else "en"
         url = self._links.url(link, "")
         text = await asyncio.to_thread(
             rendered,
@@ -53,21 +55,27 @@ class Feed:
             page=url.partition("/feed/")[0],
             url=url,
             language=language,
-            items=list(self._items(link.owner, summaries, stories)),
+            items=list(self._items(link.owner, stories)),
         )
         return text.encode()
 
     async def _read(
         self, owner: str, summaries: Iterable[common_pb2.StorySummary], metadata: Metadata
-    ) -> Sequence[common_pb2.Story]:
+    ) -> Sequence[common_pb2.Story | None]:
+        """Returns the stories; None for one that was deleted after it was listed."""
         places = asyncio.Semaphore(_AT_ONCE)
 
-        async def read(summary: common_pb2.StorySummary) -> common_pb2.Story:
+        async def read(summary: common_pb2.StorySummary) -> common_pb2.Story | None:
             key = owner, summary.id, summary.update_time.ToNanoseconds()
             if key not in self._known:
                 async with places:
                     wanted = gateway_pb2.GetStoryRequest(story_id=summary.id)
-                    response = await self._stories.GetStory(wanted, metadata=metadata, timeout=_CALL_SECONDS)
+                    try:
+                        response = await self._stories.GetStory(wanted, metadata=metadata, timeout=_CALL_SECONDS)
+                    except grpc.aio.AioRpcError as error:
+                        if error.code() is not grpc.StatusCode.NOT_FOUND:
+                            raise
+                        return None
                 # Of the whole story only this is used.
                 self._known[key] = common_pb2.Story(title=response.story.title, audio=response.story.audio)
             return self._known[key]
@@ -75,9 +83,9 @@ class Feed:
         return await asyncio.gather(*map(read, summaries))
 
     def _items(
-        self, owner: str, summaries: Iterable[common_pb2.StorySummary], stories: Iterable[common_pb2.Story]
+        self, owner: str, stories: Iterable[tuple[common_pb2.StorySummary, common_pb2.Story]]
     ) -> Iterable[dict[str, Any]]:
-        for summary, story in zip(summaries, stories, strict=True):
+        for summary, story in stories:
             yield {
                 "id": summary.id,
                 "title": for_xml(summary.title) or "—",

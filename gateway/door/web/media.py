@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.door.web.books import Book, epub, read_along
 from gateway.door.web.downloads import file_name
@@ -161,19 +163,19 @@ class Media:
 
     async def _epub(self, request: Request, link: Link) -> Response:
         del request
-        with bound(RequestContext(new_id(), Caller(link.owner))):
-            async with self._books.place():
+        async with AsyncExitStack() as stack:
+            with bound(RequestContext(new_id(), Caller(link.owner))):
+                await stack.enter_async_context(self._books.place())
                 story = await self._story(link, full=True)
                 book = await asyncio.to_thread(Book, story)
                 pieces = None
                 if book.heard:
                     pieces = await self._read(link, story.audio.audio_id, 0, story.audio.size_bytes)
                 file = await epub(book, pieces)
-        return StreamingResponse(
-            file.pieces(),
-            headers={**_headers(story, "EPUB", "attachment"), "content-length": str(file.size)},
-            media_type="application/epub+zip",
-        )
+                # Also where the response is never begun.
+                stack.callback(file.file.close)
+            headers = {**_headers(story, "EPUB", "attachment"), "content-length": str(file.size)}
+            return HoldingResponse(file.pieces(), stack.pop_all(), headers)
 
     async def _read_along(self, request: Request, link: Link) -> Response:
         story = await self._story(link, full=True)
@@ -185,6 +187,19 @@ class Media:
         book = await asyncio.to_thread(Book, story)
         pieces = await self._read(link, story.audio.audio_id, 0, story.audio.size_bytes)
         return _streamed(read_along(book, pieces), 200, headers, "text/html; charset=utf-8")
+
+
+class HoldingResponse(StreamingResponse):
+    """An EPUB that is sent from a file, whose place and file it gives back at its end, however that comes."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], held: AsyncExitStack, headers: Mapping[str, str]) -> None:
+        super().__init__(pieces, headers=headers, media_type="application/epub+zip")
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the book."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 async def _answered(answer: Awaitable[T]) -> T:

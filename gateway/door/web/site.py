@@ -65,7 +65,8 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
-        folder = scope["path"].split("/")[1]
+        # "*" and the like have no folder; they are answered as what is not there.
+        folder = scope["path"].removeprefix("/").partition("/")[0]
         part = "rpc" if folder in _SERVICES else folder if folder in LINKED else "page"
         code = _CLIENT_LEFT
 
