@@ -11,7 +11,6 @@ from tale_client.errors import TaleError, error_from_rpc
 from tale_client.transport import (
     CHANNEL_OPTIONS,
     HEALTH,
-    REQUEST_ID,
     Metadata,
     Offload,
     RequestT,
@@ -21,6 +20,7 @@ from tale_client.transport import (
     Waiting,
     authorization,
     check_tls,
+    request_id_of,
     silent,
     unreachable,
 )
@@ -151,7 +151,7 @@ class AioStream(Generic[ResponseT]):
 
 def failed(error: grpc.aio.AioRpcError, metadata: Metadata) -> TaleError:
     """Returns the TaleError of `error`, with the request id of `metadata`."""
-    return error_from_rpc(error, dict(metadata).get(REQUEST_ID, ""))
+    return error_from_rpc(error, request_id_of(metadata))
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any, shielded: bool = False) -> T:

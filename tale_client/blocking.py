@@ -12,7 +12,6 @@ from tale_client.errors import RpcFailure, TaleError, error_from_rpc
 from tale_client.transport import (
     CHANNEL_OPTIONS,
     HEALTH,
-    REQUEST_ID,
     Metadata,
     Offload,
     RequestT,
@@ -22,6 +21,7 @@ from tale_client.transport import (
     Waiting,
     authorization,
     check_tls,
+    request_id_of,
     silent,
     unreachable,
 )
@@ -128,7 +128,7 @@ class BlockingTransport:
     def failed(self, error: grpc.RpcError, metadata: Metadata = ()) -> TaleError:
         """Returns the TaleError of `error`; after a lost connection the next call waits for the gateway again."""
         # What a call raises is a grpc.Call as well.
-        failure = error_from_rpc(cast("RpcFailure", error), dict(metadata).get(REQUEST_ID, ""))
+        failure = error_from_rpc(cast("RpcFailure", error), request_id_of(metadata))
         if failure.code is grpc.StatusCode.UNAVAILABLE:
             self._connected = not self._own
         return failure

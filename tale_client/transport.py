@@ -188,10 +188,15 @@ def check_tls(target: str, error: TaleError) -> None:
             raise own_error("TLS_FAILED", message.format(target))
 
 
+def request_id_of(metadata: Metadata) -> str:
+    """Returns the id by which the services log a call with this metadata; empty if it has none."""
+    return dict(metadata).get(REQUEST_ID, "")
+
+
 def silent(idle: float, metadata: Metadata) -> TaleError:
     """Returns the error for a stream without a message for `idle` seconds, which counts as a lost connection."""
     error = TaleError(grpc.StatusCode.UNAVAILABLE, "", f"The gateway sent nothing for {idle:g} seconds.")
-    error.request_id = dict(metadata).get(REQUEST_ID, "")
+    error.request_id = request_id_of(metadata)
     return error
 
 

@@ -16,7 +16,11 @@ from tale.story.v1 import story_pb2
 from tale.voice.v1 import voice_pb2
 from tale_client.cli import completing
 from tale_client.cli.connection import target_option
-from tale_client.cli.options import GENDERS, json_option
+from tale_client.cli.options import (
+    GENDERS,
+    json_option,
+    language_option,
+)
 from tale_client.cli.runner import FAILED, request
 from tale_client.cli.terminal import one_line, print_table, printable
 from tale_client.cli.waiting import waited, waited_for
@@ -34,14 +38,7 @@ _VOICES_SHOWN: Final = 8
 
 
 @click.command("voices")
-@click.option(
-    "--language",
-    "language_code",
-    default="",
-    metavar="CODE",
-    shell_complete=completing.languages,
-    help="Only voices for this language, such as en or ru.",
-)
+@language_option("language_code", help="Only voices for this language, such as en or ru.")
 @click.option(
     "--provider", default="", metavar="NAME", shell_complete=completing.providers, help="Only voices of this provider."
 )

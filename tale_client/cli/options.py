@@ -39,6 +39,15 @@ STATES: Final = {
 }
 _VALUES: Final[dict[str, Mapping[str, int]]] = {"gender": GENDERS, "audio_format": FORMATS, "kind": KINDS}
 
+
+class Choice(click.Choice[str]):
+    """A choice whose error names the choice that is most like the given one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """See click."""
+        return super().get_invalid_choice_message(value, ctx) + suggested(str(value), self.choices)
+
+
 json_option: Final = click.option(
     "--json",
     "as_json",
@@ -56,15 +65,15 @@ play_option: Final = click.option(
     "--play", is_flag=True, callback=check_player, help="Play the audio while it arrives; mp3 and wav."
 )
 yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+child_option: Final = partial(
+    click.option, "--child", default="", metavar="NAME|ID", shell_complete=completing.children
+)
+hero_option: Final = partial(click.option, "--hero", default="", metavar="NAME|ID", shell_complete=completing.heroes)
+language_option: Final = partial(
+    click.option, "--language", default="", metavar="CODE", shell_complete=completing.languages
+)
+state_option: Final = partial(click.option, "--state", "states", multiple=True, type=Choice(list(STATES)))
 _texts: Final = partial(click.option, multiple=True, metavar="TEXT")
-
-
-class Choice(click.Choice[str]):
-    """A choice whose error names the choice that is most like the given one."""
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
-        """See click."""
-        return super().get_invalid_choice_message(value, ctx) + suggested(str(value), self.choices)
 
 
 def is_id(given: str) -> bool:

@@ -12,7 +12,13 @@ from tale.gateway.v1 import gateway_pb2
 from tale_client.cli import completing
 from tale_client.cli.connection import client_of, target_option
 from tale_client.cli.finding import find_story, set_child, summary_line
-from tale_client.cli.options import STATES, Choice, json_option, yes_option
+from tale_client.cli.options import (
+    STATES,
+    child_option,
+    json_option,
+    state_option,
+    yes_option,
+)
 from tale_client.cli.runner import FAILED, explain, perform
 from tale_client.cli.terminal import one_line
 from tale_client.cli.wording import as_json as json_of
@@ -32,10 +38,8 @@ def _age(ctx: click.Context, param: click.Parameter, given: str) -> datetime | N
 
 @click.command("delete")
 @click.argument("given", metavar="[STORY]...", nargs=-1, shell_complete=completing.stories)
-@click.option(
-    "--child", default="", metavar="NAME|ID", shell_complete=completing.children, help="All stories for this child."
-)
-@click.option("--state", "states", multiple=True, type=Choice(list(STATES)), help="All in this state. Repeatable.")
+@child_option(help="All stories for this child.")
+@state_option(help="All in this state. Repeatable.")
 @click.option("--before", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="All from before this day.")
 @click.option("--older-than", callback=_age, default="", metavar="AGE", help="All that are older: 12h, 30d, 8w.")
 @yes_option
@@ -77,11 +81,12 @@ def delete_command(
                 click.echo("No stories match.", err=True)
                 return 0
             if not yes:
-                confirm_deletion(chosen)
+                _confirm(chosen)
             deleted = await delete_stories(client, chosen)
         single = len(given) == 1 and len(deleted) == 1
         if as_json:
-            click.echo(json_of(gateway_pb2.DeleteStoryResponse() if single else _listed(deleted)))
+            listed = gateway_pb2.ListStoriesResponse(stories=deleted)
+            click.echo(json_of(gateway_pb2.DeleteStoryResponse() if single else listed))
         elif single:
             click.echo("The story is deleted.")
         else:
@@ -101,11 +106,7 @@ async def _summary(client: AsyncTaleClient, story_id: str, *, asked: bool) -> co
     )
 
 
-def _listed(stories: Sequence[common_pb2.StorySummary]) -> gateway_pb2.ListStoriesResponse:
-    return gateway_pb2.ListStoriesResponse(stories=stories)
-
-
-def confirm_deletion(stories: Sequence[common_pb2.StorySummary]) -> None:
+def _confirm(stories: Sequence[common_pb2.StorySummary]) -> None:
     """Lists the stories and asks whether they are to be deleted; click.Abort if not."""
     short = short_ids(each.id for each in stories)
     for each in stories:

@@ -10,10 +10,21 @@ import click
 
 from tale.common.v1 import common_pb2
 from tale.gateway.v1 import gateway_pb2
-from tale_client.cli import completing
 from tale_client.cli.connection import client_of, target_option
 from tale_client.cli.finding import check_no_story, find_story, on_story, set_child, story_argument
-from tale_client.cli.options import KINDS, STATES, Choice, check_folder, is_id, json_option, play_option
+from tale_client.cli.options import (
+    KINDS,
+    STATES,
+    Choice,
+    check_folder,
+    child_option,
+    hero_option,
+    is_id,
+    json_option,
+    language_option,
+    play_option,
+    state_option,
+)
 from tale_client.cli.output_folder import OutputFolder, audio_suffix
 from tale_client.cli.player import Player
 from tale_client.cli.profiles import HEROES
@@ -32,31 +43,11 @@ _STANDARD_OUTPUT: Final = Path("-")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Maximum number of stories."
 )
-@click.option(
-    "--child",
-    default="",
-    metavar="NAME|ID",
-    shell_complete=completing.children,
-    help="Only stories for the child with this name or id.",
-)
-@click.option(
-    "--hero",
-    default="",
-    metavar="NAME|ID",
-    shell_complete=completing.heroes,
-    help="Only stories about this saved hero.",
-)
-@click.option(
-    "--state", "states", multiple=True, type=Choice(list(STATES)), help="Only in this state. Repeatable: any of."
-)
+@child_option(help="Only stories for the child with this name or id.")
+@hero_option(help="Only stories about this saved hero.")
+@state_option(help="Only in this state. Repeatable: any of.")
 @click.option("--kind", type=Choice(list(KINDS)), help="Only stories of this kind.")
-@click.option(
-    "--language",
-    default="",
-    metavar="CODE",
-    shell_complete=completing.languages,
-    help="Only in this language, such as en or ru.",
-)
+@language_option(help="Only in this language, such as en or ru.")
 @click.option("--min-rating", type=int, metavar="1-10", help="Only stories with this rating or a higher one.")
 @click.option("--search", "query", default="", metavar="WORDS", help="Only stories with these words in title or text.")
 @json_option

@@ -20,9 +20,12 @@ from tale_client.cli.options import (
     check_characters,
     check_folder,
     check_recording,
+    child_option,
     child_options,
+    hero_option,
     hero_options,
     json_option,
+    language_option,
     out_option,
     play_option,
     take,
@@ -61,16 +64,8 @@ def _check_moral(ctx: click.Context, param: click.Parameter, given: str) -> str:
     "--name", default="", help="First name of a child who is described here. Either --name or --child is required."
 )
 @child_options
-@click.option(
-    "--child",
-    default="",
-    metavar="NAME|ID",
-    shell_complete=completing.children,
-    help="A saved child instead of --name; see `tale children`.",
-)
-@click.option(
-    "--hero", default="", metavar="NAME|ID", shell_complete=completing.heroes, help="A saved hero; see `tale heroes`."
-)
+@child_option(help="A saved child instead of --name; see `tale children`.")
+@hero_option(help="A saved hero; see `tale heroes`.")
 @click.option("--hero-name", default="", metavar="NAME", help="Name of a hero who is described here.")
 @partial(hero_options, prefix="hero-")
 @click.option(
@@ -113,14 +108,7 @@ def _check_moral(ctx: click.Context, param: click.Parameter, given: str) -> str:
     help="Stored story that this one continues.",
 )
 @click.option("--minutes", "length_minutes", type=int, help="Length when read aloud, 1 to 30 minutes.  [default: 5]")
-@click.option(
-    "--language",
-    "language_code",
-    default="",
-    metavar="CODE",
-    shell_complete=completing.languages,
-    help="Language of the story, such as en or ru.  [default: en]",
-)
+@language_option("language_code", help="Language of the story, such as en or ru.  [default: en]")
 @click.option(
     "--model",
     default="",
