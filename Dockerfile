@@ -84,8 +84,8 @@ FROM base AS cli
 COPY --from=client /venv /venv
 COPY LICENSE NOTICE /app/
 COPY deploy/compose/as-owner /usr/local/bin/
-RUN install -d /work/out
-WORKDIR /work
+RUN install -d /tale/out
+WORKDIR /tale
 ENTRYPOINT ["as-owner"]
 
 FROM base
