@@ -6,12 +6,12 @@ import { seconds } from './messages.js';
 const WORDS = /\s+|[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}]|[^\s\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}]+/gu;
 const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-/** Shows text as it comes. Offsets are code points of the content, as in the events. */
+/** Shows text as it comes, until `signal`. Offsets are code points of the content, as in the events. */
 export class Reader {
-  constructor(title, body) {
+  constructor(title, body, signal) {
     Object.assign(this, { title, body, words: [], titleWords: [], length: 0, current: null, scrolled: 0 });
     this.restart();
-    for (const kind of ['wheel', 'touchmove']) addEventListener(kind, () => { this.scrolled = Date.now(); }, { passive: true });
+    for (const kind of ['wheel', 'touchmove']) addEventListener(kind, () => { this.scrolled = Date.now(); }, { passive: true, signal });
   }
 
   /** Forgets the audio: another narration begins. */
@@ -27,8 +27,7 @@ export class Reader {
 
   addText(offset, text) {
     if (offset < this.length) return;
-    const paragraphs = text.split(/(\n+)/);
-    for (const part of paragraphs) {
+    for (const part of text.split(/(\n+)/)) {
       if (part.startsWith('\n')) {
         this.paragraph = null;
         this.length += part.length;
@@ -101,12 +100,12 @@ export class Reader {
 
   /** Marks the word that is heard. */
   show(time) {
-    let [low, high] = [0, this.times?.length ?? 0];
+    let [low, high] = [0, this.times.length];
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.times[middle].time <= time + 0.02) low = middle + 1; else high = middle;
     }
-    const word = this.times?.[low - 1]?.word ?? null;
+    const word = this.times[low - 1]?.word ?? null;
     if (word === this.current) return;
     this.current?.element.classList.remove('now');
     this.current = word;

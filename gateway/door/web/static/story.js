@@ -33,7 +33,7 @@ export function show(main, { id, query, signal }) {
   const noted = h('details', { class: 'notes', hidden: true }, h('summary', {}, t('notes')), notes);
   const body = h('div', { class: 'prose', 'aria-label': t('text'), role: 'region', title: t('text_hint') });
   const actions = h('section', { class: 'actions' });
-  const reader = new Reader(title, body);
+  const reader = new Reader(title, body, signal);
   // Without its host: this page may have been opened by another name of it.
   const link = async (format) => new URL((await call('GetDownloadUrl', { storyId: id, format: `DOWNLOAD_FORMAT_${format}` })).url).pathname;
   const player = new Player(reader, () => link('AUDIO'));
